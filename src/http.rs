@@ -1,0 +1,241 @@
+//! One HTTP client for everything: system certificates, proxies, time-outs and retries in one place.
+//!
+//! A request that fails for a passing reason (connection, 408, 429, 5xx) is repeated with growing waits, at most
+//! [`ATTEMPTS`] times in all; `Retry-After` is honoured up to a minute. Bodies that break off are the reader's concern: it
+//! knows where to go on. Certificates come from the system's store, where `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::blocking::{RequestBuilder, Response};
+use reqwest::{StatusCode, header};
+use url::Url;
+
+use crate::diagnostic::Hint;
+use crate::redact;
+
+/// Tries per request, the first included.
+pub const ATTEMPTS: u32 = 5;
+
+/// A client; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: reqwest::blocking::Client,
+    offline: bool,
+}
+
+/// What the machine's settings say about HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Further certificate authorities, PEM files.
+    pub ca_files: Vec<PathBuf>,
+    /// Refuse every request, by name.
+    pub offline: bool,
+}
+
+/// Why a request has no useful answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server answered, but not with success.
+    #[error("{method} {url}: the server answered {status}{}", detail.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
+    Status {
+        /// HTTP method.
+        method: String,
+        /// Where, without credentials.
+        url: String,
+        /// The status.
+        status: StatusCode,
+        /// The beginning of a textual body.
+        detail: Option<String>,
+    },
+    /// No answer: name resolution, connection, TLS, time-out, or a body that broke off.
+    #[error("{method} {url}: {cause}")]
+    Transport {
+        /// HTTP method.
+        method: String,
+        /// Where, without credentials.
+        url: String,
+        /// What failed, innermost cause included.
+        cause: String,
+    },
+    /// `--offline` was given and this needs the network.
+    #[error("{url} is not in the cache, and `--offline` forbids fetching it")]
+    Offline {
+        /// Where, without credentials.
+        url: String,
+    },
+    /// A certificate file of the settings cannot be used.
+    #[error("certificate file `{path}`: {cause}")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+impl Error {
+    /// The status, if the server answered.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+    /// Whether the resource does not exist, as opposed to being out of reach.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.status(), Some(StatusCode::NOT_FOUND | StatusCode::GONE))
+    }
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        match self {
+            Self::Status { status, .. } if *status == StatusCode::UNAUTHORIZED || *status == StatusCode::FORBIDDEN => {
+                vec!["check the credentials for this host (netrc, `docker login`)".to_owned()]
+            }
+            Self::Transport { cause, .. } if cause.contains("ertificate") => vec![
+                "if a proxy with its own certificate authority is between: add it to the system's store, or point `SSL_CERT_FILE` at it"
+                    .to_owned(),
+            ],
+            Self::Transport { .. } => vec!["check the network and the proxy settings (`HTTPS_PROXY`, `NO_PROXY`)".to_owned()],
+            Self::Offline { .. } => vec!["run once without `--offline`".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Client {
+    /// A client with the machine's certificates and proxies.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        let mut builder = reqwest::blocking::Client::builder()
+            .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(20))
+            .timeout(None)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .redirect(reqwest::redirect::Policy::limited(10));
+        for path in &options.ca_files {
+            let failed = |cause: String| Error::Certificate { path: path.clone(), cause };
+            let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+            let certificates =
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(innermost(&error)))?;
+            if certificates.is_empty() {
+                return Err(failed("it holds no PEM certificate".to_owned()));
+            }
+            for certificate in certificates {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        let inner = builder.build().map_err(|error| Error::Transport {
+            method: "set up".into(),
+            url: "the HTTP client".into(),
+            cause: innermost(&error),
+        })?;
+        Ok(Self { inner, offline: options.offline })
+    }
+
+    /// Whether requests are refused.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// The client beneath, to build requests for [`Client::send`].
+    pub fn raw(&self) -> &reqwest::blocking::Client {
+        &self.inner
+    }
+
+    /// GET with retries; success only for 2xx.
+    pub fn get(&self, url: &Url) -> Result<Response, Error> {
+        self.send(|client| client.get(url.clone()))
+    }
+
+    /// Sends what `request` builds, anew for each attempt. Returns answers with 2xx and 304, anything else as an error.
+    pub fn send(&self, request: impl Fn(&reqwest::blocking::Client) -> RequestBuilder) -> Result<Response, Error> {
+        let response = self.send_any(request)?;
+        if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(response);
+        }
+        Err(status_error("GET", response))
+    }
+
+    /// Like [`Client::send`], but returns whatever status came after the retries, for callers that read 401 or 404.
+    pub fn send_any(&self, request: impl Fn(&reqwest::blocking::Client) -> RequestBuilder) -> Result<Response, Error> {
+        let mut attempt = 1;
+        loop {
+            let built = request(&self.inner).build().map_err(|error| Error::Transport {
+                method: "build".into(),
+                url: "a request".into(),
+                cause: innermost(&error),
+            })?;
+            let (method, url) = (built.method().to_string(), redact::url(built.url()));
+            if self.offline {
+                return Err(Error::Offline { url });
+            }
+            let (wait, outcome) = match self.inner.execute(built) {
+                Ok(response) if is_temporary(response.status()) => (retry_after(&response), Ok(response)),
+                Ok(response) => return Ok(response),
+                Err(error) if error.is_builder() || error.is_redirect() => {
+                    return Err(Error::Transport { method, url, cause: innermost(&error) });
+                }
+                Err(error) => (None, Err(Error::Transport { method, url, cause: innermost(&error) })),
+            };
+            if attempt == ATTEMPTS || outcome.as_ref().is_err_and(is_hopeless) {
+                return outcome;
+            }
+            std::thread::sleep(wait.unwrap_or_else(|| backoff(attempt)));
+            attempt += 1;
+        }
+    }
+}
+
+/// An answer that is not what was hoped for, as an error with the start of its body.
+pub fn status_error(method: &str, response: Response) -> Error {
+    let status = response.status();
+    let url = redact::url(response.url());
+    let textual = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("text/plain") || value.contains("json"));
+    let detail = match textual {
+        true => response.text().ok().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")),
+        false => None,
+    };
+    let detail = detail.filter(|text| !text.is_empty()).map(|text| text.chars().take(200).collect());
+    Error::Status { method: method.to_owned(), url, status, detail }
+}
+
+/// Wait before attempt `attempt + 1`: 0.3 s, doubling, with some spread so that parallel requests part.
+pub fn backoff(attempt: u32) -> Duration {
+    let mut spread = [0u8; 1];
+    let _ = getrandom::fill(&mut spread);
+    Duration::from_millis((300 << (attempt - 1).min(6)) + u64::from(spread[0]))
+}
+
+/// Statuses that may pass: time-out, too early, too many requests, and the server's own failures.
+pub fn is_temporary(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds: u64 = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.min(60)))
+}
+
+/// Failures that repeating cannot cure: an unknown host, a certificate nobody vouches for.
+fn is_hopeless(error: &Error) -> bool {
+    match error {
+        Error::Transport { cause, .. } => {
+            ["ertificate", "dns error", "failed to lookup", "Name or service"].iter().any(|text| cause.contains(text))
+        }
+        _ => false,
+    }
+}
+
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,11 @@
+//! imgforge.
+pub mod diagnostic;
+pub mod http;
+pub mod lock;
+pub mod oci;
+pub mod plan;
+pub mod progress;
+pub mod redact;
+pub mod spec;
+pub mod store;
+pub mod version;

@@ -1,0 +1,2 @@
+//! The `imgforge` binary.
+fn main() {}

@@ -1,0 +1,230 @@
+//! Stage 1: what the user asked for.
+//!
+//! A [`Spec`] is a validated `spec.yaml`, with the requirements files it names read in. Values that later stages may
+//! have to blame keep their [`Origin`] (file and byte range), so that any stage can point at the line that asked. Nothing
+//! is looked up here: whether a card or a version exists is the catalog's knowledge.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use pep440_rs::VersionSpecifiers;
+use pep508_rs::{Requirement, VerbatimUrl};
+
+use crate::diagnostic::Origin;
+use crate::oci::{Digest, Platform};
+use crate::version::{CudnnVersion, Dotted, DriverVersion, ToolkitVersion};
+
+/// A value and where it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Its place; `None` for defaults.
+    pub origin: Option<Origin>,
+}
+
+impl<T> Located<T> {
+    /// A value nobody wrote.
+    pub fn default_of(value: T) -> Self {
+        Self { value, origin: None }
+    }
+}
+
+/// The whole request.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The spec's path as given on the command line.
+    pub path: PathBuf,
+    /// Folder that relative paths in the spec start from.
+    pub folder: PathBuf,
+    /// Image name and folder name under `generated/`: lower-case letters, digits, `.`, `_`, `-`.
+    pub name: Located<String>,
+    /// Machines the image must run on; never empty.
+    pub targets: Vec<Located<Target>>,
+    /// Platforms asked for; empty means those of the targets.
+    pub platforms: Vec<Located<Platform>>,
+    /// Python lines allowed.
+    pub python: Option<Located<VersionSpecifiers>>,
+    /// Frameworks by family.
+    pub frameworks: Vec<Framework>,
+    /// Python packages, requirements files expanded in place.
+    pub packages: Vec<Located<Requirement<VerbatimUrl>>>,
+    /// Extra package indexes.
+    pub indexes: Vec<ExtraIndex>,
+    /// Operating-system packages.
+    pub system: Vec<Located<String>>,
+    /// System CUDA toolkit, pinned to these components.
+    pub cuda: Option<Located<ToolkitVersion>>,
+    /// cuDNN, pinned to these components.
+    pub cudnn: Option<Located<CudnnVersion>>,
+    /// Operating system of the base.
+    pub os: Option<Located<OperatingSystem>>,
+    /// Base image.
+    pub base: Located<BaseChoice>,
+    /// Where the image goes.
+    pub image: ImageSection,
+    /// Project files copied into the image.
+    pub files: Vec<FileEntry>,
+    /// Environment variables of the image.
+    pub env: BTreeMap<String, String>,
+    /// Working directory.
+    pub workdir: Option<String>,
+    /// User name the image runs as; default `app`.
+    pub user: String,
+    /// Entry point; empty means none.
+    pub entrypoint: Vec<String>,
+    /// Default command.
+    pub command: Vec<String>,
+    /// Shell commands that need an engine.
+    pub run: Vec<Located<String>>,
+    /// The Compose stack.
+    pub services: Services,
+    /// Address of what was asked, comments and layout left out: a lock made for another one is stale.
+    pub digest: Digest,
+}
+
+/// A machine the image must run on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// `aws/g4dn.xlarge`, or `gcp/n1-standard-4+nvidia-tesla-t4`.
+    Instance {
+        /// `aws`, `azure`, `gcp`, ...
+        cloud: String,
+        /// Machine type, with its accelerator where the cloud sells them apart.
+        instance: String,
+    },
+    /// A card by name, and the driver on that machine if it is known.
+    Card {
+        /// Marketing name, `RTX 4090`.
+        gpu: String,
+        /// Driver installed there.
+        driver: Option<DriverVersion>,
+        /// `linux/arm64` for a card in an ARM server; default amd64.
+        platform: Option<Platform>,
+    },
+    /// No accelerator.
+    Cpu,
+}
+
+/// One framework family.
+#[derive(Debug, Clone)]
+pub struct Framework {
+    /// `pytorch`, `tensorflow`, ...
+    pub family: Located<String>,
+    /// Versions allowed; a bare version means `==`.
+    pub version: VersionSpecifiers,
+    /// Place of the version.
+    pub version_origin: Option<Origin>,
+    /// `default`, `cuNNN`, `rocmN.N` or `cpu`; `None` means whichever suits every target.
+    pub build: Option<Located<String>>,
+    /// Companion packages to install too: `torchvision`, `torchaudio`.
+    pub with: Vec<Located<String>>,
+}
+
+/// An extra package index. Credentials never stand here.
+#[derive(Debug, Clone)]
+pub struct ExtraIndex {
+    /// Name that the lock uses.
+    pub name: Located<String>,
+    /// Root of the simple API.
+    pub url: Located<url::Url>,
+    /// Globs over normalised names; these names come from this index and from no other. Empty: any name, asked before the
+    /// default index.
+    pub packages: Vec<String>,
+}
+
+/// `ubuntu 22.04`, `debian 12`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperatingSystem {
+    /// `debian`, `ubuntu`.
+    pub distribution: String,
+    /// Release number.
+    pub release: Dotted,
+}
+
+/// What the image starts from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BaseChoice {
+    /// The smallest that works.
+    Auto,
+    /// Assembled from signed Debian packages.
+    Debian,
+    /// `python:X.Y-slim`.
+    Slim,
+    /// `nvidia/cuda`.
+    Cuda,
+    /// Any image.
+    Reference(crate::oci::Reference),
+}
+
+/// `image:` of the spec.
+#[derive(Debug, Clone, Default)]
+pub struct ImageSection {
+    /// Registry and repository, `registry.example.com/ml/churn`, without tag.
+    pub repository: Option<Located<String>>,
+    /// Tags; default `latest`.
+    pub tags: Vec<String>,
+}
+
+/// A file or folder copied into the image.
+#[derive(Debug, Clone)]
+pub struct FileEntry {
+    /// Relative to the spec's folder.
+    pub from: Located<PathBuf>,
+    /// Absolute path in the image.
+    pub to: String,
+}
+
+/// The services of the Compose stack.
+#[derive(Debug, Clone, Default)]
+pub struct Services {
+    /// A mock PostgreSQL.
+    pub postgres: Option<Postgres>,
+    /// A Redis.
+    pub redis: Option<Redis>,
+    /// An MLflow server.
+    pub mlflow: Option<Mlflow>,
+}
+
+/// PostgreSQL of the stack.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// Major version, `16`.
+    pub version: Located<String>,
+    /// `.sql` and `.csv` files loaded at the first start, in order, relative to the spec's folder.
+    pub seed: Vec<Located<PathBuf>>,
+}
+
+/// Redis of the stack.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// Major version, `7`.
+    pub version: Located<String>,
+}
+
+/// MLflow server of the stack.
+#[derive(Debug, Clone)]
+pub struct Mlflow {
+    /// Tracking store.
+    pub backend: MlflowBackend,
+    /// Artifact store.
+    pub artifacts: ArtifactStore,
+}
+
+/// Where MLflow keeps runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MlflowBackend {
+    /// The stack's PostgreSQL.
+    Postgres,
+    /// A file on the server's own volume.
+    Sqlite,
+}
+
+/// Where MLflow keeps artifacts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArtifactStore {
+    /// A named volume.
+    Volume,
+    /// `s3://bucket/prefix`, `wasbs://…` or `gs://…`, as MLflow takes it.
+    Bucket(String),
+}

@@ -1,0 +1,225 @@
+//! The cache on disk: content-addressed blobs, and small remembered facts keyed by text.
+//!
+//! A blob is written under a temporary name, its size and sha256 are checked while it streams, and only then does it get
+//! its name: a name that exists holds the right bytes, whatever was interrupted. Several processes may share a store;
+//! each write is one atomic rename.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::oci::{Digest, Hasher};
+
+/// A store's folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Why bytes did not enter the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes are not those that were asked for.
+    #[error("the bytes of {what} are {found}, expected {expected}")]
+    WrongDigest {
+        /// What was fetched.
+        what: String,
+        /// The address that was promised.
+        expected: Digest,
+        /// The address of what came.
+        found: Digest,
+    },
+    /// Fewer or more bytes than announced.
+    #[error("{what} has {found} bytes, expected {expected}")]
+    WrongSize {
+        /// What was fetched.
+        what: String,
+        /// Bytes announced.
+        expected: u64,
+        /// Bytes read, at most one more than announced.
+        found: u64,
+    },
+    /// The file system or the source failed.
+    #[error("{action} `{path}`: {source}")]
+    Io {
+        /// The step that failed, as a verb phrase.
+        action: &'static str,
+        /// File concerned.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+}
+
+impl Store {
+    /// A store in `root`; folders appear when something is written.
+    pub fn open(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// `$IMGFORGE_CACHE`, else `imgforge` in the user's cache folder (`$XDG_CACHE_HOME`, `~/.cache`).
+    pub fn default_root() -> PathBuf {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        variable("IMGFORGE_CACHE").unwrap_or_else(|| {
+            variable("XDG_CACHE_HOME")
+                .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+                .unwrap_or_else(std::env::temp_dir)
+                .join("imgforge")
+        })
+    }
+
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a blob lies or would lie.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.root.join("blobs/sha256").join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// The blob's path if the store has it.
+    pub fn blob(&self, digest: &Digest) -> Option<PathBuf> {
+        Some(self.blob_path(digest)).filter(|path| path.is_file())
+    }
+
+    /// Streams `source` into the store. A returned path means that the bytes are there and are the right ones; `progress`
+    /// is told of each piece as it passes.
+    pub fn insert(
+        &self,
+        what: &str,
+        source: &mut dyn Read,
+        expected: &Digest,
+        size: Option<u64>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<PathBuf, Error> {
+        let target = self.blob_path(expected);
+        let folder = self.root.join("tmp");
+        let io_error = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { action, path, source }
+        };
+        fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        let mut file = tempfile::Builder::new().tempfile_in(&folder).map_err(io_error("create a file in", &folder))?;
+        let mut hasher = Hasher::new();
+        let mut written = 0u64;
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let count = match source.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(io_error("read", Path::new(what))(error)),
+            };
+            written += count as u64;
+            if size.is_some_and(|size| written > size) {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+            file.write_all(&buffer[..count]).map_err(io_error("write", file.path()))?;
+            progress(count as u64);
+        }
+        if let Some(size) = size.filter(|&size| size != written) {
+            return Err(Error::WrongSize { what: what.to_owned(), expected: size, found: written });
+        }
+        let found = hasher.digest();
+        if found != *expected {
+            return Err(Error::WrongDigest { what: what.to_owned(), expected: *expected, found });
+        }
+        let parent = target.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+        make_readable(file.path()).map_err(io_error("set the mode of", file.path()))?;
+        file.persist(&target).map_err(|error| io_error("write", &target)(error.error))?;
+        Ok(target)
+    }
+
+    /// A fact remembered under `kind` and `key`, if there is one; damaged entries count as absent.
+    pub fn recall(&self, kind: &str, key: &str) -> Option<String> {
+        let text = fs::read_to_string(self.fact_path(kind, key)).ok()?;
+        let (stored_key, value) = text.split_once('\n')?;
+        (stored_key == key).then(|| value.to_owned())
+    }
+
+    /// Remembers a fact. `key` must be one line.
+    pub fn remember(&self, kind: &str, key: &str, value: &str) -> Result<(), Error> {
+        let path = self.fact_path(kind, key);
+        write_atomically(&path, format!("{key}\n{value}").as_bytes())
+    }
+
+    fn fact_path(&self, kind: &str, key: &str) -> PathBuf {
+        let hex = Digest::of(key.as_bytes()).hex();
+        self.root.join("facts").join(kind).join(&hex[..2]).join(&hex[2..])
+    }
+}
+
+/// Writes a file whole or not at all, creating its folder; readable by all as far as the umask allows nothing less.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let error = |action| {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    };
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(error("create the folder of"))?;
+    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder).map_err(error("write"))?;
+    file.write_all(bytes).map_err(error("write"))?;
+    make_readable(file.path()).map_err(error("set the mode of"))?;
+    file.persist(path).map_err(|failure| error("write")(failure.error))?;
+    Ok(())
+}
+
+/// Mode 0644: temporary files start at 0600, which would keep others from a shared cache or layout.
+pub fn make_readable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+/// Digest and size of a file on disk.
+pub fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::new();
+    let mut size = 0;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((hasher.digest(), size)),
+            count => {
+                hasher.update(&buffer[..count]);
+                size += count as u64;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_only_bytes_that_match() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path());
+        let digest = Digest::of(b"abc");
+        let mut quiet = |_| {};
+        assert!(matches!(
+            store.insert("x", &mut &b"abd"[..], &digest, Some(3), &mut quiet),
+            Err(Error::WrongDigest { .. })
+        ));
+        assert!(matches!(
+            store.insert("x", &mut &b"abcd"[..], &digest, Some(3), &mut quiet),
+            Err(Error::WrongSize { found: 4, .. })
+        ));
+        assert_eq!(store.blob(&digest), None);
+        let path = store.insert("x", &mut &b"abc"[..], &digest, Some(3), &mut quiet).expect("stored");
+        assert_eq!(store.blob(&digest), Some(path));
+    }
+
+    #[test]
+    fn remembers_facts_by_key() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path());
+        store.remember("layers", "a key", "a value\nof two lines").expect("stored");
+        assert_eq!(store.recall("layers", "a key").as_deref(), Some("a value\nof two lines"));
+        assert_eq!(store.recall("layers", "another"), None);
+    }
+}
