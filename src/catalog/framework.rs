@@ -1,0 +1,206 @@
+//! Frameworks: which versions exist, in which builds, and what each build runs on.
+//!
+//! A build is one set of wheels of one release: torch 2.5.1 has five, one per CUDA plus ROCm and CPU. Only Python lines with
+//! published wheels are listed, since `requires_python` promises more than was ever uploaded.
+
+use std::collections::BTreeMap;
+
+use pep440_rs::{Version, VersionSpecifiers};
+use serde::{Deserialize, Serialize};
+
+use super::hardware::is_false;
+use crate::oci::Platform;
+use crate::version::{ComputeCapability, CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
+
+/// A family of packages that are released together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Framework {
+    /// The name in a spec: `pytorch`.
+    pub family: String,
+    /// The package whose version is the release's: `torch`.
+    pub package: String,
+    /// Packages released in step with it: `torchvision`, `torchaudio`.
+    pub companions: Vec<String>,
+    /// Newest first.
+    pub releases: Vec<Release>,
+}
+
+/// A release of a framework.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Release {
+    /// Without local label.
+    pub version: Version,
+    /// As the package's metadata says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requires_python: Option<VersionSpecifiers>,
+    /// Versions of each companion made for this release.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub companions: BTreeMap<String, Vec<Version>>,
+    /// The one on the default index first.
+    pub builds: Vec<Build>,
+    /// Withdrawn by its publisher.
+    #[serde(skip_serializing_if = "is_false")]
+    pub yanked: bool,
+    /// Citation.
+    pub source: String,
+}
+
+impl Release {
+    /// Builds called `name`; `default` names the default index's own.
+    pub fn builds_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Build> {
+        self.builds.iter().filter(move |build| build.name == name || (name == "default" && build.default))
+    }
+}
+
+/// What a build computes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// Processor only.
+    Cpu,
+    /// NVIDIA GPUs, and the processor.
+    Cuda,
+    /// AMD GPUs, and the processor.
+    Rocm,
+}
+
+/// One set of wheels of a release.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Build {
+    /// `cu124`, `cpu`, `rocm6.2`.
+    pub name: String,
+    /// Whether a plain requirement without extras and without another index gives it.
+    pub default: bool,
+    /// Where its wheels are: `default`, or a named index like `pytorch-cu121`.
+    pub index: String,
+    /// What it computes on.
+    pub accelerator: Accelerator,
+    /// CUDA it was built with, as precise as is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub toolkit: Option<ToolkitVersion>,
+    /// cuDNN it asks for: the pin, or the oldest it accepts where the pin is a range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cudnn: Option<CudnnVersion>,
+    /// ROCm it was built with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rocm: Option<Dotted>,
+    /// Where it runs.
+    pub platforms: BTreeMap<Platform, PlatformSupport>,
+    /// Compute capabilities it holds machine code for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sass: Vec<ComputeCapability>,
+    /// Compute capabilities it holds intermediate code for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ptx: Vec<ComputeCapability>,
+    /// AMD instruction sets it holds machine code for; empty if unknown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gfx: Vec<String>,
+    /// PEP 508 requirements that install it: `jax[cuda12]==0.4.35`.
+    pub requirements: Vec<String>,
+    /// Whether its wheels leave CUDA's libraries to the system.
+    #[serde(skip_serializing_if = "is_false")]
+    pub needs_system_cuda: bool,
+    /// Citation.
+    pub source: String,
+    /// No first-hand source confirms the entry.
+    #[serde(skip_serializing_if = "is_false")]
+    pub unverified: bool,
+}
+
+/// Wheels of a build for one platform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlatformSupport {
+    /// Python lines with wheels, ascending.
+    #[serde(deserialize_with = "super::text::words::deserialize")]
+    pub pythons: Vec<PythonVersion>,
+    /// Oldest glibc.
+    #[serde(with = "super::text::glibc")]
+    pub glibc: (u32, u32),
+    /// What this platform's wheels compute on, where it is not what the build does: torch for arm64 on the default index was
+    /// a processor-only wheel before 2.11.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<Accelerator>,
+    /// Machine code here, where it is not the build's list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::text::words::deserialize")]
+    pub sass: Vec<ComputeCapability>,
+    /// Intermediate code here, where `sass` differs as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::text::words::deserialize")]
+    pub ptx: Vec<ComputeCapability>,
+}
+
+/// How a build's GPU code reaches a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Support {
+    /// Not at all.
+    No,
+    /// The driver compiles its PTX; it must be at least the one its toolkit was released with.
+    Ptx,
+    /// As machine code; the driver must reach the floor of its CUDA major.
+    Sass,
+}
+
+impl Build {
+    /// How the build's code runs on a card of this compute capability, on the platform most of its wheels are for.
+    pub fn runs_on(&self, compute_capability: &ComputeCapability) -> Support {
+        support(&self.sass, &self.ptx, compute_capability)
+    }
+
+    /// The same for `platform`'s wheels.
+    pub fn runs_on_platform(&self, platform: Platform, compute_capability: &ComputeCapability) -> Support {
+        match self.platforms.get(&platform) {
+            None => Support::No,
+            Some(wheels) if !wheels.sass.is_empty() => support(&wheels.sass, &wheels.ptx, compute_capability),
+            Some(_) => self.runs_on(compute_capability),
+        }
+    }
+
+    /// What `platform`'s wheels compute on; `None` if it has none.
+    pub fn accelerator_on(&self, platform: Platform) -> Option<Accelerator> {
+        self.platforms.get(&platform).map(|wheels| wheels.accelerator.unwrap_or(self.accelerator))
+    }
+}
+
+/// Machine code for a.b runs on a.c with c >= b; PTX for a.b compiles on anything not older than a.b. The catalog's rules
+/// `sass` and `ptx` cite the pages that say so.
+fn support(sass: &[ComputeCapability], ptx: &[ComputeCapability], card: &ComputeCapability) -> Support {
+    if sass.iter().any(|built| built.major() == card.major() && built.minor() <= card.minor()) {
+        Support::Sass
+    } else if ptx.iter().any(|built| built <= card) {
+        Support::Ptx
+    } else {
+        Support::No
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Vec<ComputeCapability> {
+        super::super::text::parse(text).expect("compute capabilities")
+    }
+
+    #[test]
+    fn machine_code_stays_in_its_major_and_ptx_only_goes_forward() {
+        for (sass, ptx, card, expected) in [
+            ("8.0", "", "8.0", Support::Sass),
+            ("8.0", "", "8.9", Support::Sass),
+            ("8.6", "", "8.0", Support::No),
+            ("8.0", "", "9.0", Support::No),
+            ("9.0", "", "10.0", Support::No),
+            ("10.0", "", "12.0", Support::No),
+            ("12.0", "", "12.1", Support::Sass),
+            ("8.0", "8.0", "9.0", Support::Ptx),
+            ("7.5", "12.0", "10.0", Support::No),
+            ("7.5", "12.0", "12.1", Support::Ptx),
+            ("", "7.0", "7.5", Support::Ptx),
+            ("", "7.5", "7.0", Support::No),
+            ("", "", "7.0", Support::No),
+        ] {
+            let card: ComputeCapability = card.parse().expect("a compute capability");
+            assert_eq!(support(&list(sass), &list(ptx), &card), expected, "{sass}/{ptx} on {card}");
+        }
+    }
+}
