@@ -8,6 +8,7 @@
 mod html;
 mod json;
 mod metadata;
+mod requirement;
 mod specifiers;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use crate::version::wheel_tag::{WheelFilename, normalize_name};
 pub use html::parse_html;
 pub use json::parse_json;
 pub use metadata::Metadata;
+pub use requirement::parse_lenient as parse_requirement;
 pub use specifiers::parse_lenient as parse_specifiers;
 
 /// A page of the simple API: everything an index holds of one project.

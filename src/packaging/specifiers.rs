@@ -25,20 +25,14 @@ pub(super) fn rewrite(text: &str) -> Option<String> {
         let version_start = rest.find(|character| !is_operator(character))?;
         let (operator, after) = rest.split_at(version_start);
         let after = after.trim_start_matches(skipped);
-        let version_end = after
-            .find(|character| skipped(character) || is_operator(character) && character != '!')
-            .unwrap_or(after.len());
-        let (version, after) = split_epoch_aware(after, version_end);
+        let end = after.find(|character| skipped(character) || is_operator(character) && character != '!');
+        // A `!` belongs to an epoch unless it begins the next clause.
+        let version = after.get(..end.unwrap_or(after.len()))?.trim_end_matches('!');
+        let after = after.get(version.len()..)?;
         clauses.push(clause(operator, version)?);
         rest = after.trim_start_matches(skipped);
     }
     Some(clauses.join(","))
-}
-
-/// Splits before a `!=` that follows a version without a gap; a `!` before anything else belongs to an epoch.
-fn split_epoch_aware(text: &str, end: usize) -> (&str, &str) {
-    let end = text.get(..end).and_then(|version| version.find("!=").or(Some(version.len()))).unwrap_or(text.len());
-    text.split_at(end.min(text.len()))
 }
 
 fn is_operator(character: char) -> bool {
