@@ -4,6 +4,7 @@ pub mod diagnostic;
 pub mod http;
 pub mod lock;
 pub mod oci;
+pub mod packaging;
 pub mod plan;
 pub mod progress;
 pub mod redact;
