@@ -8,6 +8,7 @@ pub mod packaging;
 pub mod plan;
 pub mod progress;
 pub mod redact;
+pub mod resolve;
 pub mod spec;
 pub mod store;
 pub mod version;

@@ -49,6 +49,8 @@ pub struct Spec {
     pub frameworks: Vec<Framework>,
     /// Python packages, requirements files expanded in place.
     pub packages: Vec<Located<Requirement<VerbatimUrl>>>,
+    /// Bounds on packages that something else may ask for, from `-c` lines of requirements files.
+    pub constraints: Vec<Located<Requirement<VerbatimUrl>>>,
     /// Extra package indexes.
     pub indexes: Vec<ExtraIndex>,
     /// Operating-system packages.

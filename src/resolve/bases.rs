@@ -1,0 +1,216 @@
+//! The bases an image can start from, as a table ordered from worst to best.
+//!
+//! Best is the smallest that works and needs nothing from outside: `debian`, assembled from signed packages, then a slim
+//! image, then an `nvidia/cuda` image for what needs a toolkit in the system.
+
+use pubgrub::Ranges;
+
+use crate::catalog::{Catalog, CudaFlavour};
+use crate::oci::Platform;
+use crate::spec::{BaseChoice, Spec};
+use crate::version::{CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
+
+use super::evidence::{Code, Edge, Evidence};
+use super::stack::{python_value, zero};
+use super::variable::{Value, Variable};
+
+/// One base.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BaseRow {
+    /// `debian`, `slim`, `cuda` or `reference`.
+    pub kind: &'static str,
+    /// The Python line it carries; `None` if any can be in it.
+    pub python: Option<PythonVersion>,
+    /// Its glibc.
+    pub glibc: Dotted,
+    /// CUDA toolkit in it.
+    pub toolkit: Option<ToolkitVersion>,
+    /// cuDNN in it.
+    pub cudnn: Option<CudnnVersion>,
+    /// `debian`, `ubuntu`, or `unknown`.
+    pub distribution: String,
+    /// `12`, `22.04`.
+    pub release: String,
+    /// Debian suite for kind `debian`.
+    pub suite: Option<String>,
+    /// Image reference for the other kinds.
+    pub reference: Option<String>,
+    /// Platforms it exists for.
+    pub platforms: Vec<Platform>,
+    /// Citation.
+    pub source: String,
+}
+
+/// All bases, worst first. A reference named in the spec is a base of its own, about which nothing is known but what is
+/// assumed here: the glibc of `manylinux_2_28`, the oldest that current wheels need.
+pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
+    let both = vec![Platform::AMD64, Platform::ARM64];
+    let mut rows = Vec::new();
+    if let BaseChoice::Reference(reference) = &spec.base.value {
+        rows.push(BaseRow {
+            kind: "reference",
+            python: None,
+            glibc: glibc((2, 28)),
+            toolkit: None,
+            cudnn: None,
+            distribution: "unknown".to_owned(),
+            release: String::new(),
+            suite: None,
+            reference: Some(reference.to_string()),
+            platforms: both.clone(),
+            source: "spec".to_owned(),
+        });
+    }
+    let mut images: Vec<_> = catalog.bases.cuda.iter().filter(|image| image.flavour != CudaFlavour::Base).collect();
+    images.sort_by_key(|image| {
+        let runtime = image.flavour == CudaFlavour::Runtime;
+        (image.toolkit.dotted().clone(), image.cudnn.is_some(), runtime, image.os.clone(), image.tag.clone())
+    });
+    rows.extend(images.into_iter().map(|image| BaseRow {
+        kind: "cuda",
+        python: None,
+        glibc: glibc(image.glibc),
+        toolkit: Some(image.toolkit.clone()),
+        cudnn: image.cudnn.clone(),
+        distribution: image.os.split(' ').next().unwrap_or_default().to_owned(),
+        release: image.os.split(' ').nth(1).unwrap_or_default().to_owned(),
+        suite: None,
+        reference: Some(image.reference()),
+        platforms: image.platforms.clone(),
+        source: image.source.clone(),
+    }));
+    let suites = &catalog.bases.debian;
+    let mut slim: Vec<_> = catalog
+        .bases
+        .slim
+        .iter()
+        .filter_map(|image| Some((suites.iter().find(|suite| suite.suite == image.suite)?, image)))
+        .collect();
+    slim.sort_by_key(|(suite, image)| (suite.glibc, image.python));
+    rows.extend(slim.into_iter().map(|(suite, image)| BaseRow {
+        kind: "slim",
+        python: Some(image.python),
+        glibc: glibc(suite.glibc),
+        toolkit: None,
+        cudnn: None,
+        distribution: "debian".to_owned(),
+        release: suite.release.clone(),
+        suite: None,
+        reference: Some(image.reference.clone()),
+        platforms: image.platforms.clone(),
+        source: image.source.clone(),
+    }));
+    rows.extend(suites.iter().map(|suite| BaseRow {
+        kind: "debian",
+        python: Some(suite.python),
+        glibc: glibc(suite.glibc),
+        toolkit: None,
+        cudnn: None,
+        distribution: "debian".to_owned(),
+        release: suite.release.clone(),
+        suite: Some(suite.suite.clone()),
+        reference: None,
+        platforms: both.clone(),
+        source: suite.source.clone(),
+    }));
+    rows
+}
+
+fn glibc((major, minor): (u32, u32)) -> Dotted {
+    format!("{major}.{minor}").parse().unwrap_or_else(|_| unreachable!("two numbers are a version"))
+}
+
+/// The spec's word for a choice.
+pub fn choice_name(choice: &BaseChoice) -> String {
+    match choice {
+        BaseChoice::Auto => "auto".to_owned(),
+        BaseChoice::Debian => "debian".to_owned(),
+        BaseChoice::Slim => "slim".to_owned(),
+        BaseChoice::Cuda => "cuda".to_owned(),
+        BaseChoice::Reference(reference) => reference.to_string(),
+    }
+}
+
+impl BaseRow {
+    /// Whether the spec's `base:` allows this row.
+    pub fn is_choice(&self, choice: &BaseChoice) -> bool {
+        match choice {
+            BaseChoice::Auto => self.kind != "reference",
+            BaseChoice::Reference(_) => self.kind == "reference",
+            BaseChoice::Debian => self.kind == "debian",
+            BaseChoice::Slim => self.kind == "slim",
+            BaseChoice::Cuda => self.kind == "cuda",
+        }
+    }
+
+    /// Whether the base is this operating system; `ubuntu 22` takes 22.04.
+    pub fn is_os(&self, distribution: &str, release: &Dotted) -> bool {
+        let own: Option<Dotted> = self.release.parse().ok();
+        self.distribution == distribution && own.is_some_and(|own| own.starts_with(release))
+    }
+
+    /// The toolkit as a value, 0 for none.
+    pub fn toolkit_value(&self) -> Value {
+        self.toolkit.as_ref().map_or_else(zero, |toolkit| Value::Number(toolkit.dotted().clone()))
+    }
+
+    /// `debian 12 (bookworm)`, `python:3.12-slim-bookworm`.
+    pub fn label(&self) -> String {
+        match (&self.suite, &self.reference) {
+            (Some(suite), _) => format!("debian {} ({suite})", self.release),
+            (None, Some(reference)) => reference.clone(),
+            (None, None) => self.kind.to_owned(),
+        }
+    }
+
+    /// What the image's config and lock call the operating system.
+    pub fn os(&self) -> String {
+        format!("{} {}", self.distribution, self.release).trim_end().to_owned()
+    }
+
+    /// What choosing this base decides.
+    pub fn edges(&self, platforms: &[Platform]) -> Vec<Edge> {
+        let edge = |to, values, code, fact| Edge {
+            to,
+            values,
+            evidence: Evidence { code, fact, source: self.source.clone(), origin: None },
+        };
+        let label = self.label();
+        let mut edges = vec![
+            edge(
+                Variable::Glibc,
+                Ranges::singleton(Value::Number(self.glibc.clone())),
+                Code::GlibcTooOld,
+                format!("base {label} has glibc {}", self.glibc),
+            ),
+            edge(
+                Variable::Toolkit,
+                Ranges::singleton(self.toolkit_value()),
+                Code::NoSuchImage,
+                match &self.toolkit {
+                    Some(toolkit) => format!("base {label} has the CUDA toolkit {toolkit}"),
+                    None => format!("base {label} has no CUDA toolkit"),
+                },
+            ),
+        ];
+        if let Some(python) = self.python {
+            edges.push(edge(
+                Variable::Python,
+                Ranges::singleton(python_value(python)),
+                Code::NoSuchImage,
+                format!("base {label} carries Python {python}"),
+            ));
+        }
+        for platform in platforms {
+            if !self.platforms.contains(platform) {
+                edges.push(edge(
+                    Variable::Platform(*platform),
+                    Ranges::empty(),
+                    Code::NoBuildForPlatform,
+                    format!("base {label} does not exist for {platform}"),
+                ));
+            }
+        }
+        edges
+    }
+}

@@ -1,0 +1,236 @@
+//! Why there is no answer, as data: the steps of the proof with their sources, and the spec's lines that asked.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Bound;
+
+use pubgrub::{Derived, External};
+use serde_json::json;
+
+use crate::diagnostic::{Hint, Origin};
+
+use super::evidence::{Code, Evidence};
+use super::solver::{Problem, Proof};
+use super::variable::{Value, Values, Variable};
+
+/// At most this many facts of one kind are listed; a proof should fit a screen.
+const FACTS_PER_KIND: usize = 3;
+
+/// One step of the proof.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reason {
+    /// Kind.
+    pub code: Code,
+    /// One sentence.
+    pub fact: String,
+    /// Citation.
+    pub source: String,
+    /// The line of the spec it collides with.
+    pub origin: Option<Origin>,
+}
+
+/// A request that cannot be met.
+#[derive(Debug, Clone)]
+pub struct Conflict {
+    /// What the spec asked for, as far as it takes part.
+    pub asks: Vec<Evidence>,
+    /// The steps, most telling first.
+    pub reasons: Vec<Reason>,
+    /// Changes that were tried and do lead to an answer.
+    pub help: Vec<String>,
+}
+
+impl Conflict {
+    /// Reads a proof. `problem` is asked again for the evidence behind each of its leaves.
+    pub(super) fn from_proof(proof: &Proof, problem: &Problem<'_>) -> Self {
+        let mut leaves = Vec::new();
+        collect(proof, &mut leaves);
+        let mut asks: Vec<(Variable, Evidence)> = Vec::new();
+        let mut steps: Vec<(Variable, Variable, Vec<Evidence>, usize)> = Vec::new();
+        for leaf in leaves {
+            match leaf {
+                External::NotRoot(..) => {}
+                External::FromDependencyOf(Variable::Spec, _, to, _) => {
+                    for evidence in evidence_between(problem, &Variable::Spec, &Value::Only, to) {
+                        if !asks.iter().any(|(_, known)| *known == evidence) {
+                            asks.push((to.clone(), evidence));
+                        }
+                    }
+                }
+                External::FromDependencyOf(from, values, to, _) => {
+                    let members = members(problem, from, values);
+                    let mut found = Vec::new();
+                    for value in members.iter().rev() {
+                        found.extend(evidence_between(problem, from, value, to));
+                    }
+                    steps.push((from.clone(), to.clone(), found, members.len()));
+                }
+                External::NoVersions(variable, values) => {
+                    if let Some(evidence) = nothing_left(problem, variable, values) {
+                        steps.push((variable.clone(), variable.clone(), vec![evidence], 1));
+                    }
+                }
+                External::Custom(variable, _, text) => {
+                    let evidence = Evidence {
+                        code: Code::Unsatisfiable,
+                        fact: text.clone(),
+                        source: format!("metadata of {variable}"),
+                        origin: None,
+                    };
+                    steps.push((variable.clone(), variable.clone(), vec![evidence], 1));
+                }
+            }
+        }
+        let mut reasons: Vec<Reason> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (from, to, evidence, _) in &steps {
+            let ask = |variable: &Variable| asks.iter().find(|(asked, _)| asked == variable).map(|(_, ask)| ask);
+            let origin = ask(to).or_else(|| ask(from)).and_then(|ask| ask.origin.clone());
+            for code in evidence.iter().map(|step| step.code).collect::<BTreeSet<_>>() {
+                let of_kind: Vec<&Evidence> = evidence.iter().filter(|step| step.code == code).collect();
+                let more = of_kind.len().saturating_sub(FACTS_PER_KIND);
+                for (position, step) in of_kind.iter().take(FACTS_PER_KIND).enumerate() {
+                    let suffix = match more {
+                        0 => String::new(),
+                        1 if position + 1 == FACTS_PER_KIND => "; likewise 1 older version".to_owned(),
+                        _ if position + 1 == FACTS_PER_KIND => format!("; likewise {more} older versions"),
+                        _ => String::new(),
+                    };
+                    let fact = format!("{}{suffix}", step.fact);
+                    if seen.insert(fact.clone()) {
+                        let origin = step.origin.clone().or_else(|| origin.clone());
+                        reasons.push(Reason { code, fact, source: step.source.clone(), origin });
+                    }
+                }
+            }
+        }
+        let mut asks: Vec<Evidence> = asks.into_iter().map(|(_, evidence)| evidence).collect();
+        asks.retain(|ask| ask.origin.is_some() || ask.source != "spec");
+        if reasons.is_empty() {
+            reasons = asks
+                .iter()
+                .map(|ask| Reason {
+                    code: ask.code,
+                    fact: ask.fact.clone(),
+                    source: ask.source.clone(),
+                    origin: ask.origin.clone(),
+                })
+                .collect();
+        }
+        // The telling steps first: what is impossible in itself, before requirements that merely exclude each other.
+        reasons.sort_by_key(|reason| matches!(reason.code, Code::PinConflict | Code::Unsatisfiable));
+        Self { asks, reasons, help: Vec::new() }
+    }
+
+    /// The answer as data.
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({
+            "status": "conflict",
+            "reasons": self.reasons.iter().map(|reason| json!({
+                "code": reason.code.name(),
+                "fact": reason.fact,
+                "source": reason.source,
+                "spec_line": reason.origin.as_ref().map(Origin::line),
+            })).collect::<Vec<_>>(),
+            "help": self.help,
+        })
+    }
+}
+
+fn collect<'p>(proof: &'p Proof, leaves: &mut Vec<&'p External<Variable, Values, String>>) {
+    match proof {
+        Proof::External(leaf) => leaves.push(leaf),
+        Proof::Derived(Derived { cause1, cause2, .. }) => {
+            collect(cause1, leaves);
+            collect(cause2, leaves);
+        }
+    }
+}
+
+/// The values of a set: the table's for stack variables, the single ones PubGrub collected for packages.
+fn members(problem: &Problem<'_>, variable: &Variable, values: &Values) -> Vec<Value> {
+    match problem.stack_values(variable) {
+        Some(known) => known.into_iter().filter(|value| values.contains(value)).collect(),
+        None => values
+            .iter()
+            .filter_map(|bounds| match bounds {
+                (Bound::Included(low), Bound::Included(high)) if low == high => Some(low.clone()),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+fn evidence_between(problem: &Problem<'_>, from: &Variable, value: &Value, to: &Variable) -> Vec<Evidence> {
+    let edges = problem.edges(from, value).ok().and_then(Result::ok).unwrap_or_default();
+    edges.into_iter().filter(|edge| edge.to == *to).map(|edge| edge.evidence).collect()
+}
+
+/// A sentence for a set without members.
+fn nothing_left(problem: &Problem<'_>, variable: &Variable, values: &Values) -> Option<Evidence> {
+    let evidence = |code, fact: String| Evidence { code, fact, source: "catalog".to_owned(), origin: None };
+    match variable {
+        Variable::Distribution(name) | Variable::Extra(name, _) => {
+            let packages = problem.packages?;
+            let (code, fact) = packages.explain_none(name, values);
+            Some(Evidence { code, fact, source: "package index".to_owned(), origin: None })
+        }
+        Variable::Build(family) => {
+            let newest = problem.stack.families.get(family.as_str())?.rows.last()?;
+            let newest = &newest.release.version;
+            values.is_empty().then(|| {
+                evidence(Code::NoSuchVersion, format!("no release of {family} fits; the newest known is {newest}"))
+            })
+        }
+        Variable::Base if values.is_empty() => Some(evidence(Code::NoSuchImage, "no such base is known".to_owned())),
+        Variable::Toolkit => Some(evidence(Code::NoSuchImage, "no base has such a CUDA toolkit".to_owned())),
+        Variable::Driver(index) => {
+            let target = problem.stack.targets.get(*index)?;
+            let code = if target.driver.is_some() { Code::DriverBelowFloor } else { Code::DriverBranchEnds };
+            Some(evidence(code, format!("target `{}` can have no such driver", target.name)))
+        }
+        _ => None,
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reasons.first() {
+            Some(reason) => write!(f, "no environment meets this spec: {}", reason.fact),
+            None => f.write_str("no environment meets this spec"),
+        }
+    }
+}
+
+impl std::error::Error for Conflict {}
+
+impl Hint for Conflict {
+    fn help(&self) -> Vec<String> {
+        self.help.clone()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let place = |origin: &Option<Origin>, source: &str| match origin {
+            Some(origin) if source == "spec" => format!(" [{}:{}]", origin.path.display(), origin.line()),
+            Some(origin) => format!(" [{}:{}; {source}]", origin.path.display(), origin.line()),
+            None => format!(" [{source}]"),
+        };
+        let asks = self.asks.iter().map(|ask| format!("{}{}", ask.fact, place(&ask.origin, &ask.source)));
+        let known: Vec<&str> = self.asks.iter().map(|ask| ask.fact.as_str()).collect();
+        let steps = self.reasons.iter().filter(|reason| !known.contains(&reason.fact.as_str()));
+        asks.chain(steps.map(|reason| format!("{} [{}]", reason.fact, reason.source))).collect()
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        let mut origins = self.reasons.iter().filter_map(|reason| reason.origin.clone());
+        origins.next().or_else(|| self.asks.iter().find_map(|ask| ask.origin.clone()))
+    }
+
+    fn exit_code(&self) -> u8 {
+        1
+    }
+
+    fn json(&self) -> Option<serde_json::Value> {
+        Some(self.to_json())
+    }
+}

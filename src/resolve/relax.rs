@@ -1,0 +1,143 @@
+//! What would help: changes to the spec that were tried, so that a `help:` line never promises what does not hold.
+//!
+//! Each candidate change gives up one wish of the spec; the stack is solved again without it, which takes milliseconds.
+
+use pep440_rs::VersionSpecifiers;
+
+use crate::catalog::Catalog;
+use crate::spec::{BaseChoice, Located, Spec, Target};
+
+use super::{Preferences, StackAnswer, StackModel, solve_stack};
+
+/// At most this many changes are offered.
+const OFFERS: usize = 4;
+
+/// The changes that lead to an answer, as sentences.
+pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
+    let mut offers = Vec::new();
+    for (change, text) in changes(spec) {
+        let answer = StackModel::new(&change, catalog)
+            .ok()
+            .and_then(|model| solve_stack(&model, &Preferences::default(), None).ok());
+        if let Some(answer) = answer {
+            offers.push(text(&answer));
+        }
+        if offers.len() == OFFERS {
+            break;
+        }
+    }
+    offers
+}
+
+type Sentence = Box<dyn Fn(&StackAnswer) -> String>;
+
+fn changes(spec: &Spec) -> Vec<(Spec, Sentence)> {
+    let mut changes: Vec<(Spec, Sentence)> = Vec::new();
+    for (index, framework) in spec.frameworks.iter().enumerate() {
+        let family = framework.family.value.clone();
+        if let Some(build) = &framework.build {
+            let mut changed = spec.clone();
+            changed.frameworks[index].build = None;
+            let build = build.value.clone();
+            let family = family.clone();
+            changes.push((
+                changed,
+                Box::new(move |answer| {
+                    format!("without `build: {build}` there is an answer: {}", framework_of(answer, &family))
+                }),
+            ));
+        }
+        if !framework.version.is_empty() {
+            let mut changed = spec.clone();
+            changed.frameworks[index].version = VersionSpecifiers::empty();
+            changed.frameworks[index].build = None;
+            changes.push((
+                changed,
+                Box::new(move |answer| {
+                    format!("another version of {family} would do: {}", framework_of(answer, &family))
+                }),
+            ));
+        }
+    }
+    if spec.python.is_some() {
+        let mut changed = spec.clone();
+        changed.python = None;
+        changes.push((changed, Box::new(|answer| format!("another Python would do: `python: \"{}\"`", answer.python))));
+    }
+    if let Some(cuda) = &spec.cuda {
+        let mut changed = spec.clone();
+        changed.cuda = None;
+        let cuda = cuda.value.to_string();
+        changes.push((
+            changed,
+            Box::new(move |answer| match &answer.cuda {
+                Some(found) => format!("without `cuda: \"{cuda}\"` there is an answer with CUDA {found}"),
+                None => format!("without `cuda: \"{cuda}\"` there is an answer"),
+            }),
+        ));
+    }
+    if let Some(cudnn) = &spec.cudnn {
+        let mut changed = spec.clone();
+        changed.cudnn = None;
+        let cudnn = cudnn.value.to_string();
+        changes.push((
+            changed,
+            Box::new(move |answer| match &answer.cudnn {
+                Some(found) => format!("without `cudnn: \"{cudnn}\"` there is an answer with cuDNN {found}"),
+                None => format!("without `cudnn: \"{cudnn}\"` there is an answer"),
+            }),
+        ));
+    }
+    if spec.os.is_some() || spec.base.value != BaseChoice::Auto {
+        let mut changed = spec.clone();
+        changed.os = None;
+        changed.base = Located::default_of(BaseChoice::Auto);
+        changes.push((
+            changed,
+            Box::new(|answer| format!("with `base: auto` and no `os:` there is an answer on {}", answer.base.label())),
+        ));
+    }
+    for (index, target) in spec.targets.iter().enumerate() {
+        if let Target::Card { gpu, driver: Some(_), .. } = &target.value {
+            let gpu = gpu.clone();
+            let mut changed = spec.clone();
+            if let Target::Card { driver, .. } = &mut changed.targets[index].value {
+                *driver = None;
+            }
+            changes.push((
+                changed,
+                Box::new(move |answer| match &answer.driver_minimum {
+                    Some(driver) => format!("a driver from {driver} on would do on the machine with the {gpu}"),
+                    None => format!("another driver would do on the machine with the {gpu}"),
+                }),
+            ));
+        }
+        if spec.targets.len() > 1 {
+            let mut changed = spec.clone();
+            changed.targets.remove(index);
+            let name = match &target.value {
+                Target::Cpu => "cpu".to_owned(),
+                Target::Card { gpu, .. } => gpu.clone(),
+                Target::Instance { cloud, instance } => format!("{cloud}/{instance}"),
+            };
+            changes.push((
+                changed,
+                Box::new(move |answer| {
+                    let frameworks: Vec<String> =
+                        answer.frameworks.iter().map(|framework| framework_of(answer, &framework.family)).collect();
+                    format!("without the target `{name}` there is an answer: {}", frameworks.join(", "))
+                }),
+            ));
+        }
+    }
+    changes
+}
+
+fn framework_of(answer: &StackAnswer, family: &str) -> String {
+    match answer.frameworks.iter().find(|framework| framework.family == family) {
+        Some(framework) => {
+            format!("{family} {} ({}), Python {}", framework.version, framework.build, answer.python)
+        }
+        None => format!("Python {}", answer.python),
+    }
+}
