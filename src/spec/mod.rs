@@ -4,8 +4,19 @@
 //! have to blame keep their [`Origin`] (file and byte range), so that any stage can point at the line that asked. Nothing
 //! is looked up here: whether a card or a version exists is the catalog's knowledge.
 
+mod document;
+mod error;
+mod meaning;
+mod requirements;
+mod rules;
+mod source;
+#[cfg(test)]
+mod tests;
+mod validate;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use pep440_rs::VersionSpecifiers;
 use pep508_rs::{Requirement, VerbatimUrl};
@@ -13,6 +24,11 @@ use pep508_rs::{Requirement, VerbatimUrl};
 use crate::diagnostic::Origin;
 use crate::oci::{Digest, Platform};
 use crate::version::{CudnnVersion, Dotted, DriverVersion, ToolkitVersion};
+
+pub use error::{Error, Problem};
+
+/// Largest spec, in bytes.
+const SIZE_LIMIT: usize = 1 << 20;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +99,48 @@ pub struct Spec {
     pub services: Services,
     /// Address of what was asked, comments and layout left out: a lock made for another one is stale.
     pub digest: Digest,
+}
+
+impl Spec {
+    /// Reads and checks the file at `path`; paths in it start from its folder.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let failed = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
+            _ => Error::Read { path: path.to_owned(), source },
+        };
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.take(SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() > SIZE_LIMIT {
+            return Err(Error::TooLarge { path: path.to_owned(), limit: SIZE_LIMIT });
+        }
+        let text = match std::str::from_utf8(&bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let at = error.valid_up_to();
+                let source = source::Source::new(path, &String::from_utf8_lossy(&bytes));
+                return Err(Error::at(source.origin(at..at + 1), Problem::NotUtf8));
+            }
+        };
+        Self::parse(path, text, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Checks `text`. `path` only names it in messages; requirements files, project files and seeds are looked for in
+    /// `folder`.
+    pub fn parse(path: &Path, text: &str, folder: &Path) -> Result<Self, Error> {
+        if text.len() > SIZE_LIMIT {
+            return Err(Error::TooLarge { path: path.to_owned(), limit: SIZE_LIMIT });
+        }
+        let source = source::Source::new(path, text);
+        let mut spec = validate::build(&source, folder, document::parse(&source)?)?;
+        spec.digest = meaning::digest(&spec);
+        Ok(spec)
+    }
+
+    /// JSON Schema of `spec.yaml`.
+    pub fn schema() -> serde_json::Value {
+        document::schema()
+    }
 }
 
 /// A machine the image must run on.
@@ -191,7 +249,7 @@ pub struct Services {
 /// PostgreSQL of the stack.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    /// Major version, `16`.
+    /// Version, `16` or `16.4`.
     pub version: Located<String>,
     /// `.sql` and `.csv` files loaded at the first start, in order, relative to the spec's folder.
     pub seed: Vec<Located<PathBuf>>,
@@ -200,7 +258,7 @@ pub struct Postgres {
 /// Redis of the stack.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    /// Major version, `7`.
+    /// Version, `7` or `7.2`.
     pub version: Located<String>,
 }
 
