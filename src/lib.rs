@@ -1,5 +1,31 @@
-//! imgforge.
+//! imgforge: from a short `spec.yaml` to a locked, reproducible OCI image.
+//!
+//! The stages, in the order data flows through them:
+//!
+//! ```text
+//! spec ─ catalog ─ resolve ─ lock ─ plan ─┬─ render ── Dockerfile, compose.yaml, requirements.txt
+//!                                         └─ assemble ─ OCI image ─ publish ─ layout | registry | engine
+//! ```
+//!
+//! - [`spec`]: what the user asked for, every value with its place in the file.
+//! - [`catalog`]: what exists; facts with sources, embedded, overlays on top.
+//! - [`resolve`]: which versions fit together. No IO: it asks a `PackageSource`.
+//! - [`lock`]: the decision on disk. After it nobody asks the catalog or an index what to take.
+//! - [`plan`]: the decision as ordered steps, the one source of both branches.
+//! - [`render`]: steps to text, through Tera templates.
+//! - [`assemble`]: steps to layers and an image, without a daemon.
+//! - [`publish`]: an image to a layout on disk, a registry or a local engine.
+//!
+//! Beside them the outside world: [`index`] (Python package indexes), [`debian`] (signed archives), [`registry`] (OCI
+//! distribution), over [`http`], [`store`] and [`settings`]; and the vocabulary: [`version`], [`packaging`], [`oci`].
+//! Imports point one way along this list; `tests/it/layering.rs` holds that.
+//!
+//! Files a user sees: `spec.yaml` and `imgforge.lock` beside it; `generated/NAME/` with the rendered files, `.env` and
+//! the image layout `oci/`; the cache (`imgforge cache dir`).
+
 pub mod catalog;
+pub mod cli;
+pub mod commands;
 pub mod diagnostic;
 pub mod http;
 pub mod lock;

@@ -250,7 +250,7 @@ pub fn resolve(
     catalog: &Catalog,
     source: &dyn PackageSource,
     preferences: &Preferences,
-    full_python: &dyn Fn(PythonVersion, &BaseRow) -> Version,
+    full_python: &dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
 ) -> Result<Resolution, Error> {
     let model = StackModel::new(spec, catalog)?;
     let first = resolve_stack(spec, catalog, preferences)?;
@@ -265,7 +265,7 @@ pub fn resolve(
             Err(Failed::Source(error)) => return Err(source_error(error)),
             Err(Failed::Proof(_)) => continue,
         };
-        let full = full_python(line, &stack.base);
+        let full = |platform| full_python(line, &stack.base, platform).map_err(Error::Source);
         match solve_packages(&model, source, preferences, &stack, &full)? {
             Ok(resolution) => return Ok(resolution),
             Err(conflict) => {
@@ -336,7 +336,7 @@ fn solve_packages(
     source: &dyn PackageSource,
     preferences: &Preferences,
     stack: &StackAnswer,
-    full_python: &Version,
+    full_python: &dyn Fn(Platform) -> Result<Version, Error>,
 ) -> Result<Result<Resolution, Conflict>, Error> {
     let mut locked = preferences.packages.clone();
     let mut platforms = Vec::new();
@@ -344,8 +344,8 @@ fn solve_packages(
     let base = model.bases.iter().position(|base| *base == stack.base);
     let mut preferred = preferred_values(model, preferences);
     for platform in &stack.platforms {
-        let packages =
-            PackageModel::new(model, source, *platform, stack.python, full_python, &stack.base.glibc, &locked);
+        let full = full_python(*platform)?;
+        let packages = PackageModel::new(model, source, *platform, stack.python, &full, &stack.base.glibc, &locked);
         packages.prefetch(&packages.spec_edges());
         let mut problem = Problem::new(model, Some(&packages), &preferred);
         problem.fixed.insert(Variable::Python, python_value(stack.python));

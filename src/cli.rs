@@ -1,0 +1,242 @@
+//! The command line's shape. Types only: what each command does is in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Resolve, lock and assemble ML environments as OCI images, without a Docker daemon.
+///
+/// A short `spec.yaml` says what must run where; imgforge finds the versions that fit together (driver, CUDA, Python,
+/// frameworks, packages), locks them with hashes, renders a Dockerfile and a Compose stack, assembles the image and
+/// pushes it to a registry.
+#[derive(Debug, Parser)]
+#[command(name = "imgforge", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Settings of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Settings of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// When to use colours.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub color: Color,
+    /// Say nothing but errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say what was decided at each step.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// A folder with further catalog files, laid over the built-in ones; may be given several times.
+    #[arg(long = "catalog", global = true, value_name = "DIR")]
+    pub catalogs: Vec<PathBuf>,
+    /// Use the cache only, never the network.
+    #[arg(long, global = true)]
+    pub offline: bool,
+}
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs: one JSON value on stdout.
+    Json,
+}
+
+/// `--engine`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// Assembled by imgforge itself; nothing is executed.
+    Native,
+    /// `docker build` of the rendered Dockerfile.
+    Docker,
+    /// `podman build` of the rendered Dockerfile.
+    Podman,
+    /// `buildah build` of the rendered Dockerfile.
+    Buildah,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lock if needed, render, and assemble the image into `generated/NAME/`.
+    Build(BuildArgs),
+    /// Show the stack that the catalog alone resolves to; needs no network.
+    Resolve(ResolveArgs),
+    /// Resolve everything and write `imgforge.lock` beside the spec.
+    Lock(LockArgs),
+    /// Write Dockerfile, Compose stack and requirements from the lock.
+    Render(RenderArgs),
+    /// Push the image that `build` left in `generated/NAME/oci` to the spec's repository.
+    Push(PushArgs),
+    /// Start the stack with `docker compose`.
+    Up(StackArgs),
+    /// Stop the stack with `docker compose`.
+    Down(StackArgs),
+    /// What is known: cards, machines, CUDA, frameworks, Pythons, bases.
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
+    /// Print the JSON schema of `spec.yaml`.
+    Schema,
+    /// Print a completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Where the cache is, and how to empty it.
+    #[command(subcommand)]
+    Cache(CacheCommand),
+}
+
+/// `imgforge build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Push the image to the spec's repository.
+    #[arg(long)]
+    pub push: bool,
+    /// Load the image into Docker or Podman.
+    #[arg(long)]
+    pub load: bool,
+    /// Fail if the lock is missing or stale, instead of locking again.
+    #[arg(long)]
+    pub locked: bool,
+    /// Build for these platforms only; they must be in the lock.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<String>,
+    /// Who builds the image.
+    #[arg(long, value_enum, default_value = "native")]
+    pub engine: Engine,
+    /// Folder to write into, instead of `generated/NAME`.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Push to this repository instead of the spec's.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub repository: Option<String>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge resolve`.
+#[derive(Debug, Args)]
+pub struct ResolveArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge lock`.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Take the newest versions of everything.
+    #[arg(long)]
+    pub upgrade: bool,
+    /// Take the newest version of this package; may be given several times.
+    #[arg(long = "upgrade-package", value_name = "NAME")]
+    pub upgrade_packages: Vec<String>,
+    /// Only say whether the lock is current: exit code 1 if it is missing or stale.
+    #[arg(long, conflicts_with_all = ["upgrade", "upgrade_packages"])]
+    pub check: bool,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Folder to write into, instead of `generated/NAME`.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// `imgforge push`.
+#[derive(Debug, Args)]
+pub struct PushArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Push to this repository instead of the spec's.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub repository: Option<String>,
+    /// Folder that `build` wrote into, instead of `generated/NAME`.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge up` and `down`.
+#[derive(Debug, Args)]
+pub struct StackArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Folder that `build` wrote into, instead of `generated/NAME`.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Further arguments for `docker compose up` or `down`.
+    #[arg(last = true)]
+    pub arguments: Vec<String>,
+}
+
+/// `imgforge catalog`.
+#[derive(Debug, Subcommand)]
+pub enum CatalogCommand {
+    /// List entries of one kind, or the kinds.
+    List {
+        /// gpus, instances, cuda, frameworks, pythons, bases.
+        kind: Option<String>,
+        /// Text for people or JSON.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Show one entry: `torch 2.5.1`, `gpu L4`, `instance aws/g4dn.xlarge`.
+    Show {
+        /// What to look up.
+        #[arg(required = true)]
+        words: Vec<String>,
+        /// Text for people or JSON.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Look for dangling names, missing sources and impossible ranges; exit code 1 if there are any.
+    Check {
+        /// Text for people or JSON.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+/// `imgforge cache`.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Print the cache's folder.
+    Dir,
+    /// Remove everything in the cache.
+    Prune,
+}

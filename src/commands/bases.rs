@@ -1,0 +1,199 @@
+//! What locking must know of a base: its interpreter's patch release, its packages, its digest. Asked once each.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pep440_rs::Version;
+
+use crate::assemble::base::{self, ImageBase};
+use crate::debian::{self, Archive, PackageSet, Wanted};
+use crate::diagnostic::{Failure, Hint};
+use crate::lock::{LockedBase, LockedDeb};
+use crate::oci::{Digest, Platform, Reference};
+use crate::resolve::{BaseRow, StackAnswer};
+use crate::spec::Spec;
+use crate::version::PythonVersion;
+
+use super::Context;
+use super::outside::Outside;
+
+/// Answers about bases, each found out once.
+pub(super) struct BaseFacts<'a> {
+    context: &'a Context,
+    outside: &'a Outside,
+    archives: RefCell<HashMap<(String, Platform), Rc<PackageSet>>>,
+    images: RefCell<HashMap<(String, Platform), Rc<ImageBase>>>,
+}
+
+/// Why a base does not do.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the archive of Debian {suite} has no Python {python}")]
+    NoPython { suite: String, python: PythonVersion },
+    #[error("the base `{reference}` holds no Python {python}")]
+    NoInterpreter { reference: String, python: PythonVersion },
+    #[error("`{reference}` is not an image reference: {cause}")]
+    Reference { reference: String, cause: String },
+    #[error("`system:` packages cannot be installed on the base `{reference}`: it is not Debian but {os}")]
+    NotDebian { reference: String, os: String },
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        match self {
+            Self::NoInterpreter { python, .. } => vec![
+                format!("name a base that holds Python {python}, such as `base: slim`"),
+                "or set `python:` to the version that the base holds".to_owned(),
+            ],
+            Self::NotDebian { .. } => {
+                vec!["choose `base: debian` or `base: slim`, or install them in the base image itself".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl<'a> BaseFacts<'a> {
+    pub(super) fn new(context: &'a Context, outside: &'a Outside) -> Self {
+        Self { context, outside, archives: RefCell::default(), images: RefCell::default() }
+    }
+
+    /// The interpreter's release, `3.11.2`: some markers look at the patch number.
+    pub(super) fn python(&self, line: PythonVersion, base: &BaseRow, platform: Platform) -> Result<Version, Failure> {
+        match (&base.suite, &base.reference) {
+            (Some(suite), _) => {
+                let packages = self.archive(suite, platform)?;
+                let versions = packages.versions(&format!("python{line}"));
+                let newest = versions.iter().filter_map(|package| upstream_release(&package.to_locked().version, line)).max();
+                Ok(newest.ok_or_else(|| Error::NoPython { suite: suite.clone(), python: line })?)
+            }
+            (None, Some(reference)) => {
+                let image = self.image(reference, platform)?;
+                let release = image.variable("PYTHON_VERSION").and_then(|text| text.parse::<Version>().ok());
+                let fallback = || Version::new([u64::from(line.major), u64::from(line.minor), 99]);
+                Ok(release.filter(|release| is_line(release, line)).unwrap_or_else(fallback))
+            }
+            (None, None) => Ok(Version::new([u64::from(line.major), u64::from(line.minor), 0])),
+        }
+    }
+
+    /// The base and the Debian packages of one platform as the lock writes them.
+    pub(super) fn locked(
+        &self,
+        spec: &Spec,
+        stack: &StackAnswer,
+        platform: Platform,
+    ) -> Result<(LockedBase, Vec<LockedDeb>), Failure> {
+        let base = &stack.base;
+        let system: Vec<Wanted> =
+            spec.system.iter().map(|name| Wanted::named(&name.value, "`system:` in the spec")).collect();
+        let mut locked = LockedBase {
+            kind: base.kind.to_owned(),
+            suite: base.suite.clone(),
+            reference: base.reference.clone(),
+            digest: None,
+            interpreter: format!("/usr/bin/python{}", stack.python),
+            reason: stack.base_reason.clone(),
+        };
+        if let Some(suite) = &base.suite {
+            let packages = self.archive(suite, platform)?;
+            let mut wanted = debian::base_packages(stack.python);
+            wanted.extend(system);
+            return Ok((locked, debian::resolve(&packages, &wanted, &[])?));
+        }
+        let Some(reference) = &base.reference else { return Ok((locked, Vec::new())) };
+        let image = self.image(reference, platform)?;
+        locked.digest = Some(image.digest);
+        let places = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
+        let interpreters: Vec<String> = places.iter().map(|place| format!("{place}/python{}", stack.python)).collect();
+        let asked: Vec<&str> =
+            interpreters.iter().map(String::as_str).chain(["var/lib/dpkg/status", "etc/os-release", "usr/lib/os-release"]).collect();
+        let files = base::read_files(&self.outside.registries, &self.outside.store, &image, &asked)?;
+        let interpreter = interpreters.iter().find(|path| files.contains_key(*path)).ok_or_else(|| {
+            Error::NoInterpreter { reference: reference.clone(), python: stack.python }
+        })?;
+        locked.interpreter = format!("/{interpreter}");
+        if system.is_empty() {
+            return Ok((locked, Vec::new()));
+        }
+        let release = files.get("etc/os-release").or_else(|| files.get("usr/lib/os-release"));
+        let release = String::from_utf8_lossy(release.map(Vec::as_slice).unwrap_or_default()).into_owned();
+        let field = |name: &str| {
+            let line = release.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+            line.map(|value| value.trim_matches('"').to_owned())
+        };
+        let (Some("debian"), Some(suite)) = (field("ID").as_deref(), field("VERSION_CODENAME")) else {
+            let os = field("PRETTY_NAME").unwrap_or_else(|| "something unknown".to_owned());
+            return Err(Error::NotDebian { reference: reference.clone(), os }.into());
+        };
+        let packages = self.archive(&suite, platform)?;
+        let status = files.get("var/lib/dpkg/status").map(Vec::as_slice).unwrap_or_default();
+        let installed = debian::installed_packages(status, platform.architecture_name());
+        Ok((locked, debian::resolve(&packages, &system, &installed)?))
+    }
+
+    /// Digest of a service's image, if its registry can be asked; a stack can start without it.
+    pub(super) fn image_digest(&self, image: &str) -> Option<Digest> {
+        let reference: Reference = image.parse().ok()?;
+        match self.outside.registries.manifest_digest(&reference) {
+            Ok(digest) => digest,
+            Err(error) => {
+                self.context.progress.say(format!("note: `{image}` is locked by tag only: {error}"));
+                None
+            }
+        }
+    }
+
+    fn archive(&self, suite: &str, platform: Platform) -> Result<Rc<PackageSet>, Failure> {
+        let key = (suite.to_owned(), platform);
+        if let Some(packages) = self.archives.borrow().get(&key) {
+            return Ok(Rc::clone(packages));
+        }
+        let archives = archives(self.outside, suite)?;
+        let Outside { http, store, .. } = self.outside;
+        let packages = Rc::new(debian::fetch_packages(&archives, platform, http, store, &self.context.progress)?);
+        self.archives.borrow_mut().insert(key, Rc::clone(&packages));
+        Ok(packages)
+    }
+
+    fn image(&self, reference: &str, platform: Platform) -> Result<Rc<ImageBase>, Failure> {
+        let key = (reference.to_owned(), platform);
+        if let Some(image) = self.images.borrow().get(&key) {
+            return Ok(Rc::clone(image));
+        }
+        let task = self.context.progress.task(format!("looking at the base `{reference}`"), None);
+        let parsed: Reference = reference
+            .parse()
+            .map_err(|cause| Error::Reference { reference: reference.to_owned(), cause: format!("{cause}") })?;
+        let image = Rc::new(base::resolve(&self.outside.registries, &self.outside.store, &parsed, platform)?);
+        task.done(format!("base `{reference}` is {}", image.digest));
+        self.images.borrow_mut().insert(key, Rc::clone(&image));
+        Ok(image)
+    }
+}
+
+/// The archives of this machine's settings for a Debian release, each with the keys that may sign it.
+pub(super) fn archives(outside: &Outside, suite: &str) -> Result<Vec<Archive>, Failure> {
+    let locations = outside.settings.archives();
+    let archives = locations.map(|location| {
+        let keyring = debian::Keyring::embedded(&location.name).transpose()?;
+        Ok::<_, debian::KeyringError>(keyring.map(|keyring| Archive {
+            name: location.name.clone(),
+            url: location.url.clone(),
+            suites: location.suites(suite),
+            keyring,
+        }))
+    });
+    Ok(archives.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// `3.11.2` of `3.11.2-6+deb12u6`, if it is of that line.
+fn upstream_release(debian_version: &str, line: PythonVersion) -> Option<Version> {
+    let upstream = debian_version.split(['-', '~', '+']).next()?;
+    upstream.parse().ok().filter(|release| is_line(release, line))
+}
+
+fn is_line(release: &Version, line: PythonVersion) -> bool {
+    release.release().starts_with(&[u64::from(line.major), u64::from(line.minor)])
+}

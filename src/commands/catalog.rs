@@ -1,0 +1,31 @@
+//! `imgforge catalog`: what is known.
+
+use serde_json::json;
+
+use crate::catalog::check;
+use crate::cli::{CatalogCommand, Format};
+use crate::diagnostic::Failure;
+
+use super::{Context, print, print_json};
+
+pub(super) fn run(context: &Context, command: &CatalogCommand) -> Result<u8, Failure> {
+    let catalog = context.catalog()?;
+    match command {
+        CatalogCommand::List { .. } | CatalogCommand::Show { .. } => return Ok(2),
+        CatalogCommand::Check { format } => {
+            let findings = check(&catalog);
+            match format {
+                Format::Json => print_json(&json!({
+                    "findings": findings.iter().map(|finding| json!({
+                        "entry": finding.entry, "problem": finding.problem,
+                    })).collect::<Vec<_>>(),
+                })),
+                Format::Text => findings.iter().for_each(|finding| print(&format!("{}: {}", finding.entry, finding.problem))),
+            }
+            if findings.is_empty() {
+                context.progress.say("the catalog is consistent");
+            }
+            return Ok(u8::from(!findings.is_empty()));
+        }
+    }
+}

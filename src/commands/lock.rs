@@ -1,0 +1,225 @@
+//! `imgforge lock`: everything decided and written down.
+
+use std::collections::BTreeMap;
+
+use pep440_rs::Version;
+use serde_json::json;
+
+use crate::catalog::Catalog;
+use crate::cli::{Format, LockArgs};
+use crate::diagnostic::Failure;
+use crate::lock::{Lock, LockedPlatform, LockedService, LockedWheel};
+use crate::oci::Platform;
+use crate::progress::human_bytes;
+use crate::render::mlflow_requirements;
+use crate::resolve::{BaseRow, PlatformPackages, Preferences, Resolution, StackAnswer, resolve};
+use crate::spec::{ArtifactStore, Located, MlflowBackend, Spec};
+use crate::version::PythonVersion;
+
+use super::bases::BaseFacts;
+use super::outside::Outside;
+use super::{Context, answer_in, print, print_json};
+
+pub(super) fn run(context: &Context, arguments: &LockArgs) -> Result<u8, Failure> {
+    let spec = Spec::load(&arguments.spec)?;
+    let path = Lock::path_for(&arguments.spec);
+    let previous = Lock::read(&path)?;
+    if arguments.check {
+        let current = current(&spec, previous, &path)?;
+        report(arguments.format, &current, false);
+        context.progress.say(format!("`{}` is current", path.display()));
+        return Ok(0);
+    }
+    let changing = arguments.upgrade || !arguments.upgrade_packages.is_empty();
+    if let Some(lock) = previous.as_ref().filter(|lock| !changing && lock.satisfies(&spec)) {
+        report(arguments.format, lock, false);
+        context.progress.say(format!("`{}` is current; `--upgrade` takes newer versions", path.display()));
+        return Ok(0);
+    }
+    let outside = Outside::new(context, &spec)?;
+    let preferences = previous
+        .as_ref()
+        .map_or_else(Preferences::default, |lock| lock.preferences(arguments.upgrade, &arguments.upgrade_packages));
+    let lock = answer_in(arguments.format, make(context, &outside, &spec, &preferences))?;
+    lock.write(&path)?;
+    report(arguments.format, &lock, true);
+    context.progress.say(format!("wrote `{}`: {}", path.display(), summary(&lock)));
+    Ok(0)
+}
+
+/// The lock if it answers the spec, else the reason why not: exit code 1.
+pub(super) fn current(spec: &Spec, lock: Option<Lock>, path: &std::path::Path) -> Result<Lock, Failure> {
+    let lock = lock.ok_or_else(|| crate::lock::Error::Missing { path: path.to_owned() })?;
+    if lock.satisfies(spec) { Ok(lock) } else { Err(crate::lock::Error::Stale { path: path.to_owned() }.into()) }
+}
+
+fn report(format: Format, lock: &Lock, written: bool) {
+    match format {
+        Format::Json => print_json(&json!({"status": "ok", "written": written, "digest": lock.digest()})),
+        Format::Text => print(&lock.digest().to_string()),
+    }
+}
+
+/// `Python 3.11, 47 wheels (2.9 GB), 56 Debian packages`.
+pub(super) fn summary(lock: &Lock) -> String {
+    let mut parts = vec![format!("Python {}", lock.stack.python)];
+    let wheels = lock.platforms.iter().flat_map(|platform| &platform.wheels);
+    let debs: usize = lock.platforms.iter().map(|platform| platform.debs.len()).sum();
+    let size: u64 = wheels.clone().map(|wheel| wheel.size).sum();
+    parts.push(format!("{} wheels ({})", wheels.count(), human_bytes(size)));
+    if debs > 0 {
+        parts.push(format!("{debs} Debian packages"));
+    }
+    parts.join(", ")
+}
+
+/// Resolves everything a spec needs. Nothing is written.
+pub(super) fn make(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    preferences: &Preferences,
+) -> Result<Lock, Failure> {
+    let catalog = context.catalog()?;
+    let bases = BaseFacts::new(context, outside);
+    let resolution = packages(context, outside, spec, &catalog, preferences, &bases)?;
+    let mut platforms = Vec::new();
+    for packages in &resolution.platforms {
+        platforms.push(locked_platform(outside, spec, &resolution.stack, packages, &bases)?);
+    }
+    let services = services(context, outside, spec, &catalog, &resolution.stack, preferences, &bases)?;
+    Ok(Lock::from_resolution(spec, catalog.digest(), &resolution.stack, platforms, services))
+}
+
+fn packages(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    catalog: &Catalog,
+    preferences: &Preferences,
+    bases: &BaseFacts<'_>,
+) -> Result<Resolution, Failure> {
+    let task = context.progress.task(format!("resolving packages of `{}`", spec.name.value), None);
+    let full_python = |line: PythonVersion, base: &BaseRow, platform: Platform| -> Result<Version, Failure> {
+        bases.python(line, base, platform)
+    };
+    let resolution = resolve(spec, catalog, &outside.index, preferences, &full_python)?;
+    let count: usize = resolution.platforms.iter().map(|platform| platform.wheels.len()).sum();
+    task.done(format!("resolved {count} packages of `{}` for Python {}", spec.name.value, resolution.stack.python));
+    Ok(resolution)
+}
+
+fn locked_platform(
+    outside: &Outside,
+    spec: &Spec,
+    stack: &StackAnswer,
+    packages: &PlatformPackages,
+    bases: &BaseFacts<'_>,
+) -> Result<LockedPlatform, Failure> {
+    let (base, debs) = bases.locked(spec, stack, packages.platform)?;
+    Ok(LockedPlatform { name: packages.platform, base, debs, wheels: locked_wheels(outside, packages)? })
+}
+
+fn locked_wheels(outside: &Outside, packages: &PlatformPackages) -> Result<Vec<LockedWheel>, Failure> {
+    packages
+        .wheels
+        .iter()
+        .map(|(name, candidate)| {
+            let file = &candidate.file;
+            let (digest, size) = match (file.digest, file.size) {
+                (Some(digest), Some(size)) => (digest, size),
+                _ => outside.index.identify(&candidate.index, file)?,
+            };
+            Ok(LockedWheel {
+                name: name.clone(),
+                version: candidate.version.to_string(),
+                index: candidate.index.clone(),
+                file: file.filename.clone(),
+                size,
+                digest,
+            })
+        })
+        .collect()
+}
+
+fn services(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    catalog: &Catalog,
+    stack: &StackAnswer,
+    preferences: &Preferences,
+    bases: &BaseFacts<'_>,
+) -> Result<Vec<LockedService>, Failure> {
+    let mut services = Vec::new();
+    let empty = |kind: &str| LockedService {
+        kind: kind.to_owned(),
+        image: None,
+        digest: None,
+        seed: Vec::new(),
+        backend: None,
+        artifacts: None,
+        wheels: Vec::new(),
+    };
+    if let Some(mlflow) = &spec.services.mlflow {
+        let mut wheels = BTreeMap::new();
+        let server = server_spec(spec, stack, &mlflow.artifacts);
+        let resolution = packages(context, outside, &server, catalog, preferences, bases)?;
+        for platform in &resolution.platforms {
+            for wheel in locked_wheels(outside, platform)? {
+                wheels.insert(wheel.file.clone(), wheel);
+            }
+        }
+        services.push(LockedService {
+            backend: Some(
+                match mlflow.backend {
+                    MlflowBackend::Postgres => "postgres",
+                    MlflowBackend::Sqlite => "sqlite",
+                }
+                .to_owned(),
+            ),
+            artifacts: match &mlflow.artifacts {
+                ArtifactStore::Volume => None,
+                ArtifactStore::Bucket(url) => Some(url.clone()),
+            },
+            wheels: wheels.into_values().collect(),
+            ..empty("mlflow")
+        });
+    }
+    let versions = [
+        ("postgres", spec.services.postgres.as_ref().map(|postgres| &postgres.version)),
+        ("redis", spec.services.redis.as_ref().map(|redis| &redis.version)),
+    ];
+    for (kind, version) in versions {
+        let Some(version) = version else { continue };
+        let repository = catalog.service(kind).map_or(kind, |service| service.image.as_str());
+        let image = format!("{repository}:{}", version.value);
+        let digest = bases.image_digest(&image);
+        services.push(LockedService { image: Some(image), digest, ..empty(kind) });
+    }
+    if let Some(postgres) = &spec.services.postgres {
+        let seed = postgres.seed.iter().map(|seed| seed.value.to_string_lossy().into_owned()).collect();
+        if let Some(service) = services.iter_mut().find(|service| service.kind == "postgres") {
+            service.seed = seed;
+        }
+    }
+    services.sort_by(|one, other| one.kind.cmp(&other.kind));
+    Ok(services)
+}
+
+/// MLflow's server as a spec of its own: its packages on the same Python and base, no accelerator.
+fn server_spec(spec: &Spec, stack: &StackAnswer, artifacts: &ArtifactStore) -> Spec {
+    let mut server = spec.clone();
+    server.name = Located::default_of(format!("{}-mlflow", spec.name.value));
+    server.targets = vec![Located::default_of(crate::spec::Target::Cpu)];
+    server.platforms = stack.platforms.iter().copied().map(Located::default_of).collect();
+    server.python = format!("=={}.*", stack.python).parse().ok().map(Located::default_of);
+    server.frameworks = Vec::new();
+    server.packages = mlflow_requirements(artifacts)
+        .iter()
+        .filter_map(|requirement| requirement.parse().ok())
+        .map(Located::default_of)
+        .collect();
+    (server.cuda, server.cudnn) = (None, None);
+    server
+}

@@ -1,0 +1,63 @@
+//! One file per subcommand, each a short list of calls to the stages.
+
+mod catalog;
+mod resolve;
+
+use std::io::Write as _;
+
+use crate::catalog::Catalog;
+use crate::cli::{Cli, Command, Format, Global};
+use crate::diagnostic::Failure;
+use crate::progress::{Progress, Verbosity};
+
+/// What every command needs.
+pub(crate) struct Context {
+    /// Settings of the command line.
+    pub(crate) global: Global,
+    /// The display.
+    pub(crate) progress: Progress,
+}
+
+impl Context {
+    /// The catalog with the overlays of `--catalog`.
+    pub(crate) fn catalog(&self) -> Result<Catalog, Failure> {
+        Ok(Catalog::load(&self.global.catalogs)?)
+    }
+}
+
+/// Runs a command line; the value is the exit code.
+pub fn run(cli: Cli) -> Result<u8, Failure> {
+    let verbosity = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let context = Context { progress: Progress::new(verbosity), global: cli.global };
+    match cli.command {
+        Command::Resolve(arguments) => resolve::run(&context, &arguments),
+        Command::Catalog(command) => catalog::run(&context, &command),
+        _ => Ok(2),
+    }
+}
+
+/// Writes to stdout; a reader that went away is no error.
+pub(crate) fn print(text: &str) {
+    let mut stdout = anstream::stdout().lock();
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    let _ = write!(stdout, "{text}{newline}").and_then(|()| stdout.flush());
+}
+
+/// Prints a JSON value.
+pub(crate) fn print_json(value: &serde_json::Value) {
+    print(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// A failure that has an answer as data prints it on stdout when JSON was asked for; the prose goes to stderr as always.
+pub(crate) fn answer_in<T>(format: Format, result: Result<T, Failure>) -> Result<T, Failure> {
+    if let (Format::Json, Err(failure)) = (format, &result)
+        && let Some(json) = failure.0.json()
+    {
+        print_json(&json);
+    }
+    result
+}

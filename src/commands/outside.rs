@@ -1,0 +1,65 @@
+//! The outside world as one command sees it: settings, HTTP, cache, package indexes, registries.
+
+use std::sync::Arc;
+
+use crate::diagnostic::Failure;
+use crate::http;
+use crate::index::IndexClient;
+use crate::packaging::{Metadata, Project, ProjectFile};
+use crate::registry::{self, Registries};
+use crate::resolve::PackageSource;
+use crate::settings::{Environment, Settings};
+use crate::spec::Spec;
+use crate::store::Store;
+
+use super::Context;
+
+/// Clients that share one set of settings, connections and one cache.
+pub(crate) struct Outside {
+    /// This machine's settings, with the spec's indexes.
+    pub(crate) settings: Arc<Settings>,
+    /// HTTP.
+    pub(crate) http: http::Client,
+    /// The cache.
+    pub(crate) store: Store,
+    /// Package indexes.
+    pub(crate) index: IndexClient,
+    /// Registries.
+    pub(crate) registries: Registries,
+}
+
+impl Outside {
+    /// Clients for a spec.
+    pub(crate) fn new(context: &Context, spec: &Spec) -> Result<Self, Failure> {
+        let mut settings = Settings::load(&Environment::of_process())?;
+        for index in &spec.indexes {
+            settings.with_extra(&index.name.value, &index.url.value)?;
+        }
+        let options = http::Options { ca_files: settings.ca_files.clone(), offline: context.global.offline };
+        let http = http::Client::new(&options)?;
+        let store = Store::open(&Store::default_root());
+        let registries = Registries::new(http.clone(), registry_config(&settings));
+        let settings = Arc::new(settings);
+        let index = IndexClient::new(http.clone(), store.clone(), Arc::clone(&settings));
+        Ok(Self { settings, http, store, index, registries })
+    }
+}
+
+fn registry_config(settings: &Settings) -> registry::Config {
+    settings.registry_config()
+}
+
+impl PackageSource for IndexClient {
+    fn project(&self, index: &str, name: &str) -> Result<Option<Arc<Project>>, Failure> {
+        Ok(Self::project(self, index, name)?)
+    }
+    fn metadata(&self, index: &str, file: &ProjectFile) -> Result<Arc<Metadata>, Failure> {
+        Ok(Self::metadata(self, index, file)?)
+    }
+    fn prefetch(&self, requests: Vec<(String, String)>) {
+        Self::prefetch(self, requests);
+    }
+    fn prefetch_metadata(&self, index: &str, file: &ProjectFile) {
+        Self::prefetch_metadata(self, index, file);
+    }
+}
