@@ -39,19 +39,21 @@ pub struct PythonLine {
 pub struct Bases {
     /// Suites a base can be assembled from, newest first.
     pub debian: Vec<DebianSuite>,
+    /// Releases of Ubuntu that `cuda` images are made on, newest first.
+    pub ubuntu: Vec<DebianSuite>,
     /// `python:X.Y-slim`.
     pub slim: Vec<SlimImage>,
     /// `nvidia/cuda`.
     pub cuda: Vec<CudaImage>,
 }
 
-/// A suite of Debian.
+/// A suite of Debian or of Ubuntu.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DebianSuite {
     /// `bookworm`.
     pub suite: String,
-    /// `12`.
+    /// `12`, `22.04`.
     pub release: String,
     /// The line of its `python3`.
     pub python: PythonVersion,
@@ -116,11 +118,27 @@ pub struct CudaImage {
     pub platforms: Vec<Platform>,
     /// `12.4.1-cudnn-runtime-ubuntu22.04`.
     pub tag: String,
+    /// NVIDIA no longer promises that the tag stays.
+    #[serde(skip_serializing_if = "is_false")]
+    pub end_of_life: bool,
     /// Citation.
     pub source: String,
     /// No first-hand source confirms the entry.
     #[serde(skip_serializing_if = "is_false")]
     pub unverified: bool,
+}
+
+impl Bases {
+    /// The Debian or Ubuntu suite behind `debian 12` or `ubuntu 22.04`.
+    pub fn suite(&self, os: &str) -> Option<&DebianSuite> {
+        let (distribution, release) = os.split_once(' ')?;
+        let suites = match distribution {
+            "debian" => &self.debian,
+            "ubuntu" => &self.ubuntu,
+            _ => return None,
+        };
+        suites.iter().find(|suite| suite.release == release || suite.suite == release)
+    }
 }
 
 impl CudaImage {

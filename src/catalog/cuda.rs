@@ -55,6 +55,9 @@ pub struct Floor {
     pub driver: DriverVersion,
     /// Citation.
     pub source: String,
+    /// No first-hand source confirms the entry.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unverified: bool,
 }
 
 /// A branch of the NVIDIA driver.

@@ -108,24 +108,22 @@ pub struct Build {
 }
 
 /// Wheels of a build for one platform.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlatformSupport {
     /// Python lines with wheels, ascending.
-    #[serde(deserialize_with = "super::text::words::deserialize")]
     pub pythons: Vec<PythonVersion>,
     /// Oldest glibc.
-    #[serde(with = "super::text::glibc")]
+    #[serde(serialize_with = "super::text::glibc::serialize")]
     pub glibc: (u32, u32),
     /// What this platform's wheels compute on, where it is not what the build does: torch for arm64 on the default index was
     /// a processor-only wheel before 2.11.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<Accelerator>,
     /// Machine code here, where it is not the build's list.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::text::words::deserialize")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sass: Vec<ComputeCapability>,
     /// Intermediate code here, where `sass` differs as well.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::text::words::deserialize")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ptx: Vec<ComputeCapability>,
 }
 
@@ -154,6 +152,11 @@ impl Build {
             Some(wheels) if !wheels.sass.is_empty() => support(&wheels.sass, &wheels.ptx, compute_capability),
             Some(_) => self.runs_on(compute_capability),
         }
+    }
+
+    /// Whether it holds machine code for an AMD instruction set; `None` if its list is not known.
+    pub fn runs_on_gfx(&self, gfx: &str) -> Option<bool> {
+        (!self.gfx.is_empty()).then(|| self.gfx.iter().any(|built| built == gfx))
     }
 
     /// What `platform`'s wheels compute on; `None` if it has none.

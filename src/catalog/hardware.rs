@@ -35,7 +35,7 @@ pub enum GpuClass {
 pub struct Gpu {
     /// Short marketing name: `T4`, `RTX 4090`, `MI300X`.
     pub name: String,
-    /// Other names people and clouds use, beyond the vendor's prefix, which [`Catalog::gpu`](super::Catalog::gpu) ignores.
+    /// Other names people and clouds use, beyond what [`Catalog::gpu`](super::Catalog::gpu) ignores in a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     /// The maker.
@@ -81,6 +81,9 @@ pub struct Instance {
     /// How many cards.
     #[serde(default)]
     pub gpu_count: u32,
+    /// The machine has a slice of a card and needs the cloud's vGPU driver.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fractional: bool,
     /// What its images must be made for.
     #[serde(default = "amd64")]
     pub platform: Platform,
@@ -102,7 +105,7 @@ pub struct MachineFamily {
     /// What its images must be made for.
     #[serde(default = "amd64")]
     pub platform: Platform,
-    /// Names of the [`Accelerator`](AttachableGpu)s of the same cloud that fit.
+    /// Names of the [`AttachableGpu`]s of the same cloud that fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachable: Vec<String>,
     /// Citation.
@@ -125,13 +128,36 @@ pub struct AttachableGpu {
     pub source: String,
 }
 
-/// Folds a card's name to what all its spellings share: no case, no maker, no punctuation.
+/// Folds a card's name to what all its spellings share: no case, no maker, no form factor, no memory size, no punctuation.
+/// `NVIDIA A100-SXM4-80GB`, `nvidia-a100-80gb` and `A100` are one card to every question the catalog answers.
 pub(super) fn fold_name(name: &str) -> String {
-    const MAKERS: [&str; 7] = ["nvidia", "tesla", "geforce", "quadro", "amd", "instinct", "radeon"];
+    const SILENT: [&str; 20] = [
+        "nvidia",
+        "tesla",
+        "geforce",
+        "quadro",
+        "amd",
+        "instinct",
+        "radeon",
+        "sxm",
+        "sxm2",
+        "sxm3",
+        "sxm4",
+        "sxm5",
+        "sxm6",
+        "pcie",
+        "hbm2",
+        "hbm2e",
+        "hbm3",
+        "generation",
+        "edition",
+        "workstation",
+    ];
     let lower = name.to_lowercase();
     let words: Vec<&str> =
         lower.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let kept: String = words.iter().filter(|word| !MAKERS.contains(word)).copied().collect();
+    let is_size = |word: &str| word.strip_suffix("gb").is_some_and(|size| size.parse::<u32>().is_ok());
+    let kept: String = words.iter().filter(|word| !SILENT.contains(word) && !is_size(word)).copied().collect();
     if kept.is_empty() { words.concat() } else { kept }
 }
 

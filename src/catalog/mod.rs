@@ -240,6 +240,7 @@ impl Catalog {
             name: name.to_ascii_lowercase(),
             gpu: None,
             gpu_count: 0,
+            fractional: false,
             platform: family.platform,
             source: family.source.clone(),
             unverified: false,

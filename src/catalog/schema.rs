@@ -15,7 +15,7 @@ use super::framework::{Accelerator, Build, Framework, PlatformSupport, Release};
 use super::hardware::{AttachableGpu, Gpu, Instance, MachineFamily, fold_name};
 use super::{Catalog, Rule, text};
 use crate::oci::Platform;
-use crate::version::{ComputeCapability, CudnnVersion, Dotted, ToolkitVersion};
+use crate::version::{ComputeCapability, CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
 
 /// One file.
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +35,7 @@ pub(super) struct Document {
     cudnn: Vec<Cudnn>,
     pythons: Vec<PythonLine>,
     debian: Vec<DebianSuite>,
+    ubuntu: Vec<DebianSuite>,
     slim_images: Vec<SlimImage>,
     cuda_images: Vec<CudaImageRow>,
     services: Vec<Service>,
@@ -55,6 +56,8 @@ struct CudaImageRow {
     flavours: String,
     #[serde(deserialize_with = "text::words::deserialize")]
     platforms: Vec<Platform>,
+    #[serde(default)]
+    end_of_life: bool,
     source: String,
     #[serde(default)]
     unverified: bool,
@@ -85,9 +88,9 @@ struct ReleaseSection {
     /// Versions of each companion, separated by spaces.
     #[serde(default)]
     companions: BTreeMap<String, String>,
-    /// What holds for every build that has no `platforms` of its own.
+    /// What its builds have in common.
     #[serde(default)]
-    platforms: BTreeMap<Platform, PlatformSupport>,
+    platforms: BTreeMap<Platform, PlatformSection>,
     builds: Vec<BuildSection>,
     #[serde(default)]
     yanked: bool,
@@ -111,8 +114,12 @@ struct BuildSection {
     cudnn: Option<CudnnVersion>,
     #[serde(default)]
     rocm: Option<Dotted>,
+    /// The release's platforms it has wheels for, where it has not all of them.
+    #[serde(default, deserialize_with = "text::words::deserialize")]
+    only: Vec<Platform>,
+    /// What differs from the release's.
     #[serde(default)]
-    platforms: BTreeMap<Platform, PlatformSupport>,
+    platforms: BTreeMap<Platform, PlatformSection>,
     #[serde(default, deserialize_with = "text::words::deserialize")]
     sass: Vec<ComputeCapability>,
     #[serde(default, deserialize_with = "text::words::deserialize")]
@@ -128,6 +135,20 @@ struct BuildSection {
     source: Option<String>,
     #[serde(default)]
     unverified: bool,
+}
+
+/// [`PlatformSupport`] as far as it is said at one place.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PlatformSection {
+    #[serde(deserialize_with = "text::words::deserialize")]
+    pythons: Vec<PythonVersion>,
+    glibc: Option<String>,
+    accelerator: Option<Accelerator>,
+    #[serde(deserialize_with = "text::words::deserialize")]
+    sass: Vec<ComputeCapability>,
+    #[serde(deserialize_with = "text::words::deserialize")]
+    ptx: Vec<ComputeCapability>,
 }
 
 /// Something in a well-formed file that makes no entry.
@@ -214,6 +235,7 @@ impl Assembler {
         put_all!(cudnn, self.catalog.cuda.cudnn, "cudnn", |cudnn: &Cudnn| cudnn.version.to_string());
         put_all!(pythons, self.catalog.pythons, "python", |line: &PythonLine| line.version.to_string());
         put_all!(debian, self.catalog.bases.debian, "debian", |suite: &DebianSuite| suite.suite.clone());
+        put_all!(ubuntu, self.catalog.bases.ubuntu, "ubuntu", |suite: &DebianSuite| suite.suite.clone());
         put_all!(slim_images, self.catalog.bases.slim, "slim image", |image: &SlimImage| image.reference.clone());
         put_all!(services, self.catalog.services, "service", |service: &Service| service.name.clone());
         for mut row in document.cuda_images {
@@ -284,6 +306,7 @@ impl Assembler {
         catalog.cuda.cudnn.sort_by(|left, right| right.version.cmp(&left.version));
         catalog.pythons.sort_by_key(|line| std::cmp::Reverse(line.version));
         catalog.bases.debian.sort_by_key(|suite| std::cmp::Reverse(suite.glibc));
+        catalog.bases.ubuntu.sort_by_key(|suite| std::cmp::Reverse(suite.glibc));
         catalog.bases.slim.sort_by(|left, right| (right.python, &right.suite).cmp(&(left.python, &left.suite)));
         catalog.bases.cuda.sort_by(|left, right| {
             (&right.toolkit, right.glibc, &left.tag).cmp(&(&left.toolkit, left.glibc, &right.tag))
@@ -324,6 +347,7 @@ impl CudaImageRow {
                     flavour,
                     platforms: self.platforms.clone(),
                     tag,
+                    end_of_life: self.end_of_life,
                     source: self.source.clone(),
                     unverified: self.unverified,
                 })
@@ -354,6 +378,8 @@ impl ReleaseSection {
                 entry: format!("{entry} {}", build.name),
                 problem: "the name does not tell the `accelerator`".to_owned(),
             })?;
+            let platforms = merge_platforms(&self.platforms, &build.only, build.platforms)
+                .map_err(|problem| Malformed { entry: format!("{entry} {}", build.name), problem })?;
             let requirements = match build.requirements.is_empty() {
                 false => build.requirements,
                 true => templates.get(&build.name).or_else(|| templates.get("*")).cloned().unwrap_or_default(),
@@ -369,7 +395,7 @@ impl ReleaseSection {
                 toolkit: build.toolkit,
                 cudnn: build.cudnn,
                 rocm: build.rocm,
-                platforms: if build.platforms.is_empty() { self.platforms.clone() } else { build.platforms },
+                platforms,
                 sass: build.sass,
                 ptx: build.ptx,
                 gfx: build.gfx,
@@ -389,6 +415,37 @@ impl ReleaseSection {
             source,
         })
     }
+}
+
+/// The platforms of a build: the release's, narrowed to `only`, with the build's own values over them.
+fn merge_platforms(
+    release: &BTreeMap<Platform, PlatformSection>,
+    only: &[Platform],
+    build: BTreeMap<Platform, PlatformSection>,
+) -> Result<BTreeMap<Platform, PlatformSupport>, String> {
+    let mut sections = release.clone();
+    for (platform, section) in build {
+        let merged = sections.entry(platform).or_default();
+        if !section.pythons.is_empty() {
+            merged.pythons = section.pythons;
+        }
+        if !section.sass.is_empty() {
+            (merged.sass, merged.ptx) = (section.sass, section.ptx);
+        }
+        merged.glibc = section.glibc.or(merged.glibc.take());
+        merged.accelerator = section.accelerator.or(merged.accelerator);
+    }
+    let mut platforms = BTreeMap::new();
+    for (platform, section) in sections {
+        if !only.is_empty() && !only.contains(&platform) {
+            continue;
+        }
+        let glibc = section.glibc.ok_or_else(|| format!("no `glibc` for {platform}"))?;
+        let glibc = text::parse_glibc(&glibc)?;
+        let PlatformSection { pythons, accelerator, sass, ptx, .. } = section;
+        platforms.insert(platform, PlatformSupport { pythons, glibc, accelerator, sass, ptx });
+    }
+    Ok(platforms)
 }
 
 fn accelerator_of(build: &str) -> Option<Accelerator> {

@@ -33,10 +33,14 @@ pub(super) mod glibc {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(u32, u32), D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let pair = text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-        pair.ok_or_else(|| D::Error::custom(format!("`{text}` is not a glibc version like `2.28`")))
+        parse_glibc(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
+}
+
+/// Parses `"2.28"`.
+pub(super) fn parse_glibc(text: &str) -> Result<(u32, u32), String> {
+    let pair = text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    pair.ok_or_else(|| format!("`{text}` is not a glibc version like `2.28`"))
 }
 
 #[cfg(test)]
