@@ -378,9 +378,20 @@ fn bytes_of(location: &Location) -> Range<usize> {
     start..start.saturating_add(span.byte_len().unwrap_or(0) as usize)
 }
 
+/// The bytes of an error's location. The scanner's own errors count characters only.
+fn error_bytes(source: &Source, location: &Location) -> Range<usize> {
+    let span = location.span();
+    if span.byte_offset().is_some() {
+        return bytes_of(location);
+    }
+    let mut boundaries = source.text.char_indices().map(|(at, _)| at).skip(span.offset() as usize);
+    let start = boundaries.next().unwrap_or(source.text.len());
+    start..boundaries.next().unwrap_or(source.text.len())
+}
+
 fn translate(source: &Source, error: &serde_saphyr::Error) -> Error {
     use serde_saphyr::Error as Yaml;
-    let span = error.location().map_or(0..0, |location| bytes_of(&location));
+    let span = error.location().map_or(0..0, |location| error_bytes(source, &location));
     let mut cause = error;
     while let Yaml::AliasError { error, .. } | Yaml::WithSnippet { error, .. } = cause {
         cause = error;
@@ -407,10 +418,7 @@ fn translate(source: &Source, error: &serde_saphyr::Error) -> Error {
         | Yaml::AliasExpansionLimitExceeded { .. }
         | Yaml::AliasReplayStackDepthExceeded { .. }
         | Yaml::AliasReplayCounterOverflow { .. } => Problem::TooComplex,
-        other if indented_by_tab(source, span.start) => {
-            let _ = other;
-            Problem::Tab
-        }
+        _ if indented_by_tab(source, span.start) => Problem::Tab,
         other => Problem::Syntax(UserMessageFormatter.format_message(other).into_owned()),
     };
     Error::at(source.origin(span), problem)
@@ -431,12 +439,14 @@ fn plain_words(words: &str) -> &str {
 fn found_at(source: &Source, span: &Range<usize>) -> &'static str {
     let rest = source.slice(span.start..source.text.len());
     let line = rest.lines().next().unwrap_or("");
-    if rest.starts_with('[') || line.starts_with("- ") || line == "-" {
+    let word = line.split([',', '}', ']', '#']).next().unwrap_or("").trim();
+    // Of an absent value the parser gives the place of the colon before it.
+    if rest.starts_with(':') || matches!(word, "" | "~" | "null" | "Null" | "NULL") {
+        "nothing"
+    } else if rest.starts_with('[') || line.starts_with("- ") || line == "-" {
         "a list"
     } else if rest.starts_with('{') || line.contains(": ") || line.trim_end().ends_with(':') {
         "a mapping"
-    } else if line.trim().is_empty() {
-        "nothing"
     } else {
         "a text"
     }

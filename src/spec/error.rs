@@ -242,6 +242,9 @@ impl Problem {
             Self::NoPostgres => one("add `postgres: {}` to `services`, or write `backend: sqlite`"),
             Self::SeveralDocuments => one("one image, one file: split it"),
             Self::MergeKey => one("write the keys out"),
+            Self::WrongType { expected, found } if expected == "a mapping" && found == "nothing" => {
+                one("`{}` asks for the defaults")
+            }
             Self::NotUtf8
             | Self::Tab
             | Self::UnexpectedEnd

@@ -119,7 +119,7 @@ impl Spec {
             Err(error) => {
                 let at = error.valid_up_to();
                 let source = source::Source::new(path, &String::from_utf8_lossy(&bytes));
-                return Err(Error::at(source.origin(at..at + 1), Problem::NotUtf8));
+                return Err(Error::at(source.origin(at..at + '\u{fffd}'.len_utf8()), Problem::NotUtf8));
             }
         };
         Self::parse(path, text, path.parent().unwrap_or(Path::new("")))

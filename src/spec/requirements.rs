@@ -40,7 +40,8 @@ pub(super) fn parse(text: &str) -> Result<Requirement<VerbatimUrl>, (Problem, Ra
     };
     let before_marker = text.split(';').next().unwrap_or(text);
     if before_marker.contains("://") || before_marker.contains('@') || is_path(before_marker.trim()) {
-        return Err((Problem::DirectReference { text: crate::redact::text(text.trim()) }, whole));
+        let name = before_marker.split_once(" @").map_or(before_marker, |(name, _)| name).trim();
+        return Err((Problem::DirectReference { text: crate::redact::text(name) }, whole));
     }
     if let Some(at) = text.find(|c: char| !matches!(c, ' '..='~' | '\t')) {
         return Err(malformed("it has a character that no requirement has", at..text.len()));
@@ -49,6 +50,9 @@ pub(super) fn parse(text: &str) -> Result<Requirement<VerbatimUrl>, (Problem, Ra
     let operators = text.split_whitespace().filter(|word| matches!(*word, "and" | "or")).count();
     if text.len() > REQUIREMENT_LIMIT || depth > MARKER_LIMIT || operators > MARKER_LIMIT {
         return Err(malformed("it is too long", whole));
+    }
+    if let Some(at) = half_name(before_marker) {
+        return Err(malformed("a name starts and ends with a letter or digit", at..at + 1));
     }
     // The error's own `Display` draws an underline and asserts on its position, so only its parts are used.
     Requirement::from_str(text).map_err(|error| {
@@ -60,6 +64,24 @@ pub(super) fn parse(text: &str) -> Result<Requirement<VerbatimUrl>, (Problem, Ra
         }
         malformed(&reason, start..(start + error.len).min(text.len()))
     })
+}
+
+/// Where a name of the package or of an extra ends in punctuation: the parser panics there instead of refusing.
+fn half_name(text: &str) -> Option<usize> {
+    let mut last: Option<(usize, char)> = None;
+    for (at, character) in text.char_indices().chain([(text.len(), ' ')]) {
+        if character.is_ascii_alphanumeric() || "-_.".contains(character) {
+            last = Some((at, character));
+            continue;
+        }
+        if let Some((at, _)) = last.take().filter(|(_, last)| "-_.".contains(*last)) {
+            return Some(at);
+        }
+        if "<>=!~(".contains(character) {
+            break;
+        }
+    }
+    None
 }
 
 fn is_path(text: &str) -> bool {

@@ -192,6 +192,19 @@ pub(super) fn operating_system(text: &str) -> Result<OperatingSystem, Problem> {
     Ok(OperatingSystem { distribution: distribution.to_owned(), release })
 }
 
+/// An image by name. The length is checked first: the regular expression of references is slow on long texts.
+fn reference(kind: &'static str, text: &str, help: &[&str]) -> Result<Reference, Problem> {
+    if text.len() > 500 {
+        return Err(malformed(kind, text, "it is too long", help));
+    }
+    // Without a dot or port the first part is no host, although the grammar of hosts would allow its capitals.
+    let first = text.split('/').next().unwrap_or(text);
+    if first.bytes().any(|byte| byte.is_ascii_uppercase()) && !first.contains(['.', ':']) {
+        return Err(malformed(kind, text, "a repository takes only lower-case letters", help));
+    }
+    Reference::from_str(text).map_err(|error| malformed(kind, text, error.to_string(), help))
+}
+
 /// What the image starts from.
 pub(super) fn base(text: &str) -> Result<BaseChoice, Problem> {
     match text {
@@ -205,14 +218,7 @@ pub(super) fn base(text: &str) -> Result<BaseChoice, Problem> {
         let help = ["an image is written `registry/repository:tag`"];
         return Err(unknown("a base", text, &["auto", "debian", "slim", "cuda"], &help));
     }
-    let reference = Reference::from_str(text).map_err(|error| {
-        malformed(
-            "an image",
-            text,
-            error.to_string(),
-            &["expected `registry/repository:tag`, with `@sha256:…` if wanted"],
-        )
-    })?;
+    let reference = reference("an image", text, &["expected `registry/repository:tag`, with `@sha256:…` if wanted"])?;
     let last = text.rsplit('/').next().unwrap_or(text);
     if !last.contains([':', '@']) {
         return Err(malformed(
@@ -228,7 +234,7 @@ pub(super) fn base(text: &str) -> Result<BaseChoice, Problem> {
 /// Registry and repository without a tag.
 pub(super) fn repository(text: &str) -> Result<String, Problem> {
     const KIND: &str = "an image repository";
-    Reference::from_str(text).map_err(|error| malformed(KIND, text, error.to_string(), &[]))?;
+    reference(KIND, text, &[])?;
     if text.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) {
         return Err(malformed(KIND, text, "it has a tag or digest", &["tags go to `image.tags`"]));
     }

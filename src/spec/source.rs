@@ -64,20 +64,24 @@ impl Source {
     }
 }
 
-/// The text with the user part of every `scheme://user:password@host` overwritten; `None` if there is none. The `@` of
+/// The text with the user part and the query of every URL overwritten; `None` if there is none. The `@` of
 /// `wasbs://container@account` separates no credential.
 fn mask_credentials(text: &str) -> Option<String> {
     let mut masked: Option<Vec<u8>> = None;
+    let mut mask = |range: Range<usize>| masked.get_or_insert_with(|| text.as_bytes().to_vec())[range].fill(b'*');
     for (scheme_end, _) in text.match_indices("://") {
-        let scheme_start = text[..scheme_end].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |at| at + 1);
-        if text.get(scheme_start..scheme_end).is_some_and(|scheme| scheme.starts_with("wasb")) {
-            continue;
-        }
         let start = scheme_end + 3;
-        let authority_ends = |c: char| c.is_whitespace() || "/?#\"'<>,{}[]".contains(c);
-        let end = text[start..].find(authority_ends).map_or(text.len(), |length| start + length);
-        let Some(length) = text[start..end].rfind('@') else { continue };
-        masked.get_or_insert_with(|| text.as_bytes().to_vec())[start..start + length].fill(b'*');
+        let url_ends = |c: char| c.is_whitespace() || "\"'<>,{}[]".contains(c);
+        let end = text[start..].find(url_ends).map_or(text.len(), |length| start + length);
+        let authority_end = text[start..end].find(['/', '?', '#']).map_or(end, |length| start + length);
+        let scheme_start = text[..scheme_end].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |at| at + 1);
+        let is_azure = text.get(scheme_start..scheme_end).is_some_and(|scheme| scheme.starts_with("wasb"));
+        if let Some(length) = text[start..authority_end].rfind('@').filter(|_| !is_azure) {
+            mask(start..start + length);
+        }
+        if let Some(length) = text[authority_end..end].find('?') {
+            mask(authority_end + length + 1..end);
+        }
     }
     masked.and_then(|bytes| String::from_utf8(bytes).ok())
 }
@@ -89,8 +93,8 @@ mod tests {
     #[test]
     fn credentials_are_masked_in_place() {
         assert_eq!(
-            mask_credentials("url: \"https://näme:secret@host/x@y\" # s3://k@b").as_deref(),
-            Some("url: \"https://************@host/x@y\" # s3://*@b")
+            mask_credentials("url: \"https://näme:secret@host/x@y?a=ö\" # s3://k@b").as_deref(),
+            Some("url: \"https://************@host/x@y?****\" # s3://*@b")
         );
         assert_eq!(mask_credentials("wasbs://box@account.blob.example/x https://host/a@b"), None);
     }
