@@ -7,6 +7,7 @@ pub mod packaging;
 pub mod plan;
 pub mod progress;
 pub mod redact;
+pub mod settings;
 pub mod spec;
 pub mod store;
 pub mod version;
