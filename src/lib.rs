@@ -35,6 +35,7 @@ pub mod plan;
 pub mod progress;
 pub mod redact;
 pub mod resolve;
+pub mod settings;
 pub mod spec;
 pub mod store;
 pub mod version;

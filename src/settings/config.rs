@@ -1,0 +1,103 @@
+//! `imgforge/config.toml`: the user's own file, then the machine's.
+//!
+//! Every key names a place on this machine, so nothing of it belongs in a spec. Unknown keys are errors: a misspelt
+//! mirror that is passed over would send requests where they must not go.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::location::Root;
+use super::{Environment, Error};
+use crate::diagnostic::Origin;
+
+/// One file, or several laid over each other.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct RawConfig {
+    index_url: Option<Spanned<String>>,
+    pytorch_index_url: Option<Spanned<String>>,
+    ca_files: Vec<String>,
+    indexes: BTreeMap<String, Spanned<String>>,
+    archives: RawArchives,
+    registry: RawRegistry,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct RawArchives {
+    debian: Option<Spanned<String>>,
+    debian_security: Option<Spanned<String>>,
+    snapshot: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct RawRegistry {
+    insecure: Vec<String>,
+    mirrors: BTreeMap<String, Vec<String>>,
+}
+
+/// What the files say, checked. The user's file goes before the machine's, key by key.
+#[derive(Default)]
+pub(super) struct Config {
+    /// Roots by index name; `default` and the families' names among them.
+    pub(super) indexes: BTreeMap<String, Root>,
+    /// Roots by archive name; `snapshot` among them.
+    pub(super) archives: BTreeMap<String, Root>,
+    pub(super) ca_files: Vec<PathBuf>,
+    pub(super) insecure: Vec<String>,
+    pub(super) mirrors: BTreeMap<String, Vec<String>>,
+}
+
+impl Config {
+    pub(super) fn load(environment: &Environment) -> Result<Self, Error> {
+        let mut config = Self::default();
+        let user = environment.config_home().map(|folder| folder.join("imgforge/config.toml"));
+        for path in user.into_iter().chain([environment.path("/etc/imgforge/config.toml")]) {
+            if let Some(text) = environment.read(&path)? {
+                config.add(&text, path, environment)?;
+            }
+        }
+        Ok(config)
+    }
+
+    /// Adds what no earlier file has said.
+    fn add(&mut self, text: &str, path: PathBuf, environment: &Environment) -> Result<(), Error> {
+        let text: Arc<str> = text.into();
+        let origin = |span| Origin { path: path.clone(), text: text.clone(), span };
+        let raw: RawConfig = toml::from_str(&text).map_err(|error| Error::Config {
+            cause: error.message().to_owned(),
+            origin: origin(error.span().unwrap_or(0..0)),
+        })?;
+        let url = |text: Spanned<String>| {
+            Root::parse(text.get_ref()).map_err(|cause| Error::Config {
+                cause: format!("not the address of a service: {cause}"),
+                origin: origin(text.span()),
+            })
+        };
+        let named = [("default", raw.index_url), ("pytorch", raw.pytorch_index_url)];
+        let named = named.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?)));
+        for (name, text) in named.chain(raw.indexes) {
+            self.indexes.entry(name).or_insert(url(text)?);
+        }
+        for (name, text) in [
+            ("debian", raw.archives.debian),
+            ("debian-security", raw.archives.debian_security),
+            ("snapshot", raw.archives.snapshot),
+        ] {
+            if let Some(text) = text {
+                self.archives.entry(name.to_owned()).or_insert(url(text)?);
+            }
+        }
+        self.ca_files.extend(raw.ca_files.iter().map(|file| environment.expand(file)));
+        self.insecure.extend(raw.registry.insecure);
+        for (name, hosts) in raw.registry.mirrors {
+            self.mirrors.entry(name).or_insert(hosts);
+        }
+        Ok(())
+    }
+}

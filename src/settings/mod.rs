@@ -1,0 +1,207 @@
+//! Where indexes, archives and registries live on this machine.
+//!
+//! Specs and locks name services; this turns a name into an address. Settings that people already have are honoured in the
+//! order imgforge, uv, pip, apt, and only where none speaks the embedded defaults of `catalog/sources.yaml` hold. The
+//! variables and files are those of each tool's own documentation; ours are `IMGFORGE_*` and `imgforge/config.toml`.
+//! Credentials come from variables, addresses and netrc, and no `Debug` or error shows them.
+
+mod apt;
+mod config;
+mod environment;
+mod indexes;
+mod location;
+mod netrc;
+mod pip;
+mod registries;
+mod sources;
+mod uv;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use url::Url;
+
+use crate::diagnostic::{Hint, Origin};
+use config::Config;
+use location::Root;
+use sources::Sources;
+
+pub use environment::Environment;
+pub use indexes::DEFAULT_INDEX;
+pub use location::{ArchiveLocation, Credentials, IndexLocation, RegistryHost, RegistryLocation};
+
+/// This machine's settings.
+pub struct Settings {
+    /// Further certificate authorities, PEM files, for [`crate::http::Options`].
+    pub ca_files: Vec<PathBuf>,
+    indexes: indexes::Indexes,
+    archives: BTreeMap<String, ArchiveLocation>,
+    snapshot: Url,
+    registries: registries::Registries,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A settings file cannot be read or is not in its format.
+    #[error("settings file `{path}`: {cause}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// Something in `imgforge/config.toml` is wrong.
+    #[error("{cause}")]
+    Config {
+        /// What is wrong.
+        cause: String,
+        /// Where.
+        origin: Origin,
+    },
+    /// A setting of another tool or a variable is no address of a service.
+    #[error("{setting} is not the address of a service: {cause}")]
+    Address {
+        /// The setting, in words.
+        setting: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A variable has a form that cannot be read.
+    #[error("the variable `{name}` has an entry `{entry}`; expected `{expected}`")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// The entry that cannot be read.
+        entry: String,
+        /// The form of an entry.
+        expected: &'static str,
+    },
+    /// The embedded defaults are damaged; a mistake in the program.
+    #[error("`catalog/sources.yaml`: {cause}")]
+    Sources {
+        /// The parser's words.
+        cause: String,
+    },
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        match self {
+            Self::Address { .. } => vec!["give an address like `https://index.example.com/simple/`".to_owned()],
+            Self::Read { .. } => vec!["correct the file, or set the address in `imgforge/config.toml`".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+    fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::Config { origin, .. } => Some(origin.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads every source of settings.
+    pub fn load(environment: &Environment) -> Result<Self, Error> {
+        let sources = Sources::embedded()?;
+        let config = Config::load(environment)?;
+        let indexes = indexes::Indexes::load(environment, &config, &sources)?;
+        let apt = apt::mirrors(environment)?;
+        let mut archives = BTreeMap::new();
+        for (name, archive) in sources.archives {
+            let variable = format!("IMGFORGE_{}_MIRROR", indexes::variable_key(&name));
+            let root = variable_root(environment, &variable)?;
+            let root = root.or_else(|| config.archives.get(&name).cloned()).or_else(|| apt.get(&name).cloned());
+            let root = root.unwrap_or(Root { url: archive.url, credentials: None });
+            let location = ArchiveLocation {
+                name: name.clone(),
+                url: root.url,
+                credentials: root.credentials,
+                suites: archive.suites,
+            };
+            archives.insert(name, location);
+        }
+        let snapshot = variable_root(environment, "IMGFORGE_DEBIAN_SNAPSHOT")?;
+        let snapshot = snapshot.or_else(|| config.archives.get("snapshot").cloned());
+        Ok(Self {
+            ca_files: ca_files(environment, &config)?,
+            indexes,
+            archives,
+            snapshot: snapshot.map_or(sources.snapshot.url, |root| root.url),
+            registries: registries::Registries::load(environment, &config, &sources.registries)?,
+        })
+    }
+
+    /// Where the index of that name lives; `None` if nothing on this machine or in the spec says so.
+    pub fn index_url(&self, name: &str) -> Option<IndexLocation> {
+        self.indexes.location(name)
+    }
+
+    /// Adds an index of a spec. A setting of the machine for the same name goes before it.
+    pub fn with_extra(&mut self, name: &str, url: &Url) -> Result<(), Error> {
+        self.indexes
+            .add(name, url)
+            .map_err(|cause| Error::Address { setting: format!("the index `{name}` of the spec"), cause })
+    }
+
+    /// Credentials for a request that belongs to `index`: the index's own for its own host, else what netrc has for the
+    /// other host.
+    pub fn index_credentials(&self, index: &IndexLocation, url: &Url) -> Option<Credentials> {
+        if url.origin() == index.url.origin() { index.credentials.clone() } else { self.indexes.host_credentials(url) }
+    }
+
+    /// Where a Debian archive lives: `debian`, `debian-security`.
+    pub fn archive(&self, name: &str) -> Option<&ArchiveLocation> {
+        self.archives.get(name)
+    }
+
+    /// All Debian archives, by name.
+    pub fn archives(&self) -> impl Iterator<Item = &ArchiveLocation> {
+        self.archives.values()
+    }
+
+    /// Root of the service that keeps superseded Debian packages.
+    pub fn snapshot(&self) -> &Url {
+        &self.snapshot
+    }
+
+    /// Where images of the registry of that name are asked for.
+    pub fn registry(&self, name: &str) -> RegistryLocation {
+        self.registries.location(name)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("ca_files", &self.ca_files)
+            .field("archives", &self.archives)
+            .field("registries", &self.registries)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A variable that holds a service's root.
+fn variable_root(environment: &Environment, name: &str) -> Result<Option<Root>, Error> {
+    let text = environment.variable(name);
+    text.map(|text| {
+        Root::parse(text).map_err(|cause| Error::Address { setting: format!("the variable `{name}`"), cause })
+    })
+    .transpose()
+}
+
+/// `IMGFORGE_CA_FILE`, the files of the configuration, and pip's, unless the TLS library reads that one anyway.
+fn ca_files(environment: &Environment, config: &Config) -> Result<Vec<PathBuf>, Error> {
+    let mut files: Vec<PathBuf> = environment.variable("IMGFORGE_CA_FILE").map(PathBuf::from).into_iter().collect();
+    files.extend(config.ca_files.iter().cloned());
+    let known = environment.variable("SSL_CERT_FILE").map(PathBuf::from);
+    files.extend(pip::certificate(environment)?.filter(|file| Some(file) != known.as_ref()));
+    let mut seen = std::collections::BTreeSet::new();
+    files.retain(|file| seen.insert(file.clone()));
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;
