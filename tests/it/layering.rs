@@ -148,8 +148,8 @@ fn imports_of_the_tree() -> Vec<(String, Vec<Import>)> {
     let mut tree = Vec::new();
     for path in &files {
         let file = relative(path);
-        // A module in a file of its own, declared under `#[cfg(test)]`.
-        if file == "lib.rs" || file.ends_with("/tests.rs") {
+        // `tests` is a module in files of its own, declared under `#[cfg(test)]`.
+        if file == "lib.rs" || file.ends_with("/tests.rs") || file.contains("/tests/") {
             continue;
         }
         let code = without_tests(&without_text(&fs::read_to_string(path).expect("a source file in UTF-8")));
