@@ -1,0 +1,10 @@
+//! The tests that run the program, or look at the tree, as a user or a reviewer would. What can be shown with a module
+//! alone is tested beside it in `src/`.
+//!
+//! - `layering`: which module may import which, and words that no file may hold
+//! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
+//! - `support`: those parts, and the program with a home of its own
+
+mod layering;
+mod parts;
+mod support;

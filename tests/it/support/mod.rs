@@ -1,0 +1,51 @@
+//! What the end-to-end tests share.
+//!
+//! Nothing here is a double: a test talks to a Docker engine, a registry and package indexes as users have them. A part that
+//! cannot be had fails the test. `tests/run` installs and starts the parts; a bare `cargo test` starts them on demand.
+#![allow(dead_code, reason = "each test uses some of it")]
+
+pub(crate) mod engine;
+pub(crate) mod forge;
+pub(crate) mod images;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The checkout.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What tests keep between runs: downloads, and the storage of the registry that holds the stand-ins.
+///
+/// `tests/engine` computes the same folder.
+pub(crate) fn test_cache() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
+    target.join("test-cache")
+}
+
+/// The certificate authorities this machine trusts, as one PEM file. Behind a proxy that inspects TLS, a container needs it
+/// handed in before it can reach a package index.
+pub(crate) fn certificates() -> PathBuf {
+    std::env::var_os("SSL_CERT_FILE").map_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into(), PathBuf::from)
+}
+
+/// Runs a command that must succeed and returns its standard output without the last line end.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("output in UTF-8").trim_end().to_owned()
+}
+
+/// Runs a command whatever its exit status.
+#[track_caller]
+pub(crate) fn output(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; `tests/run` installs what the tests need"))
+}
