@@ -66,16 +66,15 @@ impl<'a> Dockerfile<'a> {
         let config = &plan.config;
         let requirement_files: Vec<&Requirements> = requirements.iter().filter(|file| !file.pins.is_empty()).collect();
         let files = files_of(plan).map(copy_operands).collect::<Result<Vec<_>, _>>()?;
-        for (what, texts) in [("working directory", vec![&config.workdir]), ("user name", vec![&config.user])] {
-            texts.into_iter().try_for_each(|text| one_line(what, text, text))?;
-        }
+        one_line("working directory", &config.workdir, &config.workdir)?;
+        one_line("user", &config.user, &config.user)?;
         Ok(Self {
             header,
             summary: summary(lock),
             reason: base.reason.trim_end_matches('.'),
             image: image_name(lock),
             options: options(plans, !files.is_empty(), &requirement_files),
-            bases: plans.iter().map(|plan| base_stage(plan, plans.len() > 1)).collect::<Result<_, _>>()?,
+            bases: base_stages(plans)?,
             interpreter: &base.interpreter,
             venv: VENV,
             venv_package: venv_package(base, plan.python),
@@ -130,8 +129,20 @@ fn base_of(plan: &Plan) -> Result<&LockedBase, Error> {
     base.ok_or(Error::NoBase { platform: plan.platform })
 }
 
-/// The stage that one platform's image starts from. With several, the engine picks by `TARGETARCH`.
-fn base_stage(plan: &Plan, several: bool) -> Result<Base, Error> {
+/// The stages that images start from: one if all platforms agree, else one for each, of which the engine takes that of
+/// its `TARGETARCH`.
+fn base_stages(plans: &[Plan]) -> Result<Vec<Base>, Error> {
+    let mut bases = plans.iter().map(base_stage).collect::<Result<Vec<_>, _>>()?;
+    if bases.windows(2).all(|pair| (&pair[0].image, &pair[0].packages) == (&pair[1].image, &pair[1].packages)) {
+        bases.truncate(1);
+    }
+    if let [base] = bases.as_mut_slice() {
+        (base.argument, base.stage) = ("BASE".to_owned(), "base".to_owned());
+    }
+    Ok(bases)
+}
+
+fn base_stage(plan: &Plan) -> Result<Base, Error> {
     let base = base_of(plan)?;
     let named = match (base.kind.as_str(), &base.suite, &base.reference) {
         ("debian", Some(suite), _) => format!("debian:{suite}-slim"),
@@ -149,9 +160,9 @@ fn base_stage(plan: &Plan, several: bool) -> Result<Base, Error> {
         _ => &[],
     });
     Ok(Base {
-        argument: if several { format!("BASE_{}", architecture.to_uppercase()) } else { "BASE".to_owned() },
+        argument: format!("BASE_{}", architecture.to_uppercase()),
         image,
-        stage: if several { format!("base-{architecture}") } else { "base".to_owned() },
+        stage: format!("base-{architecture}"),
         packages: packages.map(|deb| deb.name.clone()).collect(),
     })
 }

@@ -12,6 +12,8 @@ mod requirements;
 mod secrets;
 mod seed;
 mod template;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,7 +88,7 @@ pub enum Error {
         name: String,
     },
     /// A name that a Dockerfile cannot hold.
-    #[error("`{name}` is no name for a {what}", name = name.escape_debug())]
+    #[error("a Dockerfile has no {what} of the name `{name}`", name = name.escape_debug())]
     Name {
         /// Kind of thing.
         what: &'static str,

@@ -7,20 +7,26 @@ pub(super) fn shell_word(text: &str) -> String {
 }
 
 /// One word for a Dockerfile instruction that expands variables (`ENV`, `LABEL`, `ARG`, `WORKDIR`, `USER`). Inside double
-/// quotes the Dockerfile lexer knows `\"`, `\\` and `\$` and no escape for a newline.
+/// quotes the Dockerfile lexer knows `\"`, `\\` and `\$` and no escape for a newline. Trailing backslashes stand outside,
+/// because hadolint takes the last of them for the escape of the closing quote.
 pub(super) fn docker_word(text: &str) -> String {
     if is_plain(text) {
         return text.to_owned();
     }
+    let body = text.trim_end_matches('\\');
     let mut word = String::with_capacity(text.len() + 2);
     word.push('"');
-    for character in text.chars() {
+    for character in body.chars() {
         if matches!(character, '"' | '\\' | '$') {
             word.push('\\');
         }
         word.push(character);
     }
     word.push('"');
+    if body.len() < text.len() {
+        word.push_str(&r"\\".repeat(text.len() - body.len()));
+        word.push_str("\"\"");
+    }
     word
 }
 
@@ -215,7 +221,7 @@ mod tests {
         assert_eq!(shell_word(""), "''");
         assert_eq!(shell_word("it's"), r"'it'\''s'");
         assert_eq!(docker_word("/workspace"), "/workspace");
-        assert_eq!(docker_word("a $b \"c\" \\"), r#""a \$b \"c\" \\""#);
+        assert_eq!(docker_word("a $b \"c\" \\"), r#""a \$b \"c\" "\\"""#);
     }
 
     #[test]

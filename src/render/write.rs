@@ -28,6 +28,13 @@ impl Rendered {
             fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(error(&path))?;
             changed.insert(name.clone());
         }
+        // Containers read these as users of their own, whatever the umask here is.
+        for name in ["services", "services/postgres", "services/postgres/csv"].map(|name| folder.join(name)) {
+            match fs::set_permissions(&name, fs::Permissions::from_mode(0o755)) {
+                Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(error(&name)(cause)),
+                _ => {}
+            }
+        }
         for name in present(folder).map_err(error(folder))? {
             if !self.files.contains_key(&name) {
                 let path = folder.join(&name);
