@@ -36,6 +36,7 @@ pub mod progress;
 pub mod redact;
 pub mod resolve;
 pub mod settings;
+pub mod render;
 pub mod spec;
 pub mod store;
 pub mod version;
