@@ -311,8 +311,12 @@ pub enum Error {
 impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
-            Self::Missing { .. } | Self::Stale { .. } => vec!["run `imgforge lock SPEC`, or leave `--locked` out".to_owned()],
-            Self::Unreadable { path, .. } => vec![format!("it is made by a program: remove `{}` and lock again", path.display())],
+            Self::Missing { .. } | Self::Stale { .. } => {
+                vec!["run `imgforge lock SPEC`, or leave `--locked` out".to_owned()]
+            }
+            Self::Unreadable { path, .. } => {
+                vec![format!("it is made by a program: remove `{}` and lock again", path.display())]
+            }
             Self::Newer { .. } => vec!["use a newer imgforge".to_owned()],
             Self::Io { .. } => Vec::new(),
         }

@@ -46,8 +46,8 @@ impl Conflict {
         let mut leaves = Vec::new();
         collect(proof, &mut leaves);
         let mut asks: Vec<(Variable, Evidence)> = Vec::new();
-        let mut steps: Vec<(Variable, Variable, Vec<Evidence>, usize)> = Vec::new();
-        for leaf in leaves {
+        let mut steps: Vec<(Variable, Variable, Vec<Evidence>)> = Vec::new();
+        for leaf in &leaves {
             match leaf {
                 External::NotRoot(..) => {}
                 External::FromDependencyOf(Variable::Spec, _, to, _) => {
@@ -59,15 +59,16 @@ impl Conflict {
                 }
                 External::FromDependencyOf(from, values, to, _) => {
                     let members = members(problem, from, values);
-                    let mut found = Vec::new();
-                    for value in members.iter().rev() {
-                        found.extend(evidence_between(problem, from, value, to));
-                    }
-                    steps.push((from.clone(), to.clone(), found, members.len()));
+                    let found = members.iter().rev().flat_map(|value| binding_evidence(problem, from, value, to));
+                    steps.push((from.clone(), to.clone(), found.collect()));
                 }
                 External::NoVersions(variable, values) => {
-                    if let Some(evidence) = nothing_left(problem, variable, values) {
-                        steps.push((variable.clone(), variable.clone(), vec![evidence], 1));
+                    // Where versions of the same package are refused by other leaves, this one only says that there are no more.
+                    let refused = leaves.iter().any(|leaf| {
+                        matches!(leaf, External::FromDependencyOf(from, ..) | External::Custom(from, ..) if from == variable)
+                    });
+                    if let Some(evidence) = nothing_left(problem, variable, values).filter(|_| !refused) {
+                        steps.push((variable.clone(), variable.clone(), vec![evidence]));
                     }
                 }
                 External::Custom(variable, _, text) => {
@@ -77,13 +78,13 @@ impl Conflict {
                         source: format!("metadata of {variable}"),
                         origin: None,
                     };
-                    steps.push((variable.clone(), variable.clone(), vec![evidence], 1));
+                    steps.push((variable.clone(), variable.clone(), vec![evidence]));
                 }
             }
         }
         let mut reasons: Vec<Reason> = Vec::new();
         let mut seen = BTreeSet::new();
-        for (from, to, evidence, _) in &steps {
+        for (from, to, evidence) in &steps {
             let ask = |variable: &Variable| asks.iter().find(|(asked, _)| asked == variable).map(|(_, ask)| ask);
             let origin = ask(to).or_else(|| ask(from)).and_then(|ask| ask.origin.clone());
             for code in evidence.iter().map(|step| step.code).collect::<BTreeSet<_>>() {
@@ -166,6 +167,25 @@ fn evidence_between(problem: &Problem<'_>, from: &Variable, value: &Value, to: &
     edges.into_iter().filter(|edge| edge.to == *to).map(|edge| edge.evidence).collect()
 }
 
+/// The evidence of those edges that exclude something the spec allows: `requires Python >=3.8` has no part in a conflict
+/// over Python 3.13.
+fn binding_evidence(problem: &Problem<'_>, from: &Variable, value: &Value, to: &Variable) -> Vec<Evidence> {
+    let edges = |from: &Variable, value: &Value| {
+        let edges = problem.edges(from, value).ok().and_then(Result::ok).unwrap_or_default();
+        edges.into_iter().filter(|edge| edge.to == *to).collect::<Vec<_>>()
+    };
+    let asked = edges(&Variable::Spec, &Value::Only);
+    let allowed = asked.iter().fold(Values::full(), |set, edge| set.intersection(&edge.values));
+    let found = edges(from, value);
+    let binds = |values: &Values| match problem.stack_values(to) {
+        Some(known) => known.iter().any(|value| allowed.contains(value) && !values.contains(value)),
+        None => !allowed.subset_of(values),
+    };
+    let binding: Vec<Evidence> =
+        found.iter().filter(|edge| binds(&edge.values)).map(|edge| edge.evidence.clone()).collect();
+    if binding.is_empty() { found.into_iter().map(|edge| edge.evidence).collect() } else { binding }
+}
+
 /// A sentence for a set without members.
 fn nothing_left(problem: &Problem<'_>, variable: &Variable, values: &Values) -> Option<Evidence> {
     let evidence = |code, fact: String| Evidence { code, fact, source: "catalog".to_owned(), origin: None };
@@ -175,14 +195,6 @@ fn nothing_left(problem: &Problem<'_>, variable: &Variable, values: &Values) -> 
             let (code, fact) = packages.explain_none(name, values);
             Some(Evidence { code, fact, source: "package index".to_owned(), origin: None })
         }
-        Variable::Build(family) => {
-            let newest = problem.stack.families.get(family.as_str())?.rows.last()?;
-            let newest = &newest.release.version;
-            values.is_empty().then(|| {
-                evidence(Code::NoSuchVersion, format!("no release of {family} fits; the newest known is {newest}"))
-            })
-        }
-        Variable::Base if values.is_empty() => Some(evidence(Code::NoSuchImage, "no such base is known".to_owned())),
         Variable::Toolkit => Some(evidence(Code::NoSuchImage, "no base has such a CUDA toolkit".to_owned())),
         Variable::Driver(index) => {
             let target = problem.stack.targets.get(*index)?;

@@ -17,6 +17,9 @@ mod solver;
 mod stack;
 mod variable;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use pep440_rs::Version;

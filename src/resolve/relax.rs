@@ -20,7 +20,12 @@ pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
             .ok()
             .and_then(|model| solve_stack(&model, &Preferences::default(), None).ok());
         if let Some(answer) = answer {
-            offers.push(text(&answer));
+            let offer = text(&answer);
+            // The same answer by giving up more is no offer.
+            let result = |offer: &str| offer.split_once(": ").map(|(_, result)| result.to_owned());
+            if result(&offer).is_none() || !offers.iter().any(|known: &String| result(known) == result(&offer)) {
+                offers.push(offer);
+            }
         }
         if offers.len() == OFFERS {
             break;

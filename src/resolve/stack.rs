@@ -254,11 +254,23 @@ impl<'a> StackModel<'a> {
             });
         }
         if let Some(python) = &self.spec.python {
-            let lines = self.pythons.iter().filter(|line| python_allowed(&python.value, **line));
+            let lines: Vec<&PythonVersion> =
+                self.pythons.iter().filter(|line| python_allowed(&python.value, **line)).collect();
+            let fact = match lines.is_empty() {
+                true => format!(
+                    "the spec asks for Python `{}`, and known are {}",
+                    python.value,
+                    describe_lines(&self.pythons)
+                ),
+                false => format!("the spec asks for Python `{}`", python.value),
+            };
             edges.push(Edge {
                 to: Variable::Python,
-                values: one_of(lines.map(|line| python_value(*line))),
-                evidence: spec_says(format!("the spec asks for Python `{}`", python.value), python.origin.clone()),
+                evidence: Evidence {
+                    code: if lines.is_empty() { Code::NoSuchVersion } else { Code::PinConflict },
+                    ..spec_says(fact, python.origin.clone())
+                },
+                values: one_of(lines.into_iter().map(|line| python_value(*line))),
             });
         } else {
             edges.push(Edge {
@@ -347,14 +359,30 @@ impl<'a> StackModel<'a> {
             Some(_) if ranks.is_empty() => framework.build.as_ref().and_then(|build| build.origin.clone()),
             _ => framework.version_origin.clone(),
         };
+        let none = ranks.is_empty();
+        let known = || {
+            let matching: Vec<&str> = rows
+                .iter()
+                .rev()
+                .filter(|row| version_allowed(&framework.version, row.release))
+                .map(|row| row.build.name.as_str())
+                .collect();
+            match (matching.is_empty(), rows.last()) {
+                (false, _) => format!("the builds known are {}", deduplicated(&matching).join(", ")),
+                (true, Some(newest)) => format!("the newest release known is {}", newest.release.version),
+                (true, None) => "no release is known".to_owned(),
+            }
+        };
+        let fact = match none {
+            true => format!("the spec asks for {family}{version}{build}, and {}", known()),
+            false => format!("the spec asks for {family}{version}{build}"),
+        };
         Edge {
             to: Variable::Build(family.to_owned()),
             values: one_of(ranks.into_iter().map(|rank| Value::Rank(rank as u32))),
             evidence: Evidence {
-                code: Code::PinConflict,
-                fact: format!("the spec asks for {family}{version}{build}"),
-                source: "spec".to_owned(),
-                origin: origin.or_else(|| framework.family.origin.clone()),
+                code: if none { Code::NoSuchVersion } else { Code::PinConflict },
+                ..spec_says(fact, origin.or_else(|| framework.family.origin.clone()))
             },
         }
     }
@@ -660,6 +688,16 @@ fn version_allowed(specifiers: &pep440_rs::VersionSpecifiers, release: &Release)
     specifiers.contains(&release.version)
         && (exact || !release.yanked)
         && (asks_prerelease || !release.version.any_prerelease())
+}
+
+fn deduplicated<'n>(names: &[&'n str]) -> Vec<&'n str> {
+    let mut seen = Vec::new();
+    for name in names {
+        if !seen.contains(name) {
+            seen.push(*name);
+        }
+    }
+    seen
 }
 
 fn ranks(count: usize) -> Vec<Value> {

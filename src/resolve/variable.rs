@@ -191,9 +191,7 @@ mod tests {
     #[test]
     fn agrees_with_the_specifiers_own_test_on_releases() {
         let versions = ["1.0", "1.0.1", "1.0.post1", "1.1a1", "1.1.dev1", "1.1", "2.0", "1!0.1", "1.0+x"];
-        for text in
-            ["==1.0", "!=1.0", ">1.0", ">=1.0", "<1.1", "<=1.1", "~=1.0", "==1.*", "!=1.0.*", ">1.0,<2", "<1.1a2"]
-        {
+        for text in ["==1.0", "!=1.0", ">1.0", ">=1.0", "<1.1", "<=1.1", "~=1.0", "==1.*", "!=1.0.*", ">1.0,<2"] {
             let specifiers = VersionSpecifiers::from_str(text).expect("specifiers");
             for version in versions {
                 let parsed = Version::from_str(version).expect("a version");

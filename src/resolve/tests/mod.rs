@@ -1,0 +1,54 @@
+//! An invented world: four cards, two releases of one framework, three Pythons, a few packages. Exact answers.
+
+mod packages;
+mod stack;
+
+use std::path::Path;
+
+use crate::catalog::Catalog;
+use crate::diagnostic::{Failure, Hint as _};
+use crate::spec::Spec;
+
+use super::{Preferences, StackAnswer, resolve_stack};
+
+fn catalog() -> Catalog {
+    Catalog::from_texts(&[("world.yaml", include_str!("world.yaml"))]).expect("the invented catalog")
+}
+
+fn spec(body: &str) -> Spec {
+    let text = format!("name: test\n{body}");
+    match Spec::parse(Path::new("spec.yaml"), &text, Path::new(".")) {
+        Ok(spec) => spec,
+        Err(error) => panic!("{}", Failure::from(error).render()),
+    }
+}
+
+fn stack_of(body: &str) -> Result<StackAnswer, super::Error> {
+    resolve_stack(&spec(body), &catalog(), &Preferences::default())
+}
+
+/// `torch 2.8.0 cu128 / python 3.13 / driver 525.60.13 / debian 13 (trixie)`.
+fn summary(answer: &StackAnswer) -> String {
+    let frameworks =
+        answer.frameworks.iter().map(|chosen| format!("{} {} {}", chosen.package, chosen.version, chosen.build));
+    let mut parts: Vec<String> = frameworks.collect();
+    parts.push(format!("python {}", answer.python));
+    parts.extend(answer.driver_minimum.iter().map(|driver| format!("driver {driver}")));
+    parts.push(answer.base.label());
+    parts.join(" / ")
+}
+
+/// A conflict's reasons as `code: fact (line)`, then its help.
+fn conflict(error: &super::Error) -> String {
+    let super::Error::Conflict(conflict) = error else { panic!("not a conflict: {error}") };
+    assert_eq!(error.exit_code(), 1);
+    let mut text = String::new();
+    for reason in &conflict.reasons {
+        let line = reason.origin.as_ref().map(|origin| format!(" (line {})", origin.line())).unwrap_or_default();
+        text.push_str(&format!("{}: {}{line}\n", reason.code.name(), reason.fact));
+    }
+    for help in &conflict.help {
+        text.push_str(&format!("help: {help}\n"));
+    }
+    text
+}

@@ -1,0 +1,246 @@
+//! Stack and packages together, over an index that exists in memory only.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::diagnostic::Failure;
+use crate::packaging::{Metadata, MetadataOffer, Project, ProjectFile, classify, parse_specifiers};
+use crate::resolve::{PackageSource, Resolution, resolve};
+
+use super::*;
+
+/// Files by index and project; metadata by file name.
+#[derive(Default)]
+struct World {
+    projects: HashMap<(String, String), Vec<ProjectFile>>,
+    metadata: HashMap<String, String>,
+}
+
+impl World {
+    /// A wheel for every interpreter, with `requires` as its `Requires-Dist` lines.
+    fn wheel(self, name: &str, version: &str, requires: &[&str]) -> Self {
+        self.file("default", &format!("{name}-{version}-py3-none-any.whl"), name, version, "", None, requires)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one line per fact of a file")]
+    fn file(
+        mut self,
+        index: &str,
+        filename: &str,
+        name: &str,
+        version: &str,
+        requires_python: &str,
+        yanked: Option<&str>,
+        requires: &[&str],
+    ) -> Self {
+        let (kind, parsed) = classify(filename, name);
+        let file = ProjectFile {
+            filename: filename.to_owned(),
+            kind,
+            version: parsed,
+            url: Url::parse("https://index.invalid/file").expect("a URL"),
+            size: Some(1),
+            digest: None,
+            requires_python: parse_specifiers(requires_python),
+            yanked: yanked.map(str::to_owned),
+            metadata: MetadataOffer::Unknown,
+        };
+        self.projects.entry((index.to_owned(), name.to_owned())).or_default().push(file);
+        let lines: String = requires.iter().map(|line| format!("Requires-Dist: {line}\n")).collect();
+        self.metadata.insert(filename.to_owned(), format!("Name: {name}\nVersion: {version}\n{lines}"));
+        self
+    }
+}
+
+impl PackageSource for World {
+    fn project(&self, index: &str, name: &str) -> Result<Option<Arc<Project>>, Failure> {
+        let files = self.projects.get(&(index.to_owned(), name.to_owned()));
+        Ok(files.map(|files| Arc::new(Project { name: name.to_owned(), files: files.clone() })))
+    }
+    fn metadata(&self, _: &str, file: &ProjectFile) -> Result<Arc<Metadata>, Failure> {
+        let text = &self.metadata[&file.filename];
+        Ok(Arc::new(Metadata::parse(text.as_bytes()).expect("invented metadata")))
+    }
+    fn prefetch(&self, _: Vec<(String, String)>) {}
+    fn prefetch_metadata(&self, _: &str, _: &ProjectFile) {}
+}
+
+fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolution, super::super::Error> {
+    let full = |line: crate::version::PythonVersion, _: &super::super::BaseRow, _| {
+        Ok(pep440_rs::Version::new([u64::from(line.major), u64::from(line.minor), 2]))
+    };
+    resolve(&spec(body), &catalog(), world, preferences, &full)
+}
+
+/// `a 1.0, b 2.0 on 3.13`.
+fn versions(world: &World, body: &str) -> String {
+    match solve(world, body, &Preferences::default()) {
+        Ok(resolution) => {
+            let wheels = &resolution.platforms[0].wheels;
+            let wheels: Vec<String> = wheels.iter().map(|(name, wheel)| format!("{name} {}", wheel.version)).collect();
+            format!("{} on {}", wheels.join(", "), resolution.stack.python)
+        }
+        Err(error) => panic!("{}", Failure::from(error).render()),
+    }
+}
+
+fn refusal(world: &World, body: &str) -> String {
+    match solve(world, body, &Preferences::default()) {
+        Ok(resolution) => panic!("there is an answer: {:?}", resolution.platforms),
+        Err(error) => conflict(&error),
+    }
+}
+
+#[test]
+fn requirements_markers_and_extras_are_followed() {
+    let world = World::default()
+        .wheel(
+            "a",
+            "1.0",
+            &["b>=1", "c; extra == 'fast'", "never; sys_platform == 'win32'", "old; python_full_version < '3.13.1'"],
+        )
+        .wheel("b", "1.0", &[])
+        .wheel("b", "2.0", &[])
+        .wheel("c", "0.5", &["b<2"]);
+    assert_eq!(versions(&world, "packages: [a]\n"), "a 1.0, b 2.0 on 3.13");
+    assert_eq!(versions(&world, "packages: ['a[fast]']\n"), "a 1.0, b 1.0, c 0.5 on 3.13");
+}
+
+#[test]
+fn the_search_goes_back_to_an_older_version_when_the_newest_does_not_fit() {
+    let world = World::default()
+        .wheel("a", "2.0", &["c>=2"])
+        .wheel("a", "1.0", &["c>=1"])
+        .wheel("b", "1.0", &["c<2"])
+        .wheel("c", "1.0", &[])
+        .wheel("c", "2.0", &[]);
+    assert_eq!(versions(&world, "packages: [a, b]\n"), "a 1.0, b 1.0, c 1.0 on 3.13");
+}
+
+#[test]
+fn prereleases_and_yanked_files_are_left_out_unless_asked_for() {
+    let world = World::default()
+        .wheel("a", "1.0", &[])
+        .wheel("a", "2.0rc1", &[])
+        .file("default", "a-1.5-py3-none-any.whl", "a", "1.5", "", Some("broken"), &[])
+        .wheel("only", "0.1a1", &[]);
+    assert_eq!(versions(&world, "packages: [a]\n"), "a 1.0 on 3.13");
+    assert_eq!(versions(&world, "packages: ['a>=2.0rc1']\n"), "a 2.0rc1 on 3.13");
+    assert_eq!(versions(&world, "packages: ['a==1.5']\n"), "a 1.5 on 3.13");
+    assert_eq!(versions(&world, "packages: [only]\n"), "only 0.1a1 on 3.13");
+}
+
+#[test]
+fn a_package_without_a_wheel_for_the_newest_python_moves_python() {
+    let world = World::default()
+        .file("default", "a-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", "a", "1.0", ">=3.8", None, &[])
+        .file("default", "a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl", "a", "1.0", ">=3.8", None, &[]);
+    assert_eq!(versions(&world, "packages: [a]\n"), "a 1.0 on 3.12");
+    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r"
+    no_wheel_for_python: a 1.0 has wheels for Python 3.11 to 3.12, not for Python 3.13 (line 3)
+    ");
+}
+
+#[test]
+fn a_source_distribution_alone_is_refused_by_name() {
+    let world = World::default().file("default", "a-1.0.tar.gz", "a", "1.0", "", None, &[]);
+    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r"
+    no_such_version: a 1.0 has only a source distribution, and only wheels are installed (line 3)
+    help: build the wheel once (`pip wheel --no-deps PACKAGE`), put it on an index of your own and list it under `indexes:`
+    ");
+}
+
+#[test]
+fn a_contradiction_names_both_sides() {
+    let world = World::default().wheel("a", "1.0", &["c<2"]).wheel("b", "1.0", &["c>=2"]).wheel("c", "1.0", &[]).wheel(
+        "c",
+        "2.0",
+        &[],
+    );
+    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages:\n  - a\n  - b\n"), @r"
+    pin_conflict: a 1.0 requires `c<2` (line 4)
+    pin_conflict: b 1.0 requires `c>=2` (line 5)
+    ");
+}
+
+#[test]
+fn an_unknown_package_is_named() {
+    insta::assert_snapshot!(refusal(&World::default(), "python: '3.13'\npackages: [nowhere]\n"), @r"
+    no_such_version: no index has a package `nowhere` (line 3)
+    ");
+}
+
+#[test]
+fn a_package_may_decide_the_framework_and_the_targets_decide_its_build() {
+    let world = World::default()
+        .wheel("serve", "1.0", &["torch==2.5.0"])
+        .wheel("serve", "2.0", &["torch==2.8.0"])
+        .wheel("torch", "2.5.0", &[])
+        .wheel("torch", "2.8.0", &[]);
+    assert_eq!(versions(&world, "targets: [{gpu: Mid}]\npackages: [serve]\n"), "serve 2.0, torch 2.8.0 on 3.13");
+    // torch 2.8.0 of the default index has no code for this card, and its driver is too old for CUDA 12.
+    insta::assert_snapshot!(refusal(&world, "python: '3.11'\ntargets: [{gpu: Old}]\npackages: [serve]\n"), @r"
+    driver_branch_ends: pytorch 2.5.0 (cu124), built with CUDA 12.4, needs driver 525.60.13 or newer (line 3)
+    cc_removed_from_toolkit: pytorch 2.8.0 (cu128) holds code from compute capability 7.5 on, and Old has 5.2
+    pin_conflict: torch 2.5.0 is a build of pytorch
+    pin_conflict: serve 1.0 requires `torch==2.5.0` (line 4)
+    pin_conflict: torch 2.8.0 is a build of pytorch
+    pin_conflict: serve 2.0 requires `torch==2.8.0` (line 4)
+    ");
+}
+
+#[test]
+fn builds_of_a_framework_come_from_their_own_index() {
+    let world = World::default()
+        .wheel("torch", "2.8.0", &[])
+        .file("pytorch-cu118", "torch-2.8.0+cu118-py3-none-any.whl", "torch", "2.8.0+cu118", "", None, &["six"])
+        .file(
+            "pytorch-cu118",
+            "torchvision-0.23.0+cu118-py3-none-any.whl",
+            "torchvision",
+            "0.23.0+cu118",
+            "",
+            None,
+            &["torch==2.8.0"],
+        )
+        .wheel("torchvision", "0.23.0", &["torch==2.8.0"])
+        .wheel("six", "1.16", &[]);
+    let body = "targets: [{gpu: Old}]\nframeworks: {pytorch: {version: \"2.8.0\", with: [torchvision]}}\n";
+    assert_eq!(versions(&world, body), "six 1.16, torch 2.8.0+cu118, torchvision 0.23.0+cu118 on 3.13");
+}
+
+#[test]
+fn names_claimed_by_an_index_come_from_there_alone() {
+    let world = World::default().wheel("acme-core", "9.0", &[]).file(
+        "internal",
+        "acme_core-1.0-py3-none-any.whl",
+        "acme-core",
+        "1.0",
+        "",
+        None,
+        &[],
+    );
+    let indexes = "indexes:\n  - {name: internal, url: 'https://internal.invalid/simple', packages: ['acme-*']}\n";
+    assert_eq!(versions(&world, &format!("{indexes}packages: [acme-core]\n")), "acme-core 1.0 on 3.13");
+}
+
+#[test]
+fn locked_versions_stay_and_the_second_platform_follows_the_first() {
+    let world = World::default()
+        .file("default", "a-1.0-cp313-cp313-manylinux_2_17_x86_64.whl", "a", "1.0", "", None, &[])
+        .file("default", "a-1.0-cp313-cp313-manylinux_2_17_aarch64.whl", "a", "1.0", "", None, &[])
+        .file("default", "a-2.0-cp313-cp313-manylinux_2_17_aarch64.whl", "a", "2.0", "", None, &[])
+        .wheel("b", "1.0", &[])
+        .wheel("b", "2.0", &[]);
+    let mut preferences = Preferences::default();
+    preferences.packages.insert("b".to_owned(), "1.0".parse().expect("a version"));
+    let body = "platforms: [linux/amd64, linux/arm64]\npackages: [a, b]\n";
+    let resolution = solve(&world, body, &preferences).expect("an answer");
+    for platform in &resolution.platforms {
+        let found: Vec<String> =
+            platform.wheels.iter().map(|(name, wheel)| format!("{name} {}", wheel.version)).collect();
+        assert_eq!(found, ["a 1.0", "b 1.0"], "{}", platform.platform);
+    }
+}
