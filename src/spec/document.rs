@@ -320,7 +320,7 @@ impl<M: JsonSchema> JsonSchema for TextOr<M> {
         M::schema_name()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({"anyOf": [{"type": ["string", "number"]}, generator.subschema_for::<M>()]})
+        json_schema!({"anyOf": [{"type": "string"}, generator.subschema_for::<M>()]})
     }
 }
 
@@ -336,9 +336,23 @@ impl<T: JsonSchema> JsonSchema for Entries<T> {
     }
 }
 
-/// JSON Schema of the file, for editors.
+/// JSON Schema of the file, for editors. To them an unquoted `3.11` or `true` is no text, to the parser it is.
 pub(super) fn schema() -> serde_json::Value {
-    schemars::schema_for!(Document).to_value()
+    fn widen(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(members) => {
+                if members.get("type").is_some_and(|kind| kind == "string") {
+                    members.insert("type".to_owned(), serde_json::json!(["string", "number", "boolean"]));
+                }
+                members.values_mut().for_each(widen);
+            }
+            serde_json::Value::Array(elements) => elements.iter_mut().for_each(widen),
+            _ => {}
+        }
+    }
+    let mut schema = schemars::schema_for!(Document).to_value();
+    widen(&mut schema);
+    schema
 }
 
 /// Reads the shapes. The budgets are far above any honest spec and far below what hurts.
@@ -401,7 +415,7 @@ fn translate(source: &Source, error: &serde_saphyr::Error) -> Error {
         found: plain_words(found).to_owned(),
     };
     let problem = match cause {
-        Yaml::Eof { .. } => Problem::UnexpectedEnd,
+        Yaml::Eof { .. } => Problem::Empty,
         Yaml::MultipleDocuments { .. } => Problem::SeveralDocuments,
         Yaml::MergeKeyNotAllowed { .. } => Problem::MergeKey,
         Yaml::SerdeUnknownField { field, expected, .. } => {

@@ -57,9 +57,6 @@ pub enum Problem {
     /// A tab where YAML counts spaces.
     #[error("a tab indents this line, and YAML takes only spaces")]
     Tab,
-    /// The text stops inside a value.
-    #[error("the file ends inside a value")]
-    UnexpectedEnd,
     /// Other violations of YAML, in the parser's words.
     #[error("not valid YAML: {0}")]
     Syntax(String),
@@ -106,7 +103,7 @@ pub enum Problem {
         key: &'static str,
     },
     /// A text that breaks the rule of its kind.
-    #[error("`{}` is not {kind}: {reason}", shown(.text))]
+    #[error("{} is not {kind}: {reason}", quoted(.text))]
     Malformed {
         /// With its article: `a version`.
         kind: &'static str,
@@ -118,7 +115,7 @@ pub enum Problem {
         help: Vec<String>,
     },
     /// A word that is none of a few.
-    #[error("`{}` is not {kind}", shown(.word))]
+    #[error("{} is not {kind}", quoted(.word))]
     UnknownWord {
         /// With its article.
         kind: &'static str,
@@ -217,11 +214,15 @@ impl Problem {
         let one = |text: &str| vec![text.to_owned()];
         match self {
             Self::Empty => one("`name: my-image` is the smallest spec; `imgforge init` writes a longer one"),
-            Self::UnknownKey { key, allowed } => {
-                meant(key, allowed).into_iter().chain([format!("the keys here are {}", listed(allowed))]).collect()
-            }
+            Self::UnknownKey { key, allowed } => meant(key, allowed)
+                .into_iter()
+                .chain([match allowed.as_slice() {
+                    [only] => format!("the only key here is `{only}`"),
+                    _ => format!("the keys here are {}", listed(allowed)),
+                }])
+                .collect(),
             Self::UnknownWord { word, allowed, help, .. } => {
-                let words = (!allowed.is_empty()).then(|| format!("it can be {}", listed(allowed)));
+                let words = (allowed.len() > 1).then(|| format!("it can be {}", listed(allowed)));
                 meant(word, allowed).into_iter().chain(help.iter().cloned()).chain(words).collect()
             }
             Self::MissingKey { example, .. } => vec![format!("for example `{example}`")],
@@ -242,18 +243,19 @@ impl Problem {
             Self::NoPostgres => one("add `postgres: {}` to `services`, or write `backend: sqlite`"),
             Self::SeveralDocuments => one("one image, one file: split it"),
             Self::MergeKey => one("write the keys out"),
-            Self::WrongType { expected, found } if expected == "a mapping" && found == "nothing" => {
-                one("`{}` asks for the defaults")
-            }
-            Self::NotUtf8
-            | Self::Tab
-            | Self::UnexpectedEnd
-            | Self::Syntax(_)
-            | Self::TooComplex
-            | Self::WrongType { .. }
-            | Self::Unreadable { .. } => Vec::new(),
+            Self::WrongType { expected, found } => match (expected.as_str(), found.as_str()) {
+                ("a mapping", "nothing") => one("`{}` asks for the defaults"),
+                ("a text", "nothing") => one("an empty text is written `\"\"`"),
+                ("a list", _) => one("a list is written `[one, two]`"),
+                _ => Vec::new(),
+            },
+            Self::NotUtf8 | Self::Tab | Self::Syntax(_) | Self::TooComplex | Self::Unreadable { .. } => Vec::new(),
         }
     }
+}
+
+fn quoted(text: &str) -> String {
+    if text.is_empty() { "an empty text".to_owned() } else { format!("`{}`", shown(text)) }
 }
 
 /// A user's text for a message of one line: control characters escaped, no longer than a line.

@@ -122,7 +122,8 @@ impl Spec {
                 return Err(Error::at(source.origin(at..at + '\u{fffd}'.len_utf8()), Problem::NotUtf8));
             }
         };
-        Self::parse(path, text, path.parent().unwrap_or(Path::new("")))
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(path, text, folder)
     }
 
     /// Checks `text`. `path` only names it in messages; requirements files, project files and seeds are looked for in
@@ -132,9 +133,7 @@ impl Spec {
             return Err(Error::TooLarge { path: path.to_owned(), limit: SIZE_LIMIT });
         }
         let source = source::Source::new(path, text);
-        let mut spec = validate::build(&source, folder, document::parse(&source)?)?;
-        spec.digest = meaning::digest(&spec);
-        Ok(spec)
+        validate::build(&source, folder, document::parse(&source)?)
     }
 
     /// JSON Schema of `spec.yaml`.

@@ -82,6 +82,7 @@ pub(super) fn target(text: &str) -> Result<Target, Problem> {
 fn specifiers(
     kind: &'static str,
     text: &str,
+    example: &str,
     bare: impl Fn(Version) -> Result<VersionSpecifier, Problem>,
 ) -> Result<VersionSpecifiers, Problem> {
     if text.len() > 500 {
@@ -93,7 +94,10 @@ fn specifiers(
     let specifiers = VersionSpecifiers::from_str(text)
         .ok()
         .filter(|specifiers| !specifiers.is_empty())
-        .ok_or_else(|| malformed(kind, text, "expected something like `>=2.4,<2.7` or `2.5.1`", &[]))?;
+        .ok_or_else(|| malformed(kind, text, format!("expected something like {example}"), &[]))?;
+    if specifiers.iter().any(|specifier| *specifier.operator() == Operator::ExactEqual) {
+        return Err(malformed(kind, text, "`===` compares texts, not versions", &["write `==`"]));
+    }
     Ok(specifiers)
 }
 
@@ -109,7 +113,7 @@ pub(super) fn python(text: &str) -> Result<VersionSpecifiers, Problem> {
             &["write `3.11` for the newest 3.11, or a range such as `>=3.10,<3.13`"],
         )
     };
-    let specifiers = specifiers(KIND, text, |version| match version.release().len() {
+    let specifiers = specifiers(KIND, text, "`3.11` or `>=3.10,<3.13`", |version| match version.release().len() {
         1 | 2 if !version.any_prerelease() && !version.is_local() && !version.is_post() => {
             Ok(VersionSpecifier::equals_star_version(version))
         }
@@ -125,7 +129,7 @@ pub(super) fn python(text: &str) -> Result<VersionSpecifiers, Problem> {
 /// (`+cu124`) are refused.
 pub(super) fn framework_version(text: &str) -> Result<VersionSpecifiers, Problem> {
     const KIND: &str = "a framework version";
-    let specifiers = specifiers(KIND, text, |version| {
+    let specifiers = specifiers(KIND, text, "`2.5.1` or `>=2.4,<2.7`", |version| {
         let whole = version.release().len() > 2 || version.any_prerelease() || version.is_post();
         Ok(if whole || version.is_local() {
             VersionSpecifier::equals_version(version)
@@ -133,20 +137,14 @@ pub(super) fn framework_version(text: &str) -> Result<VersionSpecifiers, Problem
             VersionSpecifier::equals_star_version(version)
         })
     })?;
-    for specifier in specifiers.iter() {
-        if specifier.version().is_local() {
-            let (version, label) = (specifier.version().clone().without_local(), specifier.version().local().to_vec());
-            let build = label.first().map_or_else(String::new, ToString::to_string);
-            return Err(malformed(
-                KIND,
-                text,
-                "the build is not part of the version",
-                &[&format!("write `{{version: \"{version}\", build: {build}}}`")],
-            ));
-        }
-        if *specifier.operator() == Operator::ExactEqual {
-            return Err(malformed(KIND, text, "`===` compares texts, not versions", &["write `==`"]));
-        }
+    if let Some(specifier) = specifiers.iter().find(|specifier| specifier.version().is_local()) {
+        let version = specifier.version().clone().without_local();
+        let label = specifier.version().local().iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
+        let help = match build(&label) {
+            Ok(build) => format!("write `{{version: \"{version}\", build: {build}}}`"),
+            Err(_) => "the key `build` names it".to_owned(),
+        };
+        return Err(malformed(KIND, text, "the build is not part of the version", &[&help]));
     }
     Ok(specifiers)
 }
@@ -354,7 +352,7 @@ pub(super) fn artifacts(text: &str) -> Result<ArtifactStore, Problem> {
             KIND,
             text,
             &["volume"],
-            &["a bucket is written `s3://bucket/prefix`, `gs://…` or `wasbs://…`"],
+            &["it is `volume`, or a bucket `s3://bucket/prefix`, `gs://…` or `wasbs://…`"],
         ));
     };
     let (bucket, _) = rest.split_once('/').unwrap_or((rest, ""));

@@ -1,5 +1,5 @@
 //! From what was typed to what was meant: applies the [`rules`] with the place of each value, fills in defaults and looks
-//! at the files the spec names. The first error ends it, in the order of the contract's keys.
+//! at the files the spec names. The first error ends it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,20 +14,20 @@ use super::requirements::{self, Collected};
 use super::source::Source;
 use super::{
     ArtifactStore, BaseChoice, ExtraIndex, FileEntry, Framework, ImageSection, Located, Mlflow, MlflowBackend,
-    Postgres, Redis, Services, Spec, Target, rules,
+    Postgres, Redis, Services, Spec, Target, meaning, rules,
 };
 use crate::diagnostic::Origin;
 use crate::oci::Platform;
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Builds the spec; `digest` is left for the caller, who hashes the result.
+/// Builds the spec; paths in it start from `folder`.
 pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Result<Spec> {
     let builder = Builder { source, folder };
     let name = builder.required(&document.name, 0..0, "name", "name: my-image")?;
     let name = builder.text(name, |text| rules::name("a name", text))?;
-    let (requirements, constraints) = builder.packages(&document.packages)?;
-    let spec = Spec {
+    let packages = builder.packages(&document.packages)?;
+    let mut spec = Spec {
         path: source.path.clone(),
         folder: folder.to_owned(),
         name,
@@ -35,8 +35,8 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
         platforms: builder.list(&document.platforms, platform)?,
         python: builder.optional(&document.python, rules::python)?,
         frameworks: builder.frameworks(document.frameworks)?,
-        packages: requirements,
-        constraints,
+        packages: packages.requirements,
+        constraints: packages.constraints,
         indexes: builder.indexes(&document.indexes)?,
         system: builder.list(&document.system, rules::system_package)?,
         cuda: builder.optional(&document.cuda, dotted("a CUDA version"))?,
@@ -54,6 +54,7 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
         services: builder.services(&document.services)?,
         digest: crate::oci::Digest::of(b""),
     };
+    spec.digest = meaning::digest(&spec);
     Ok(spec)
 }
 
@@ -224,7 +225,7 @@ impl Builder<'_> {
         Ok(frameworks)
     }
 
-    fn packages(&self, given: &Given<Vec<Typed<TextOr<document::RequirementsFile>>>>) -> Result<Packages> {
+    fn packages(&self, given: &Given<Vec<Typed<TextOr<document::RequirementsFile>>>>) -> Result<Collected> {
         let mut collected = Collected::default();
         for typed in given.0.iter().flat_map(|list| &list.value) {
             if let TextOr::Mapping(named) = &typed.value {
@@ -236,7 +237,7 @@ impl Builder<'_> {
                 collected.requirements.push(Located { value, origin: Some(self.origin(typed)) });
             }
         }
-        Ok((collected.requirements, collected.constraints))
+        Ok(collected)
     }
 
     fn indexes(&self, given: &Given<Vec<Typed<document::Index>>>) -> Result<Vec<ExtraIndex>> {
@@ -333,12 +334,11 @@ impl Builder<'_> {
             std::io::ErrorKind::NotFound => "there is no such file or folder beside the spec".to_owned(),
             _ => error.to_string(),
         };
-        let root = if self.folder.as_os_str().is_empty() { Path::new(".") } else { self.folder };
-        let real = match root.join(&normal).canonicalize() {
+        let real = match self.folder.join(&normal).canonicalize() {
             Ok(real) => real,
             Err(error) => return fail(unreadable(reason(error))),
         };
-        match root.canonicalize() {
+        match self.folder.canonicalize() {
             Ok(root) if real.starts_with(&root) => {}
             Ok(_) => return fail(outside()),
             Err(error) => return fail(unreadable(reason(error))),
@@ -438,7 +438,3 @@ impl Builder<'_> {
         })
     }
 }
-
-type Requirements = Vec<Located<pep508_rs::Requirement<pep508_rs::VerbatimUrl>>>;
-/// Requirements and constraints.
-type Packages = (Requirements, Requirements);

@@ -20,9 +20,10 @@ fn survive(text: &str) {
 
 #[test]
 fn bombs_are_refused_at_once() {
-    let levels: String = (1..12)
-        .map(|level| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 9].join(", ")))
-        .collect();
+    let mut levels = String::new();
+    for level in 1..12 {
+        levels.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 9].join(", ")));
+    }
     let padding = "# padding\n".repeat(100_000);
     let bombs = [
         format!("name: x\ncommand:\n  - &a0 [x]\n{levels}"),
@@ -47,7 +48,6 @@ fn bombs_are_refused_at_once() {
         let taken = start.elapsed();
         let head: String = bomb.chars().take(60).collect();
         assert!(error.origin().is_some(), "{head:?}");
-        println!("{taken:?} {error:.100} {head:?}");
         assert!(taken < Duration::from_secs(2), "{taken:?} for {head:?}");
     }
 }
