@@ -1,6 +1,7 @@
 //! imgforge.
 pub mod diagnostic;
 pub mod http;
+pub mod index;
 pub mod lock;
 pub mod oci;
 pub mod packaging;
