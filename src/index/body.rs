@@ -23,6 +23,8 @@ pub(super) struct ResumingBody<'a, R> {
     request: R,
     size: Option<u64>,
     response: Option<Response>,
+    /// Where the last response came from, without credentials.
+    url: String,
     etag: Option<header::HeaderValue>,
     position: u64,
     /// Attempts in a row that brought nothing new.
@@ -34,7 +36,17 @@ pub(super) struct ResumingBody<'a, R> {
 impl<'a, R: Fn(&blocking::Client) -> RequestBuilder> ResumingBody<'a, R> {
     /// A body that is asked for when it is first read.
     pub(super) fn new(client: &'a http::Client, request: R, size: Option<u64>) -> Self {
-        Self { client, request, size, response: None, etag: None, position: 0, failures: 0, error: None }
+        Self {
+            client,
+            request,
+            size,
+            response: None,
+            url: String::new(),
+            etag: None,
+            position: 0,
+            failures: 0,
+            error: None,
+        }
     }
 
     /// Sends the request for the bytes from `position` on.
@@ -72,19 +84,17 @@ impl<'a, R: Fn(&blocking::Client) -> RequestBuilder> ResumingBody<'a, R> {
 
     /// The response to read from, standing at `position`.
     fn response(&mut self) -> io::Result<&mut Response> {
-        let response = match self.response.take() {
-            Some(response) => response,
-            None => {
-                let mut response = self.open().map_err(|error| self.fail(error))?;
-                if response.status() != StatusCode::PARTIAL_CONTENT {
-                    let etag = response.headers().get(header::ETAG).cloned();
-                    self.etag = etag.filter(|etag| !etag.as_bytes().starts_with(b"W/"));
-                    io::copy(&mut response.by_ref().take(self.position), &mut io::sink())?;
-                }
-                response
+        if self.response.is_none() {
+            let mut response = self.open().map_err(|error| self.fail(error))?;
+            self.url = redact::url(response.url());
+            if response.status() != StatusCode::PARTIAL_CONTENT {
+                let etag = response.headers().get(header::ETAG).cloned();
+                self.etag = etag.filter(|etag| !etag.as_bytes().starts_with(b"W/"));
+                io::copy(&mut response.by_ref().take(self.position), &mut io::sink())?;
             }
-        };
-        Ok(self.response.insert(response))
+            self.response = Some(response);
+        }
+        self.response.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
@@ -107,10 +117,10 @@ impl<R: Fn(&blocking::Client) -> RequestBuilder> Read for ResumingBody<'_, R> {
                 Err(_) if self.size == Some(self.position) => return Ok(0),
                 Err(error) => format!("the answer broke off: {error}"),
             };
-            let url = self.response.take().map(|response| redact::url(response.url()));
+            self.response = None;
             self.failures += 1;
             if self.failures >= http::ATTEMPTS {
-                let url = url.unwrap_or_default();
+                let url = self.url.clone();
                 return Err(self.fail(http::Error::Transport { method: "GET".to_owned(), url, cause }));
             }
             std::thread::sleep(http::backoff(self.failures));

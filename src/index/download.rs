@@ -100,12 +100,10 @@ impl Inner {
             }
         });
         let failures = std::mem::take(&mut *lock(&failures));
-        match failures.into_iter().min_by_key(|(at, _)| *at) {
-            Some((_, error)) => Err(error),
-            None => {
-                task.done(format!("downloaded {} {noun}, {}", missing.len(), human_bytes(bytes)));
-                Ok(())
-            }
+        if let Some((_, error)) = failures.into_iter().min_by_key(|(at, _)| *at) {
+            return Err(error);
         }
+        task.done(format!("downloaded {} {noun}, {}", missing.len(), human_bytes(bytes)));
+        Ok(())
     }
 }

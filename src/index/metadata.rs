@@ -10,7 +10,7 @@ use url::Url;
 
 use super::flight::lock;
 use super::range::{Opened, RangedFile};
-use super::wheel_archive::{ArchiveError, ReadAt, read_metadata};
+use super::wheel_archive::{ArchiveError, METADATA_LIMIT, ReadAt, read_metadata};
 use super::{Error, Inner, SMALL_TIMEOUT, http_error, page, store_error};
 use crate::oci::Digest;
 use crate::packaging::{Metadata, MetadataOffer, ProjectFile};
@@ -108,7 +108,7 @@ impl Inner {
                 StatusCode::UNAUTHORIZED => return Err(failed(http::status_error("GET", response))),
                 _ => return Ok(None),
             }
-            match page::read_body(response) {
+            match page::read_body(response, METADATA_LIMIT) {
                 Ok(bytes) => return Ok(Some(bytes)),
                 Err(cause) if attempt == http::ATTEMPTS => {
                     let url = redact::url(&url);

@@ -37,7 +37,7 @@ use flight::{Flights, Job, Workers};
 pub use wheel_archive::ArchiveError;
 
 /// Longest time for one page or METADATA, body included.
-const SMALL_TIMEOUT: Duration = Duration::from_secs(120);
+const SMALL_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A client of every index that the settings know; clones share it.
 #[derive(Clone)]

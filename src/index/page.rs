@@ -108,7 +108,7 @@ impl Inner {
             }
             let headers = response.headers().clone();
             let final_url = response.url().clone();
-            match read_body(response) {
+            match read_body(response, PAGE_LIMIT) {
                 Ok(body) => {
                     let head = page_head(&headers, final_url, &body, index, name)?;
                     let project = parse(&head, &body, index, name)?;
@@ -235,11 +235,11 @@ fn now() -> u64 {
 }
 
 /// The body, or why it is not all there.
-pub(super) fn read_body(response: Response) -> Result<Vec<u8>, String> {
+pub(super) fn read_body(response: Response, limit: u64) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
-    response.take(PAGE_LIMIT + 1).read_to_end(&mut body).map_err(|error| format!("the answer broke off: {error}"))?;
-    if body.len() as u64 > PAGE_LIMIT {
-        return Err(format!("the answer is longer than {PAGE_LIMIT} bytes"));
+    response.take(limit + 1).read_to_end(&mut body).map_err(|error| format!("the answer broke off: {error}"))?;
+    if body.len() as u64 > limit {
+        return Err(format!("the answer is longer than {limit} bytes"));
     }
     Ok(body)
 }

@@ -8,7 +8,7 @@ use reqwest::{StatusCode, blocking};
 
 use super::SMALL_TIMEOUT;
 use super::wheel_archive::{END_LIMIT, ReadAt};
-use crate::http;
+use crate::{http, redact};
 
 /// Bytes of the first request: the longest end record, and for most wheels the whole directory and METADATA as well.
 const TAIL: u64 = END_LIMIT + 2043;
@@ -50,9 +50,10 @@ impl<R: Fn(&blocking::Client) -> RequestBuilder> RangedFile<R> {
         if end.checked_add(1) != Some(size) || end - start >= TAIL {
             return Ok(Opened::Whole);
         }
+        let url = redact::url(response.url());
         let tail = read_exactly(response, end + 1 - start).map_err(|error| http::Error::Transport {
             method: "GET".to_owned(),
-            url: range,
+            url,
             cause: error.to_string(),
         })?;
         Ok(Opened::Ranged(Self { client, request, size, tail }))

@@ -14,7 +14,7 @@ use crate::version::wheel_tag::{WheelFilename, normalize_name};
 /// Longest central directory that is read; one of 300 000 files has about 40 MiB.
 const DIRECTORY_LIMIT: u64 = 64 * 1024 * 1024;
 /// Longest METADATA, packed or not.
-const METADATA_LIMIT: u64 = 16 * 1024 * 1024;
+pub(super) const METADATA_LIMIT: u64 = 16 * 1024 * 1024;
 /// Longest end record: 22 bytes and a comment of 65535.
 pub(super) const END_LIMIT: u64 = 22 + 65_535;
 /// What a local header's extra field may need beyond the directory's; a longer one costs another read.
@@ -108,13 +108,10 @@ pub(super) fn read_metadata(source: &mut dyn ReadAt, wheel: &WheelFilename) -> R
         // Old build tools wrote the version otherwise than in the file name.
         fallback.get_or_insert(entry);
     }
-    match fallback {
-        Some(entry) => read_member(source, &entry),
-        None => {
-            let member = format!("{}-{}.dist-info/METADATA", wheel.name.replace('-', "_"), wheel.version);
-            Err(ArchiveError::NoMetadata { member })
-        }
-    }
+    let entry = fallback.ok_or_else(|| ArchiveError::NoMetadata {
+        member: format!("{}-{}.dist-info/METADATA", wheel.name.replace('-', "_"), wheel.version),
+    })?;
+    read_member(source, &entry)
 }
 
 fn read(source: &mut dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u8>, ArchiveError> {
