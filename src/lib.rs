@@ -28,6 +28,7 @@ pub mod cli;
 pub mod commands;
 pub mod diagnostic;
 pub mod http;
+pub mod index;
 pub mod lock;
 pub mod oci;
 pub mod packaging;

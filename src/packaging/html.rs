@@ -176,16 +176,9 @@ fn decode_entities(text: &str) -> Cow<'_, str> {
         // The longest reference is `&#1114111;`; looking further would make a page of `&` quadratic.
         let end = after.bytes().take(10).position(|byte| byte == b';');
         let named = end.and_then(|end| Some((entity(after.get(..end)?)?, after.get(end + 1..)?)));
-        match named {
-            Some((character, following)) => {
-                decoded.push(character);
-                rest = following;
-            }
-            None => {
-                decoded.push('&');
-                rest = after;
-            }
-        }
+        let (character, following) = named.unwrap_or(('&', after));
+        decoded.push(character);
+        rest = following;
     }
     decoded.push_str(rest);
     Cow::Owned(decoded)

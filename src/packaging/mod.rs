@@ -135,7 +135,7 @@ impl ProjectFile {
 
 /// What a file name says: its kind, and its version unless the kind is [`FileKind::Other`]. `project` is normalised.
 pub fn classify(filename: &str, project: &str) -> (FileKind, Option<Version>) {
-    if filename.ends_with(".whl") {
+    if filename.strip_suffix(".whl").is_some() {
         return match WheelFilename::from_str(filename) {
             Ok(wheel) if wheel.name == project => {
                 let version = wheel.version.clone();

@@ -7,18 +7,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::environment::read_file;
 use super::location::Root;
 use super::{Environment, Error};
 
 /// Roots by archive name: `debian`, `debian-security`. The first entry of each kind wins.
 pub(super) fn mirrors(environment: &Environment) -> Result<BTreeMap<String, Root>, Error> {
     let mut mirrors = BTreeMap::new();
-    let release = environment.read(&environment.path("/etc/os-release"))?.unwrap_or_default();
+    let release = read_file(&environment.path("/etc/os-release"))?.unwrap_or_default();
     if !release.lines().any(|line| matches!(line.trim(), "ID=debian" | "ID=\"debian\"")) {
         return Ok(mirrors);
     }
     for path in files(environment) {
-        let text = environment.read(&path)?.unwrap_or_default();
+        let text = read_file(&path)?.unwrap_or_default();
         let entries = if path.extension().is_some_and(|extension| extension == "sources") {
             deb822_entries(&text)
         } else {

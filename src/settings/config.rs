@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::environment::read_file;
 use super::location::Root;
 use super::{Environment, Error};
 use crate::diagnostic::Origin;
@@ -58,7 +59,7 @@ impl Config {
         let mut config = Self::default();
         let user = environment.config_home().map(|folder| folder.join("imgforge/config.toml"));
         for path in user.into_iter().chain([environment.path("/etc/imgforge/config.toml")]) {
-            if let Some(text) = environment.read(&path)? {
+            if let Some(text) = read_file(&path)? {
                 config.add(&text, path, environment)?;
             }
         }

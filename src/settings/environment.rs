@@ -53,21 +53,21 @@ impl Environment {
             _ => PathBuf::from(path),
         }
     }
+}
 
-    /// Text of a settings file; `None` if there is none.
-    pub(super) fn read(&self, path: &Path) -> Result<Option<String>, Error> {
-        let failed = |source: std::io::Error| Error::Read { path: path.to_owned(), cause: source.to_string() };
-        match std::fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Ok(None),
-            Ok(metadata) if metadata.len() > FILE_LIMIT => {
-                Err(Error::Read { path: path.to_owned(), cause: format!("it is larger than {FILE_LIMIT} bytes") })
-            }
-            Ok(_) => Ok(Some(String::from_utf8_lossy(&std::fs::read(path).map_err(failed)?).into_owned())),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                Ok(None)
-            }
-            Err(error) => Err(failed(error)),
+/// Text of a settings file; `None` if there is none.
+pub(super) fn read_file(path: &Path) -> Result<Option<String>, Error> {
+    let failed = |source: std::io::Error| Error::Read { path: path.to_owned(), cause: source.to_string() };
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(None),
+        Ok(metadata) if metadata.len() > FILE_LIMIT => {
+            Err(Error::Read { path: path.to_owned(), cause: format!("it is larger than {FILE_LIMIT} bytes") })
         }
+        Ok(_) => Ok(Some(String::from_utf8_lossy(&std::fs::read(path).map_err(failed)?).into_owned())),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(failed(error)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `.netrc`: user names and passwords by host, as curl, git and pip read them.
 
+use super::environment::read_file;
 use super::{Credentials, Environment, Error};
 
 /// The machines of a file, in its order.
@@ -21,7 +22,7 @@ impl Netrc {
     pub(super) fn load(environment: &Environment) -> Result<Self, Error> {
         let chosen = environment.variable("NETRC").map(|path| environment.expand(path));
         let path = chosen.or_else(|| environment.home.as_ref().map(|home| home.join(".netrc")));
-        let text = path.map(|path| environment.read(&path)).transpose()?.flatten();
+        let text = path.map(|path| read_file(&path)).transpose()?.flatten();
         Ok(Self::parse(&text.unwrap_or_default()))
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use configparser::ini::{Ini, IniDefault};
 
+use super::environment::read_file;
 use super::{Environment, Error};
 
 /// pip's `index-url`, if it has one.
@@ -21,7 +22,7 @@ fn value(environment: &Environment, variable: &str, key: &str) -> Result<Option<
         return Ok(Some(value.to_owned()));
     }
     for path in files(environment) {
-        let Some(text) = environment.read(&path)? else { continue };
+        let Some(text) = read_file(&path)? else { continue };
         let mut defaults = IniDefault::default();
         // A `#` inside a value is part of it, as in Python's parser.
         defaults.inline_comment_symbols = Some(Vec::new());

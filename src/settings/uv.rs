@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use toml::{Table, Value};
 
+use super::environment::read_file;
 use super::{Environment, Error};
 
 /// uv's default index, if it has one.
@@ -20,7 +21,7 @@ pub(super) fn index_url(environment: &Environment) -> Result<Option<String>, Err
         return Ok(None);
     }
     for path in files(environment) {
-        let Some(text) = environment.read(&path)? else { continue };
+        let Some(text) = read_file(&path)? else { continue };
         let table: Table = text
             .parse()
             .map_err(|error: toml::de::Error| Error::Read { path: path.clone(), cause: error.message().to_owned() })?;

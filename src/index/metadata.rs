@@ -1,0 +1,183 @@
+//! METADATA of wheels, from the cheapest place that has it.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::sync::{Arc, Mutex};
+
+use reqwest::StatusCode;
+use url::Url;
+
+use super::flight::lock;
+use super::range::{Opened, RangedFile};
+use super::wheel_archive::{ArchiveError, METADATA_LIMIT, ReadAt, read_metadata};
+use super::{Error, Inner, SMALL_TIMEOUT, http_error, page, store_error};
+use crate::oci::Digest;
+use crate::packaging::{Metadata, MetadataOffer, ProjectFile};
+use crate::settings::IndexLocation;
+use crate::version::wheel_tag::{WheelFilename, normalize_name};
+use crate::{http, redact};
+
+/// Kind of the remembered facts.
+const CACHE_KIND: &str = "wheel-metadata";
+/// Largest wheel without a digest that is read whole for its METADATA.
+const WHOLE_LIMIT: u64 = 8 * 1024 * 1024 * 1024;
+
+/// Hosts of files that have no METADATA beside the wheels, as far as one try shows.
+#[derive(Default)]
+pub(super) struct HostsWithout(Mutex<HashSet<String>>);
+
+/// What METADATA of a file is remembered under: its bytes, or its place where the index tells no hash.
+pub(super) fn key(file: &ProjectFile) -> String {
+    match &file.digest {
+        Some(digest) => digest.to_string(),
+        None => format!("{} {}", redact::url(&file.url), file.size.unwrap_or(0)),
+    }
+}
+
+impl Inner {
+    pub(super) fn wheel_metadata(&self, index: &str, file: &ProjectFile) -> Result<Arc<Metadata>, Error> {
+        let wheel = file.wheel().ok_or_else(|| Error::NotAWheel { file: file.filename.clone() })?;
+        let key = key(file);
+        self.metadata.get(key.clone(), || {
+            if let Some(text) = self.store.recall(CACHE_KIND, &key)
+                && let Ok(metadata) = check(text.as_bytes(), wheel, file, index)
+            {
+                return Ok(Arc::new(metadata));
+            }
+            let location = self.location(index)?;
+            let (bytes, metadata) = self.fetch_metadata(&location, file, wheel)?;
+            let text = String::from_utf8_lossy(&bytes);
+            let what = format!("METADATA of `{}`", file.filename);
+            self.store.remember(CACHE_KIND, &key, &text).map_err(store_error(&what, index))?;
+            Ok(Arc::new(metadata))
+        })
+    }
+
+    fn fetch_metadata(
+        &self,
+        index: &IndexLocation,
+        file: &ProjectFile,
+        wheel: &WheelFilename,
+    ) -> Result<(Vec<u8>, Metadata), Error> {
+        let checked = |bytes: Vec<u8>| check(&bytes, wheel, file, &index.name).map(|metadata| (bytes, metadata));
+        if let Some(path) = file.digest.and_then(|digest| self.store.blob(&digest))
+            && let Ok(mut local) = File::open(path)
+        {
+            return checked(from_archive(&mut local, wheel, file, index)?);
+        }
+        match file.metadata {
+            MetadataOffer::Advertised { digest } => {
+                if let Some(bytes) = self.fetch_beside(index, file)? {
+                    if let Some(expected) = digest {
+                        let found = Digest::of(&bytes);
+                        if found != expected {
+                            let (file, index) = (file.filename.clone(), index.name.clone());
+                            return Err(Error::MetadataDigest { file, index, expected, found });
+                        }
+                    }
+                    return checked(bytes);
+                }
+            }
+            MetadataOffer::Unknown => {
+                let host = file.url.origin().ascii_serialization();
+                if !lock(&self.without_metadata.0).contains(&host) {
+                    // Some servers answer any address with a page for people, so the bytes must prove themselves.
+                    if let Some(Ok(found)) = self.fetch_beside(index, file)?.map(checked) {
+                        return Ok(found);
+                    }
+                    lock(&self.without_metadata.0).insert(host);
+                }
+            }
+        }
+        checked(self.fetch_from_wheel(index, file, wheel)?)
+    }
+
+    /// The file at the wheel's address with `.metadata` behind; `None` if the server does not hand one out.
+    fn fetch_beside(&self, index: &IndexLocation, file: &ProjectFile) -> Result<Option<Vec<u8>>, Error> {
+        let mut url: Url = file.url.clone();
+        url.set_path(&format!("{}.metadata", file.url.path()));
+        let what = format!("METADATA of `{}`", file.filename);
+        let failed = http_error(&what, &index.name);
+        let mut attempt = 1;
+        loop {
+            let response = self.http.send_any(|client| self.request(client, index, &url).timeout(SMALL_TIMEOUT));
+            let response = response.map_err(&failed)?;
+            match response.status() {
+                status if status.is_success() => {}
+                StatusCode::UNAUTHORIZED => return Err(failed(http::status_error("GET", response))),
+                _ => return Ok(None),
+            }
+            match page::read_body(response, METADATA_LIMIT) {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(cause) if attempt == http::ATTEMPTS => {
+                    let url = redact::url(&url);
+                    return Err(failed(http::Error::Transport { method: "GET".to_owned(), url, cause }));
+                }
+                Err(_) => std::thread::sleep(http::backoff(attempt)),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// METADATA out of the wheel: its end by ranges, or the whole file where the server knows none.
+    fn fetch_from_wheel(
+        &self,
+        index: &IndexLocation,
+        file: &ProjectFile,
+        wheel: &WheelFilename,
+    ) -> Result<Vec<u8>, Error> {
+        let what = format!("METADATA of `{}`", file.filename);
+        let failed = http_error(&what, &index.name);
+        let request = |client: &reqwest::blocking::Client| self.request(client, index, &file.url);
+        if let Opened::Ranged(mut remote) = RangedFile::open(self.http.clone(), request, file.size).map_err(&failed)? {
+            return from_archive(&mut remote, wheel, file, index);
+        }
+        let mut local = match file.digest {
+            Some(digest) => {
+                let path = self.download_file(index, file, &digest, file.size, &|_| {})?;
+                File::open(&path).map_err(|source| {
+                    store_error(&what, &index.name)(crate::store::Error::Io { action: "open", path, source })
+                })?
+            }
+            None => self.download_unchecked(index, file).map_err(&failed)?,
+        };
+        from_archive(&mut local, wheel, file, index)
+    }
+
+    /// The whole file in a nameless temporary file: nothing tells whether its bytes are right, so it may not be kept.
+    fn download_unchecked(&self, index: &IndexLocation, file: &ProjectFile) -> Result<File, http::Error> {
+        let broken =
+            |cause: String| http::Error::Transport { method: "GET".to_owned(), url: redact::url(&file.url), cause };
+        let response = self.http.send(|client| self.request(client, index, &file.url))?;
+        let mut local = tempfile::tempfile().map_err(|error| broken(error.to_string()))?;
+        let count = std::io::copy(&mut response.take(WHOLE_LIMIT + 1), &mut local);
+        match count.map_err(|error| broken(error.to_string()))? {
+            count if count > WHOLE_LIMIT => Err(broken(format!("the wheel is longer than {WHOLE_LIMIT} bytes"))),
+            _ => Ok(local),
+        }
+    }
+}
+
+fn from_archive(
+    source: &mut dyn ReadAt,
+    wheel: &WheelFilename,
+    file: &ProjectFile,
+    index: &IndexLocation,
+) -> Result<Vec<u8>, Error> {
+    read_metadata(source, wheel).map_err(|source: ArchiveError| Error::Archive {
+        file: file.filename.clone(),
+        index: index.name.clone(),
+        source,
+    })
+}
+
+/// METADATA that belongs to the wheel.
+fn check(bytes: &[u8], wheel: &WheelFilename, file: &ProjectFile, index: &str) -> Result<Metadata, Error> {
+    let (file, index) = (file.filename.clone(), index.to_owned());
+    match Metadata::parse(bytes) {
+        Ok(metadata) if normalize_name(&metadata.name) == wheel.name => Ok(metadata),
+        Ok(metadata) => Err(Error::OtherMetadata { file, index, found: metadata.name }),
+        Err(source) => Err(Error::Metadata { file, index, source }),
+    }
+}

@@ -1,0 +1,304 @@
+//! Package indexes over HTTP: pages of the simple API, METADATA of wheels, and the wheels themselves.
+//!
+//! A solver asks for thousands of small things in an order nobody knows beforehand, so each answer is fetched once
+//! however many threads ask ([`IndexClient::prefetch`] is one that asks early) and kept in the store: pages with their
+//! validators, METADATA for good under the wheel's sha256. What comes out of the store needs no network.
+//!
+//! METADATA of a wheel comes from the cheapest place that has it: beside the wheel (PEP 658, PEP 714), advertised or
+//! not; else from the wheel's end by range requests; else from the whole wheel.
+
+mod body;
+mod download;
+mod flight;
+mod metadata;
+mod page;
+mod range;
+mod wheel_archive;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::blocking::RequestBuilder;
+use url::Url;
+
+use crate::diagnostic::Hint;
+use crate::http;
+use crate::lock::LockedWheel;
+use crate::oci::Digest;
+use crate::packaging::{self, Metadata, Project, ProjectFile};
+use crate::progress::Progress;
+use crate::settings::{IndexLocation, Settings};
+use crate::store::{self, Store};
+use crate::version::wheel_tag::normalize_name;
+
+use flight::{Flights, Job, Workers};
+
+pub use wheel_archive::ArchiveError;
+
+/// Longest time for one page or METADATA, body included.
+const SMALL_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// A client of every index that the settings know; clones share it.
+#[derive(Clone)]
+pub struct IndexClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    http: http::Client,
+    store: Store,
+    settings: Arc<Settings>,
+    pages: Flights<(String, String), Option<Arc<Project>>>,
+    metadata: Flights<String, Arc<Metadata>>,
+    without_metadata: metadata::HostsWithout,
+    workers: Workers,
+}
+
+/// Why an index has no useful answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Nothing says where that index lives.
+    #[error("nothing on this machine says where the package index `{index}` lives")]
+    UnknownIndex {
+        /// Its name.
+        index: String,
+    },
+    /// The index has no project of that name.
+    #[error("the index `{index}` has no project `{project}`")]
+    NoProject {
+        /// Normalised name.
+        project: String,
+        /// The index's name.
+        index: String,
+    },
+    /// The project's page does not list the file.
+    #[error("the index `{index}` has no file `{file}`")]
+    NoFile {
+        /// File name.
+        file: String,
+        /// The index's name.
+        index: String,
+    },
+    /// The index has a file of that name with other bytes.
+    #[error("the index `{index}` has another `{file}`: {found}, expected {expected}")]
+    OtherFile {
+        /// File name.
+        file: String,
+        /// The index's name.
+        index: String,
+        /// The address that was asked for.
+        expected: Digest,
+        /// What the page says.
+        found: Digest,
+    },
+    /// The request failed.
+    #[error("cannot get {what} from the index `{index}`: {source}")]
+    Http {
+        /// What was asked for.
+        what: String,
+        /// The index's name.
+        index: String,
+        /// Why.
+        source: Arc<http::Error>,
+    },
+    /// The page is of a type that no index serves.
+    #[error(
+        "the page of `{project}` on the index `{index}` has the type `{found}`, which is no page of the simple API ({url})"
+    )]
+    ContentType {
+        /// Normalised name.
+        project: String,
+        /// The index's name.
+        index: String,
+        /// Where, without credentials.
+        url: String,
+        /// `Content-Type` of the answer.
+        found: String,
+    },
+    /// The page cannot be read.
+    #[error("the page of `{project}` on the index `{index}` cannot be read: {source} ({url})")]
+    Page {
+        /// Normalised name.
+        project: String,
+        /// The index's name.
+        index: String,
+        /// Where, without credentials.
+        url: String,
+        /// What is wrong.
+        source: packaging::Error,
+    },
+    /// METADATA was asked of a file that is no wheel.
+    #[error("`{file}` is not a wheel, and only wheels have METADATA that counts")]
+    NotAWheel {
+        /// File name.
+        file: String,
+    },
+    /// METADATA cannot be read.
+    #[error("METADATA of `{file}` on the index `{index}` cannot be read: {source}")]
+    Metadata {
+        /// File name.
+        file: String,
+        /// The index's name.
+        index: String,
+        /// What is wrong.
+        source: packaging::Error,
+    },
+    /// METADATA names another project than the wheel's file name.
+    #[error("METADATA of `{file}` on the index `{index}` is that of `{found}`")]
+    OtherMetadata {
+        /// File name.
+        file: String,
+        /// The index's name.
+        index: String,
+        /// The project it names.
+        found: String,
+    },
+    /// The separate METADATA file is not the one that the page promised.
+    #[error("METADATA of `{file}` on the index `{index}` is {found}, and the page says {expected}")]
+    MetadataDigest {
+        /// File name.
+        file: String,
+        /// The index's name.
+        index: String,
+        /// The page's word.
+        expected: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// The wheel is no zip archive that METADATA can be read from.
+    #[error("`{file}` on the index `{index}`: {source}")]
+    Archive {
+        /// File name.
+        file: String,
+        /// The index's name.
+        index: String,
+        /// What is wrong.
+        source: ArchiveError,
+    },
+    /// Bytes did not enter the store.
+    #[error("cannot store {what} of the index `{index}`: {source}")]
+    Store {
+        /// What was to be stored.
+        what: String,
+        /// The index's name.
+        index: String,
+        /// Why.
+        source: Arc<store::Error>,
+    },
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        match self {
+            Self::UnknownIndex { index } => {
+                let key: String = index
+                    .chars()
+                    .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+                    .collect();
+                vec![format!("list it under `indexes:` of the spec, or set `IMGFORGE_INDEX_{key}_URL`")]
+            }
+            Self::OtherFile { .. } => {
+                vec![
+                    "if the index was meant to change, lock again with `--upgrade-package`; if not, do not trust it"
+                        .to_owned(),
+                ]
+            }
+            Self::NoFile { .. } => {
+                vec!["it may have been deleted: lock again, or use an index that still has it".to_owned()]
+            }
+            Self::ContentType { .. } | Self::Page { .. } => {
+                vec![
+                    "check that the address is the root of a simple API (PEP 503), and not a page for people"
+                        .to_owned(),
+                ]
+            }
+            Self::Http { source, .. } => source.help(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl IndexClient {
+    /// A client that keeps what it learns in `store`.
+    pub fn new(http: http::Client, store: Store, settings: Arc<Settings>) -> Self {
+        let inner = Inner {
+            http,
+            store,
+            settings,
+            pages: Flights::default(),
+            metadata: Flights::default(),
+            without_metadata: metadata::HostsWithout::default(),
+            workers: Workers::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The page of a project; `None` if the index has no such project. Waits for a fetch that is under way.
+    pub fn project(&self, index: &str, name: &str) -> Result<Option<Arc<Project>>, Error> {
+        self.inner.project(index, name)
+    }
+
+    /// METADATA of a wheel that [`IndexClient::project`] listed on `index`.
+    pub fn metadata(&self, index: &str, file: &ProjectFile) -> Result<Arc<Metadata>, Error> {
+        self.inner.wheel_metadata(index, file)
+    }
+
+    /// Starts fetching pages in the background; the pairs are index and project. Failures wait for whoever asks.
+    pub fn prefetch(&self, requests: impl IntoIterator<Item = (String, String)>) {
+        for (index, name) in requests {
+            let name = normalize_name(&name);
+            if !self.inner.pages.knows(&(index.clone(), name.clone())) {
+                self.inner.workers.submit(Job::Page { index, name }, &self.inner);
+            }
+        }
+    }
+
+    /// Starts fetching a wheel's METADATA in the background.
+    pub fn prefetch_metadata(&self, index: &str, file: &ProjectFile) {
+        if !self.inner.metadata.knows(&metadata::key(file)) {
+            let job = Job::Metadata { index: index.to_owned(), file: Box::new(file.clone()) };
+            self.inner.workers.submit(job, &self.inner);
+        }
+    }
+
+    /// The wheel's path in the store, downloaded if it is not there. `progress` is told of each piece downloaded.
+    pub fn download(&self, wheel: &LockedWheel, progress: &dyn Fn(u64)) -> Result<PathBuf, Error> {
+        self.inner.download(wheel, progress)
+    }
+
+    /// Like [`IndexClient::download`] for many, a few at a time; paths in the order of `wheels`.
+    pub fn download_all(&self, wheels: &[&LockedWheel], progress: &Progress) -> Result<Vec<PathBuf>, Error> {
+        self.inner.download_all(wheels, progress)
+    }
+}
+
+impl Inner {
+    fn location(&self, index: &str) -> Result<IndexLocation, Error> {
+        self.settings.index_url(index).ok_or_else(|| Error::UnknownIndex { index: index.to_owned() })
+    }
+
+    /// A GET with the credentials that this address may see. reqwest drops them when a redirect leaves the host.
+    fn request(&self, client: &reqwest::blocking::Client, location: &IndexLocation, url: &Url) -> RequestBuilder {
+        let request = client.get(url.clone());
+        match self.settings.index_credentials(location, url) {
+            Some(credentials) => request.basic_auth(&credentials.username, credentials.password()),
+            None => request,
+        }
+    }
+}
+
+/// The error of a request for `what`.
+fn http_error(what: &str, index: &str) -> impl Fn(http::Error) -> Error {
+    move |source| Error::Http { what: what.to_owned(), index: index.to_owned(), source: Arc::new(source) }
+}
+
+/// The error of storing `what`.
+fn store_error(what: &str, index: &str) -> impl Fn(store::Error) -> Error {
+    move |source| Error::Store { what: what.to_owned(), index: index.to_owned(), source: Arc::new(source) }
+}
+
+#[cfg(test)]
+mod test_server;
+#[cfg(test)]
+mod tests;
