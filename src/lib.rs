@@ -26,6 +26,8 @@
 pub mod catalog;
 pub mod cli;
 pub mod commands;
+//! imgforge.
+pub mod debian;
 pub mod diagnostic;
 pub mod http;
 pub mod index;

@@ -1,0 +1,43 @@
+//! Debian packages: a closure from signed indexes at lock time, a root file system from locked files at assemble time.
+//!
+//! [`fetch_packages`] verifies `InRelease` and reads `Packages`; [`resolve`] picks the closure; [`fetch`] brings locked
+//! files by hash; [`build_root`] turns them into a tree. Nothing of Debian's own tools is run, maintainer scripts
+//! included: what the known ones would have made is made here, and a package with an unknown one is refused by name.
+//! Formats: <https://wiki.debian.org/DebianRepository/Format>, deb(5), deb-control(5).
+
+mod archive;
+mod base;
+mod deb;
+mod error;
+mod fetch;
+mod generated;
+mod keyring;
+mod packages;
+mod relation;
+mod release;
+mod resolve;
+mod root;
+mod script;
+mod script_table;
+mod stanza;
+mod status;
+mod tree;
+mod version;
+
+#[cfg(test)]
+mod testing;
+
+pub use archive::{Archive, fetch_packages};
+pub use base::{base_packages, python_of_suite, suite_of_python};
+pub use deb::{ControlFiles, Entry, EntryKind, MAX_FILE_BYTES, read_control, visit_entries};
+pub use error::Error;
+pub use fetch::{Snapshot, fetch};
+pub use keyring::Keyring;
+pub use packages::{Package, PackageSet};
+pub use relation::{Relation, RelationGroup, VersionRelation};
+pub use resolve::{InstalledPackage, Wanted, resolve};
+pub use root::{RootOptions, build_root};
+pub use stanza::{Stanza, StanzaReader};
+pub use status::installed_packages;
+pub use tree::{Content, Node, NodeKind, Root};
+pub use version::DebianVersion;
