@@ -6,6 +6,7 @@ pub mod oci;
 pub mod plan;
 pub mod progress;
 pub mod redact;
+pub mod registry;
 pub mod spec;
 pub mod store;
 pub mod version;
