@@ -217,13 +217,14 @@ pub fn is_temporary(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
+/// The wait a server asks for, at most a minute.
+pub fn retry_after(response: &Response) -> Option<Duration> {
     let seconds: u64 = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds.min(60)))
 }
 
 /// Failures that repeating cannot cure: an unknown host, a certificate nobody vouches for.
-fn is_hopeless(error: &Error) -> bool {
+pub(crate) fn is_hopeless(error: &Error) -> bool {
     match error {
         Error::Transport { cause, .. } => {
             ["ertificate", "dns error", "failed to lookup", "Name or service"].iter().any(|text| cause.contains(text))
@@ -232,7 +233,8 @@ fn is_hopeless(error: &Error) -> bool {
     }
 }
 
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+/// The last cause of an error, which says what happened; those around it say where.
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

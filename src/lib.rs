@@ -28,6 +28,7 @@ pub mod cli;
 pub mod commands;
 //! imgforge.
 pub mod debian;
+pub mod assemble;
 pub mod diagnostic;
 pub mod http;
 pub mod index;
@@ -40,6 +41,7 @@ pub mod redact;
 pub mod render;
 pub mod resolve;
 pub mod settings;
+pub mod registry;
 pub mod spec;
 pub mod store;
 pub mod version;

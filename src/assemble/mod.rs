@@ -1,0 +1,3 @@
+//! Stage 6b: a plan as an OCI image, without a daemon.
+
+pub mod base;

@@ -1,0 +1,233 @@
+//! Client of the OCI distribution protocol: pull by digest, and a push that survives what registries and networks do.
+//!
+//! One [`Registries`] serves every host. Reading goes through the mirrors of the settings and ends at the registry itself;
+//! writing goes to the registry alone. Tokens, credentials and what was learnt about a host live as long as the value and are
+//! shared by its clones. Protocol: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>, tokens:
+//! <https://distribution.github.io/distribution/spec/auth/token/>.
+//!
+//! `challenge` reads `WWW-Authenticate`, `credentials` finds user names, `auth` turns both into headers, `client` asks and
+//! reads, `blob` streams, `upload` writes.
+
+mod auth;
+mod blob;
+mod challenge;
+mod client;
+mod credentials;
+mod error;
+mod upload;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use url::Url;
+
+use crate::http;
+use crate::oci::Reference;
+
+pub use blob::BlobReader;
+pub use client::Manifest;
+pub use error::{ApiError, Error};
+pub use upload::{Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, RemoteSource};
+
+/// Largest manifest or index that is read, in bytes: the size every registry must accept.
+pub const MANIFEST_LIMIT: u64 = 4 << 20;
+/// Wait for an answer to a request without a long body.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Slowest transfer that is not given up, in bytes a second; a connection that is given up is resumed where it was.
+const SLOWEST_TRANSFER: u64 = 32 << 10;
+
+/// What the machine's settings say about registries.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Where to read before asking the registry itself: registry name to `host[:port][/prefix]`, best first.
+    pub mirrors: BTreeMap<String, Vec<String>>,
+    /// Hosts (`host[:port]`) that may be spoken to without TLS. Loopback addresses always may.
+    pub insecure: BTreeSet<String>,
+    /// Registries whose name is not their address.
+    pub aliases: BTreeMap<String, Alias>,
+    /// Folder of Docker's `config.json`; absent means `$DOCKER_CONFIG`, then `~/.docker`, then Podman's `auth.json`.
+    pub docker_config: Option<PathBuf>,
+    /// Upload in pieces of this many bytes; absent means one request per blob, and pieces only where a registry refuses that.
+    pub upload_chunk: Option<u64>,
+}
+
+/// The address behind a registry's name, as Docker Hub has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    /// Host that answers the protocol.
+    pub api_host: String,
+    /// Key under which credentials are stored, if it is not the name.
+    pub credential_key: Option<String>,
+}
+
+/// The client; clones share connections, tokens and credentials.
+#[derive(Debug, Clone)]
+pub struct Registries {
+    http: http::Client,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    auth: auth::Authenticator,
+    schemes: Mutex<HashMap<String, &'static str>>,
+}
+
+/// A repository at the host that is asked for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    /// Registry or mirror as references and messages name it; the key of its credentials.
+    pub(crate) registry: String,
+    /// Repository there, mirror prefix included.
+    pub(crate) repository: String,
+    /// `https://host/v2/`.
+    base: Url,
+}
+
+impl Endpoint {
+    /// Address of a resource below the repository.
+    fn url(&self, operation: &'static str, rest: &str) -> Result<Url, Error> {
+        self.base.join(&format!("{}/{rest}", self.repository)).map_err(|cause| Error::Protocol {
+            operation,
+            registry: self.registry.clone(),
+            repository: self.repository.clone(),
+            problem: format!("`{rest}` makes no address: {cause}"),
+        })
+    }
+
+    /// Whether `url` is the registry's own, so that it may see its credentials.
+    fn owns(&self, url: &Url) -> bool {
+        self.base.origin() == url.origin()
+    }
+
+    /// Whether the connection is encrypted.
+    fn is_encrypted(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+}
+
+impl Registries {
+    /// A client for the hosts of `config`. Nothing is asked before it is needed.
+    pub fn new(http: http::Client, config: Config) -> Self {
+        let auth = auth::Authenticator::new(http.clone(), credentials::Credentials::new(&config));
+        Self { http, shared: Arc::new(Shared { config, auth, schemes: Mutex::default() }) }
+    }
+
+    /// Whether two references are served by the same registry, so that one's blobs can be mounted into the other.
+    pub fn is_same_registry(&self, one: &Reference, other: &Reference) -> bool {
+        one.registry() == other.registry()
+    }
+
+    /// The registry itself: the only place that is written to.
+    pub(crate) fn home(&self, reference: &Reference) -> Result<Endpoint, Error> {
+        let name = reference.registry();
+        let host = self.shared.config.aliases.get(name).map_or(name, |alias| alias.api_host.as_str());
+        self.endpoint(name, host, reference.repository().to_owned())
+    }
+
+    /// Asks the mirrors, best first, then the registry itself, until one gives an answer.
+    pub(crate) fn from_any<T>(
+        &self,
+        reference: &Reference,
+        ask: impl Fn(&Endpoint) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut failures = Vec::new();
+        for mirror in self.shared.config.mirrors.get(reference.registry()).into_iter().flatten() {
+            let (host, prefix) = mirror.split_once('/').unwrap_or((mirror, ""));
+            let prefix = prefix.trim_matches('/');
+            let repository = match prefix {
+                "" => reference.repository().to_owned(),
+                prefix => format!("{prefix}/{}", reference.repository()),
+            };
+            match self.endpoint(host, host, repository).and_then(|endpoint| ask(&endpoint)) {
+                Err(error) if error.is_remote() => failures.push(error),
+                outcome => return outcome,
+            }
+        }
+        match self.home(reference).and_then(|endpoint| ask(&endpoint)) {
+            Err(error) if error.is_remote() && !failures.is_empty() => {
+                failures.push(error);
+                Err(Error::Nowhere { reference: reference.to_string(), failures })
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn endpoint(&self, registry: &str, host: &str, repository: String) -> Result<Endpoint, Error> {
+        let scheme = self.scheme(host);
+        let base = Url::parse(&format!("{scheme}://{host}/v2/"));
+        match base {
+            Ok(base) if base.host_str().is_some() && base.username().is_empty() && base.path() == "/v2/" => {
+                Ok(Endpoint { registry: registry.to_owned(), repository, base })
+            }
+            _ => Err(Error::BadHost { host: host.to_owned() }),
+        }
+    }
+
+    /// `https`, unless the host may go without it and answers plain http. One question without credentials finds out: a TLS
+    /// server answers it with 400 or not at all.
+    fn scheme(&self, host: &str) -> &'static str {
+        if !is_loopback(host) && !self.shared.config.insecure.contains(host) || self.http.is_offline() {
+            return "https";
+        }
+        let lock = || self.shared.schemes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scheme) = lock().get(host) {
+            return scheme;
+        }
+        let probe = self.http.raw().get(format!("http://{host}/v2/")).timeout(Duration::from_secs(10)).send();
+        let scheme = match probe {
+            Ok(answer) if answer.status() != reqwest::StatusCode::BAD_REQUEST && answer.url().scheme() == "http" => {
+                "http"
+            }
+            _ => "https",
+        };
+        lock().insert(host.to_owned(), scheme);
+        scheme
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    name == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Time-out of a transfer of `bytes`.
+fn transfer_timeout(bytes: u64) -> Duration {
+    ANSWER_TIMEOUT + Duration::from_secs(bytes / SLOWEST_TRANSFER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_an_address_or_the_name_localhost() {
+        for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.0.1", "[::1]:5000", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["localhost.example.com", "10.0.0.1:5000", "example.com", "127.example.com:80", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_alias_gives_the_address_and_keeps_the_name() {
+        let alias = Alias { api_host: "api.hub.test".into(), credential_key: None };
+        let config = Config { aliases: BTreeMap::from([("docker.io".into(), alias)]), ..Config::default() };
+        let registries = Registries::new(http::Client::new(&http::Options::default()).expect("a client"), config);
+        let reference: Reference = "postgres:16".parse().expect("a reference");
+        let endpoint = registries.home(&reference).expect("an endpoint");
+        assert_eq!(endpoint.registry, "docker.io");
+        assert_eq!(
+            endpoint.url("read", "manifests/16").expect("a URL").as_str(),
+            "https://api.hub.test/v2/library/postgres/manifests/16"
+        );
+    }
+}

@@ -1,0 +1,577 @@
+//! Writing blobs: skip what is there, mount what is next door, send the rest, and go on after an interruption.
+//!
+//! A blob normally goes in one PUT with its length, which every registry takes. Pieces (PATCH) are for what one PUT cannot do:
+//! going on from the byte the registry has after a cut, and registries or proxies that refuse large requests (413, or a
+//! connection that is cut again and again before anything arrives). After any doubt the registry is asked how far it is;
+//! if it cannot say, the upload starts anew, after a look whether the blob has arrived after all.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek as _, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::blocking::{Body, Response};
+use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::auth::Scopes;
+use super::client::{Question, announced_digest, read_error_body, transport};
+use super::error::parse_api_errors;
+use super::{ApiError, Endpoint, Error, Registries, transfer_timeout};
+use crate::http;
+use crate::oci::{Digest, Reference};
+
+/// Size of pieces where one request is refused: the largest that every registry is known to take.
+const REFUSED_CHUNK: u64 = 4 << 20;
+/// Pieces are not made smaller than this.
+const SMALLEST_CHUNK: u64 = 256 << 10;
+/// Cuts without progress after which smaller requests are tried: a proxy that refuses a large one may just hang up.
+const CUTS_BEFORE_CHUNKS: u32 = 2;
+
+const START: &str = "start an upload to";
+const SEND: &str = "upload a blob to";
+
+/// Bytes that can be read from anywhere, as often as an upload needs to.
+pub trait BlobSource: Send + Sync {
+    /// The bytes from `offset` to the end.
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error>;
+}
+
+/// A file on this machine.
+#[derive(Debug, Clone)]
+pub struct FileSource {
+    /// The file.
+    pub path: PathBuf,
+    /// The size it should have.
+    pub size: u64,
+}
+
+/// Bytes in memory: a config.
+#[derive(Debug, Clone)]
+pub struct BytesSource(pub Arc<[u8]>);
+
+/// A blob in another registry, passed on as it comes; only the target keeps it.
+#[derive(Debug, Clone)]
+pub struct RemoteSource {
+    /// Client for the registry that has it.
+    pub registries: Registries,
+    /// Image that names it.
+    pub reference: Reference,
+    /// Its address.
+    pub digest: Digest,
+    /// Its size.
+    pub size: u64,
+}
+
+impl BlobSource for FileSource {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        let failed = |source| Error::Source { what: format!("`{}`", self.path.display()), source };
+        let mut file = File::open(&self.path).map_err(failed)?;
+        let found = file.metadata().map_err(failed)?.len();
+        if found != self.size {
+            return Err(Error::SourceSize { path: self.path.clone(), expected: self.size, found });
+        }
+        file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+        Ok(Box::new(file))
+    }
+}
+
+impl BlobSource for BytesSource {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        let mut cursor = Cursor::new(Arc::clone(&self.0));
+        cursor.set_position(offset);
+        Ok(Box::new(cursor))
+    }
+}
+
+impl BlobSource for RemoteSource {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        Ok(Box::new(self.registries.open_blob(&self.reference, &self.digest, Some(self.size), offset)?))
+    }
+}
+
+/// A blob to write.
+#[derive(Clone, Copy)]
+pub struct Blob<'a> {
+    /// Its address.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its bytes.
+    pub source: &'a dyn BlobSource,
+}
+
+/// How a blob came to be in the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobOutcome {
+    /// It was there.
+    Present,
+    /// The registry took it from another repository of its own.
+    Mounted,
+    /// It was sent.
+    Sent,
+}
+
+/// Tells a listener of bytes that went out, each byte once however often it had to be sent.
+#[derive(Clone)]
+pub struct Meter {
+    furthest: Arc<AtomicU64>,
+    listener: Arc<dyn Fn(u64) + Send + Sync>,
+}
+
+impl Meter {
+    /// A meter for one blob; `listener` gets the number of new bytes.
+    pub fn new(listener: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self { furthest: Arc::default(), listener: Arc::new(listener) }
+    }
+
+    fn reach(&self, position: u64) {
+        let before = self.furthest.fetch_max(position, Ordering::Relaxed);
+        if position > before {
+            (self.listener)(position - before);
+        }
+    }
+}
+
+struct Metered {
+    reader: io::Take<Box<dyn Read + Send>>,
+    position: u64,
+    meter: Meter,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.position += count as u64;
+        self.meter.reach(self.position);
+        Ok(count)
+    }
+}
+
+impl Registries {
+    /// Sees to it that the target's repository has the blob. `mount_from` are other repositories of the same registry that
+    /// may have it, likeliest first.
+    pub fn push_blob(
+        &self,
+        target: &Reference,
+        blob: Blob<'_>,
+        mount_from: &[&str],
+        meter: &Meter,
+    ) -> Result<BlobOutcome, Error> {
+        let endpoint = self.home(target)?;
+        let scopes = Scopes::push(&endpoint.repository);
+        let upload = Upload { registries: self, endpoint: &endpoint, scopes: &scopes, blob, meter };
+        if upload.is_complete()? {
+            return Ok(BlobOutcome::Present);
+        }
+        let mut session = None;
+        for repository in mount_from.iter().filter(|&&repository| repository != endpoint.repository) {
+            match upload.mount(repository)? {
+                Mount::Done => return Ok(BlobOutcome::Mounted),
+                Mount::Session(begun) => session = Some(begun),
+                Mount::Refused => {}
+            }
+        }
+        let session = match session {
+            Some(session) => session,
+            None => upload.start()?,
+        };
+        upload.run(session)?;
+        Ok(BlobOutcome::Sent)
+    }
+}
+
+struct Upload<'a> {
+    registries: &'a Registries,
+    endpoint: &'a Endpoint,
+    scopes: &'a Scopes,
+    blob: Blob<'a>,
+    meter: &'a Meter,
+}
+
+/// An upload the registry has opened for us.
+struct Session {
+    location: Url,
+    /// Bytes the registry has.
+    offset: u64,
+    /// Smallest piece it takes.
+    smallest_chunk: u64,
+    /// Whether the last answer was 401 too.
+    was_renewed: bool,
+}
+
+enum Mount {
+    Done,
+    Session(Session),
+    Refused,
+}
+
+enum Step {
+    /// The blob is there.
+    Done,
+    /// The registry has more than before.
+    Advanced,
+    /// The token is a new one; how far the upload came is not known.
+    Renewed,
+    /// The request was too large.
+    TooLarge(Error),
+    /// It did not work, and may the next time.
+    Failed(Failure),
+}
+
+struct Failure {
+    error: Error,
+    /// The registry's wish.
+    wait: Option<Duration>,
+    /// The connection broke.
+    is_cut: bool,
+    /// The session cannot be gone on with.
+    is_lost: bool,
+}
+
+impl Upload<'_> {
+    fn is_complete(&self) -> Result<bool, Error> {
+        self.registries.has_blob_at(self.endpoint, self.scopes, &self.blob.digest)
+    }
+
+    fn start(&self) -> Result<Session, Error> {
+        let answer = self.post(self.scopes, None)?;
+        match answer.status() {
+            StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT => {
+                self.session(&answer)
+            }
+            _ => Err(self.registries.answer_error(START, self.endpoint, answer)),
+        }
+    }
+
+    /// Asks the registry to take the blob from `repository`. Refusal is no failure: then it is sent.
+    fn mount(&self, repository: &str) -> Result<Mount, Error> {
+        let scopes = self.scopes.clone().and_pull(repository);
+        let answer = match self.post(&scopes, Some(repository)) {
+            Ok(answer) => answer,
+            Err(error @ Error::Transport { .. }) => return Err(error),
+            Err(_) => return Ok(Mount::Refused),
+        };
+        match answer.status() {
+            StatusCode::CREATED => Ok(Mount::Done),
+            StatusCode::ACCEPTED => self.session(&answer).map(Mount::Session),
+            _ => Ok(Mount::Refused),
+        }
+    }
+
+    fn post(&self, scopes: &Scopes, mount_from: Option<&str>) -> Result<Response, Error> {
+        let mut url = self.endpoint.url(START, "blobs/uploads/")?;
+        if let Some(repository) = mount_from {
+            url.query_pairs_mut().append_pair("mount", &self.blob.digest.to_string()).append_pair("from", repository);
+        }
+        self.registries.ask(&Question {
+            operation: START,
+            endpoint: self.endpoint,
+            scopes,
+            method: Method::POST,
+            url,
+            headers: Vec::new(),
+            body: Some(&[]),
+        })
+    }
+
+    fn session(&self, answer: &Response) -> Result<Session, Error> {
+        let location = self.location(answer)?.ok_or_else(|| {
+            self.registries.protocol_at(START, self.endpoint, "the answer does not say where to upload".to_owned())
+        })?;
+        let smallest_chunk =
+            answer.headers().get("oci-chunk-min-length").and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Session { location, offset: 0, smallest_chunk: smallest_chunk.unwrap_or(0), was_renewed: false })
+    }
+
+    /// `Location`, relative or absolute.
+    fn location(&self, answer: &Response) -> Result<Option<Url>, Error> {
+        let Some(value) = answer.headers().get(LOCATION) else { return Ok(None) };
+        let parsed = value.to_str().ok().and_then(|text| answer.url().join(text).ok());
+        match parsed.filter(|url| matches!(url.scheme(), "https" | "http")) {
+            // A registry that is encrypted must not send the bytes, or the session's own secret, over an open line.
+            Some(url) if url.scheme() == "http" && self.endpoint.is_encrypted() => {
+                let problem = "it wants the upload over an unencrypted connection".to_owned();
+                Err(self.registries.protocol_at(SEND, self.endpoint, problem))
+            }
+            Some(url) => Ok(Some(url)),
+            None => {
+                let problem = "the address for the upload cannot be read".to_owned();
+                Err(self.registries.protocol_at(SEND, self.endpoint, problem))
+            }
+        }
+    }
+
+    fn run(&self, mut session: Session) -> Result<(), Error> {
+        let mut chunk = self.registries.shared.config.upload_chunk.map(|bytes| bytes.max(1));
+        let mut failures = 0;
+        let mut cuts = 0;
+        loop {
+            let before = session.offset;
+            let is_lost = match self.step(&mut session, chunk)? {
+                Step::Done => return Ok(()),
+                Step::Advanced => {
+                    failures = 0;
+                    continue;
+                }
+                Step::Renewed => false,
+                Step::TooLarge(error) => {
+                    chunk = match chunk {
+                        None => Some(REFUSED_CHUNK),
+                        Some(bytes) if bytes > SMALLEST_CHUNK.max(session.smallest_chunk) => Some(bytes / 2),
+                        Some(_) => return Err(error),
+                    };
+                    false
+                }
+                Step::Failed(failure) => {
+                    failures += 1;
+                    if failures >= http::ATTEMPTS {
+                        return Err(failure.error);
+                    }
+                    cuts += u32::from(failure.is_cut);
+                    std::thread::sleep(failure.wait.unwrap_or_else(|| http::backoff(failures)));
+                    failure.is_lost
+                }
+            };
+            if is_lost || !self.ask_how_far(&mut session)? {
+                if self.is_complete()? {
+                    return Ok(());
+                }
+                let was_renewed = session.was_renewed;
+                session = self.start()?;
+                session.was_renewed = was_renewed;
+            }
+            if session.offset > before {
+                failures = 0;
+                cuts = 0;
+            } else if cuts >= CUTS_BEFORE_CHUNKS && chunk.is_none() {
+                chunk = Some(REFUSED_CHUNK);
+            }
+        }
+    }
+
+    /// Sets the session to what the registry has; `false` if it cannot say.
+    fn ask_how_far(&self, session: &mut Session) -> Result<bool, Error> {
+        let answer = self.registries.ask(&Question {
+            operation: SEND,
+            endpoint: self.endpoint,
+            scopes: self.scopes,
+            method: Method::GET,
+            url: session.location.clone(),
+            headers: Vec::new(),
+            body: None,
+        });
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error @ (Error::Transport { .. } | Error::Denied { .. })) => return Err(error),
+            Err(_) => return Ok(false),
+        };
+        if !matches!(answer.status().as_u16(), 200 | 202 | 204) {
+            return Ok(false);
+        }
+        let Some(offset) = end_of_range(answer.headers()).filter(|&offset| offset <= self.blob.size) else {
+            return Ok(false);
+        };
+        session.offset = offset;
+        if let Some(location) = self.location(&answer)? {
+            session.location = location;
+        }
+        Ok(true)
+    }
+
+    /// One request that moves the upload on.
+    fn step(&self, session: &mut Session, chunk: Option<u64>) -> Result<Step, Error> {
+        let left = self.blob.size.saturating_sub(session.offset);
+        let is_last = left == 0 || (chunk.is_none() && session.offset == 0);
+        let (method, url, length) = if is_last {
+            let mut url = session.location.clone();
+            url.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
+            (Method::PUT, url, left)
+        } else {
+            (
+                Method::PATCH,
+                session.location.clone(),
+                chunk.map_or(left, |bytes| bytes.max(session.smallest_chunk)).min(left),
+            )
+        };
+        let header = self.registries.authorization(SEND, self.endpoint, self.scopes, &url)?;
+        let body = match length {
+            0 => Body::from(Vec::new()),
+            _ => {
+                let reader = self.blob.source.open(session.offset)?.take(length);
+                Body::sized(Metered { reader, position: session.offset, meter: self.meter.clone() }, length)
+            }
+        };
+        let client = self.registries.http.raw();
+        let mut request = client.request(method.clone(), url.clone()).timeout(transfer_timeout(length));
+        request = request.header(CONTENT_TYPE, "application/octet-stream").body(body);
+        if method == Method::PATCH {
+            let last = (session.offset + length).saturating_sub(1);
+            request = request.header(CONTENT_RANGE, format!("{}-{last}", session.offset));
+        }
+        if let Some(header) = &header {
+            request = request.header(AUTHORIZATION, header);
+        }
+        let answer = match request.send() {
+            Ok(answer) => answer,
+            Err(error) => {
+                let cause = http::innermost(&error);
+                let url = crate::redact::url(&url);
+                let source = http::Error::Transport { method: method.to_string(), url, cause };
+                let is_hopeless = http::is_hopeless(&source);
+                let error = transport(SEND, self.endpoint, source);
+                if is_hopeless {
+                    return Err(error);
+                }
+                return Ok(Step::Failed(Failure { error, wait: None, is_cut: true, is_lost: false }));
+            }
+        };
+        self.judge(session, answer, is_last, length, header.as_ref())
+    }
+
+    fn judge(
+        &self,
+        session: &mut Session,
+        answer: Response,
+        is_last: bool,
+        length: u64,
+        header: Option<&HeaderValue>,
+    ) -> Result<Step, Error> {
+        let status = answer.status();
+        match status.as_u16() {
+            200..=204 if is_last => {
+                if let Some(found) = announced_digest(&answer).filter(|&found| found != self.blob.digest) {
+                    return Err(self.wrong_digest(found));
+                }
+                // 201 is the promise that it is there; anything else is checked.
+                if status == StatusCode::CREATED || self.is_complete()? {
+                    return Ok(Step::Done);
+                }
+                let problem = format!("it answered {status}, but does not have the blob");
+                let error = self.registries.protocol_at(SEND, self.endpoint, problem);
+                Ok(Step::Failed(Failure { error, wait: None, is_cut: false, is_lost: true }))
+            }
+            200..=204 => {
+                if let Some(location) = self.location(&answer)? {
+                    session.location = location;
+                }
+                let sent = session.offset + length;
+                let accepted = end_of_range(answer.headers()).filter(|&end| end > session.offset && end < sent);
+                session.offset = accepted.unwrap_or(sent);
+                session.was_renewed = false;
+                Ok(Step::Advanced)
+            }
+            307 | 308 => {
+                let error =
+                    self.registries.protocol_at(SEND, self.endpoint, "it sends the upload in circles".to_owned());
+                match self.location(&answer)? {
+                    // The registry sends us to its storage: the digest is part of the address there.
+                    Some(location) => session.location = without_digest(location),
+                    None => return Err(error),
+                }
+                Ok(Step::Failed(Failure { error, wait: Some(Duration::ZERO), is_cut: false, is_lost: false }))
+            }
+            401 if !session.was_renewed && self.endpoint.owns(answer.url()) => {
+                session.was_renewed = true;
+                self.registries.renew(SEND, self.endpoint, self.scopes, &answer, header)?;
+                Ok(Step::Renewed)
+            }
+            413 => Ok(Step::TooLarge(self.registries.answer_error(SEND, self.endpoint, answer))),
+            _ => {
+                let wait = http::retry_after(&answer);
+                let errors = parse_api_errors(&read_error_body(answer));
+                let has = |code: &str| errors.iter().any(|error| error.code == code);
+                let is_lost = matches!(status.as_u16(), 404 | 410) && !has("NAME_UNKNOWN")
+                    || has("BLOB_UPLOAD_UNKNOWN")
+                    || has("BLOB_UPLOAD_INVALID")
+                    || (has("DIGEST_INVALID") && session.offset > 0);
+                let out_of_step = status == StatusCode::RANGE_NOT_SATISFIABLE;
+                let may_pass = http::is_temporary(status) || is_lost || out_of_step;
+                let error = self.final_answer(status, errors);
+                if may_pass {
+                    return Ok(Step::Failed(Failure { error, wait, is_cut: false, is_lost }));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn final_answer(&self, status: StatusCode, errors: Vec<ApiError>) -> Error {
+        let (registry, repository) = (self.endpoint.registry.clone(), self.endpoint.repository.clone());
+        Error::Answer { operation: SEND, registry, repository, status, errors }
+    }
+
+    fn wrong_digest(&self, found: Digest) -> Error {
+        let (registry, repository) = (self.endpoint.registry.clone(), self.endpoint.repository.clone());
+        Error::WrongDigest { what: "blob", registry, repository, expected: self.blob.digest, found }
+    }
+}
+
+/// Bytes that `Range: 0-N` says are there. `0-0` is what registries answer for none, so one byte counts as none too.
+fn end_of_range(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(RANGE)?.to_str().ok()?;
+    let (first, last) = text.strip_prefix("bytes=").unwrap_or(text).split_once('-')?;
+    let last: u64 = last.trim().parse().ok()?;
+    (first.trim() == "0").then(|| if last == 0 { 0 } else { last.saturating_add(1) })
+}
+
+/// The address without a `digest` parameter, which is appended when the upload is completed.
+fn without_digest(url: Url) -> Url {
+    let kept: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| name != "digest")
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    let mut url = url;
+    url.set_query(None);
+    if !kept.is_empty() {
+        url.query_pairs_mut().extend_pairs(kept);
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn end(range: &str) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RANGE, HeaderValue::from_str(range).ok()?);
+        end_of_range(&headers)
+    }
+
+    #[test]
+    fn ranges_say_how_much_is_there() {
+        assert_eq!(end("0-9"), Some(10));
+        assert_eq!(end("bytes=0-9"), Some(10));
+        assert_eq!(end("0-0"), Some(0));
+        for text in ["", "0", "5-9", "0-x", "0--1"] {
+            assert_eq!(end(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_meter_counts_each_byte_once() {
+        let sum = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&sum);
+        let meter = Meter::new(move |bytes| {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        });
+        for position in [10, 20, 5, 15, 25] {
+            meter.reach(position);
+        }
+        assert_eq!(sum.load(Ordering::Relaxed), 25);
+    }
+
+    proptest! {
+        #[test]
+        fn any_range_is_read_without_panic(text in "[ -~]{0,40}") {
+            end(&text);
+        }
+    }
+}
