@@ -1,4 +1,5 @@
 //! imgforge.
+pub mod assemble;
 pub mod diagnostic;
 pub mod http;
 pub mod lock;
