@@ -23,12 +23,11 @@
 //! Files a user sees: `spec.yaml` and `imgforge.lock` beside it; `generated/NAME/` with the rendered files, `.env` and
 //! the image layout `oci/`; the cache (`imgforge cache dir`).
 
+pub mod assemble;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
-//! imgforge.
 pub mod debian;
-pub mod assemble;
 pub mod diagnostic;
 pub mod http;
 pub mod index;

@@ -80,6 +80,16 @@ impl Hint for Error {
     }
 }
 
+impl Base {
+    /// The value of an environment variable of the image, `PYTHON_VERSION`.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let config: serde_json::Value = serde_json::from_slice(&self.config).ok()?;
+        let variables = config.get("config")?.get("Env")?.as_array()?;
+        let mut pairs = variables.iter().filter_map(|variable| variable.as_str()?.split_once('='));
+        pairs.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
+    }
+}
+
 /// The part of an image config that decides whether it can be a base.
 #[derive(Deserialize)]
 struct Config {

@@ -1,12 +1,12 @@
 //! What locking must know of a base: its interpreter's patch release, its packages, its digest. Asked once each.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use pep440_rs::Version;
 
-use crate::assemble::base::{self, ImageBase};
+use crate::assemble::base::{self, Base, FileLimits};
 use crate::debian::{self, Archive, PackageSet, Wanted};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{LockedBase, LockedDeb};
@@ -23,7 +23,7 @@ pub(super) struct BaseFacts<'a> {
     context: &'a Context,
     outside: &'a Outside,
     archives: RefCell<HashMap<(String, Platform), Rc<PackageSet>>>,
-    images: RefCell<HashMap<(String, Platform), Rc<ImageBase>>>,
+    images: RefCell<HashMap<(String, Platform), Rc<Base>>>,
 }
 
 /// Why a base does not do.
@@ -35,6 +35,8 @@ enum Error {
     NoInterpreter { reference: String, python: PythonVersion },
     #[error("`{reference}` is not an image reference: {cause}")]
     Reference { reference: String, cause: String },
+    #[error("the keys of the archive `{archive}` cannot be used: {cause}")]
+    Keyring { archive: String, cause: String },
     #[error("`system:` packages cannot be installed on the base `{reference}`: it is not Debian but {os}")]
     NotDebian { reference: String, os: String },
 }
@@ -109,7 +111,7 @@ impl<'a> BaseFacts<'a> {
         let interpreters: Vec<String> = places.iter().map(|place| format!("{place}/python{}", stack.python)).collect();
         let asked: Vec<&str> =
             interpreters.iter().map(String::as_str).chain(["var/lib/dpkg/status", "etc/os-release", "usr/lib/os-release"]).collect();
-        let files = base::read_files(&self.outside.registries, &self.outside.store, &image, &asked)?;
+        let files = self.files(&image, &asked)?;
         let interpreter = interpreters.iter().find(|path| files.contains_key(*path)).ok_or_else(|| {
             Error::NoInterpreter { reference: reference.clone(), python: stack.python }
         })?;
@@ -145,6 +147,13 @@ impl<'a> BaseFacts<'a> {
         }
     }
 
+    fn files(&self, image: &Base, paths: &[&str]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+        let task = self.context.progress.task(format!("reading files of the base `{}`", image.reference), None);
+        let Outside { registries, store, .. } = self.outside;
+        let mut advance = |bytes| task.advance(bytes);
+        Ok(base::read_files(registries, store, image, paths, FileLimits::default(), &mut advance)?)
+    }
+
     fn archive(&self, suite: &str, platform: Platform) -> Result<Rc<PackageSet>, Failure> {
         let key = (suite.to_owned(), platform);
         if let Some(packages) = self.archives.borrow().get(&key) {
@@ -157,7 +166,7 @@ impl<'a> BaseFacts<'a> {
         Ok(packages)
     }
 
-    fn image(&self, reference: &str, platform: Platform) -> Result<Rc<ImageBase>, Failure> {
+    fn image(&self, reference: &str, platform: Platform) -> Result<Rc<Base>, Failure> {
         let key = (reference.to_owned(), platform);
         if let Some(image) = self.images.borrow().get(&key) {
             return Ok(Rc::clone(image));
@@ -177,8 +186,10 @@ impl<'a> BaseFacts<'a> {
 pub(super) fn archives(outside: &Outside, suite: &str) -> Result<Vec<Archive>, Failure> {
     let locations = outside.settings.archives();
     let archives = locations.map(|location| {
-        let keyring = debian::Keyring::embedded(&location.name).transpose()?;
-        Ok::<_, debian::KeyringError>(keyring.map(|keyring| Archive {
+        let keyring = debian::Keyring::embedded(&location.name).transpose();
+        let keyring = keyring
+            .map_err(|cause| Error::Keyring { archive: location.name.clone(), cause: cause.to_string() })?;
+        Ok::<_, Error>(keyring.map(|keyring| Archive {
             name: location.name.clone(),
             url: location.url.clone(),
             suites: location.suites(suite),

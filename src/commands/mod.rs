@@ -1,6 +1,9 @@
 //! One file per subcommand, each a short list of calls to the stages.
 
+mod bases;
 mod catalog;
+mod lock;
+mod outside;
 mod resolve;
 
 use std::io::Write as _;
@@ -34,6 +37,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
     };
     let context = Context { progress: Progress::new(verbosity), global: cli.global };
     match cli.command {
+        Command::Lock(arguments) => lock::run(&context, &arguments),
         Command::Resolve(arguments) => resolve::run(&context, &arguments),
         Command::Catalog(command) => catalog::run(&context, &command),
         _ => Ok(2),

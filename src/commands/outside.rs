@@ -8,7 +8,7 @@ use crate::index::IndexClient;
 use crate::packaging::{Metadata, Project, ProjectFile};
 use crate::registry::{self, Registries};
 use crate::resolve::PackageSource;
-use crate::settings::{Environment, Settings};
+use crate::settings::{Environment, RegistryHost, Settings};
 use crate::spec::Spec;
 use crate::store::Store;
 
@@ -45,8 +45,30 @@ impl Outside {
     }
 }
 
+/// The settings in the registry client's words.
 fn registry_config(settings: &Settings) -> registry::Config {
-    settings.registry_config()
+    let mut config = registry::Config::default();
+    config.insecure.extend(settings.insecure_registries().map(str::to_owned));
+    for name in settings.registry_names() {
+        let location = settings.registry(name);
+        let Some((own, mirrors)) = location.hosts.split_last() else { continue };
+        let address = |host: &RegistryHost| match host.prefix.is_empty() {
+            true => host.host.clone(),
+            false => format!("{}/{}", host.host, host.prefix),
+        };
+        config.mirrors.insert(name.to_owned(), mirrors.iter().map(address).collect());
+        config.insecure.extend(location.hosts.iter().filter(|host| host.plain_http).map(|host| host.host.clone()));
+        if own.host != name {
+            let alias = registry::Alias { api_host: own.host.clone(), credential_key: Some(credential_key(name)) };
+            config.aliases.insert(name.to_owned(), alias);
+        }
+    }
+    config
+}
+
+/// Docker keeps the credentials of its own registry under an address of the first API version.
+fn credential_key(name: &str) -> String {
+    format!("https://index.{name}/v1/")
 }
 
 impl PackageSource for IndexClient {

@@ -1,5 +1,6 @@
 //! Wheels into the store.
 
+use std::io::{Read as _, Seek as _};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -44,6 +45,38 @@ impl Inner {
     }
 
     /// Streams a file of an index into the store, checked against its digest.
+    pub(super) fn identify(&self, index: &str, file: &ProjectFile) -> Result<(Digest, u64), Error> {
+        let location = self.location(index)?;
+        let broken = |cause: std::io::Error| {
+            let cause = crate::http::Error::Transport {
+                method: "read".to_owned(),
+                url: crate::redact::url(&file.url),
+                cause: cause.to_string(),
+            };
+            http_error(&file.filename, index)(cause)
+        };
+        let mut body = self.download_unchecked(&location, file).map_err(http_error(&file.filename, index))?;
+        let mut hasher = crate::oci::Hasher::new();
+        let mut size = 0;
+        let mut buffer = vec![0; 256 * 1024];
+        body.rewind().map_err(broken)?;
+        loop {
+            match body.read(&mut buffer).map_err(broken)? {
+                0 => break,
+                count => {
+                    hasher.update(&buffer[..count]);
+                    size += count as u64;
+                }
+            }
+        }
+        let digest = hasher.digest();
+        body.rewind().map_err(broken)?;
+        self.store
+            .insert(&file.filename, &mut body, &digest, Some(size), &mut |_| {})
+            .map_err(store_error(&file.filename, index))?;
+        Ok((digest, size))
+    }
+
     pub(super) fn download_file(
         &self,
         index: &IndexLocation,

@@ -146,7 +146,7 @@ impl Inner {
     }
 
     /// The whole file in a nameless temporary file: nothing tells whether its bytes are right, so it may not be kept.
-    fn download_unchecked(&self, index: &IndexLocation, file: &ProjectFile) -> Result<File, http::Error> {
+    pub(super) fn download_unchecked(&self, index: &IndexLocation, file: &ProjectFile) -> Result<File, http::Error> {
         let broken =
             |cause: String| http::Error::Transport { method: "GET".to_owned(), url: redact::url(&file.url), cause };
         let response = self.http.send(|client| self.request(client, index, &file.url))?;

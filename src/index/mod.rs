@@ -262,6 +262,11 @@ impl IndexClient {
         }
     }
 
+    /// sha256 and size of a wheel whose index tells neither: the file is downloaded for that, and kept.
+    pub fn identify(&self, index: &str, file: &ProjectFile) -> Result<(Digest, u64), Error> {
+        self.inner.identify(index, file)
+    }
+
     /// The wheel's path in the store, downloaded if it is not there. `progress` is told of each piece downloaded.
     pub fn download(&self, wheel: &LockedWheel, progress: &dyn Fn(u64)) -> Result<PathBuf, Error> {
         self.inner.download(wheel, progress)

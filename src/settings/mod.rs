@@ -167,6 +167,16 @@ impl Settings {
         &self.snapshot
     }
 
+    /// Names of the registries about which there is a setting or a fact.
+    pub fn registry_names(&self) -> impl Iterator<Item = &str> {
+        self.registries.names()
+    }
+
+    /// Hosts that the settings allow to be spoken to without TLS.
+    pub fn insecure_registries(&self) -> impl Iterator<Item = &str> {
+        self.registries.insecure()
+    }
+
     /// Where images of the registry of that name are asked for.
     pub fn registry(&self, name: &str) -> RegistryLocation {
         self.registries.location(name)

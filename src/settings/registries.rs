@@ -37,6 +37,15 @@ impl Registries {
         Ok(Self { known: known.clone(), mirrors, insecure })
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let unknown = self.mirrors.keys().filter(|name| !self.known.contains_key(*name));
+        self.known.keys().chain(unknown).map(String::as_str)
+    }
+
+    pub(super) fn insecure(&self) -> impl Iterator<Item = &str> {
+        self.insecure.iter().map(String::as_str)
+    }
+
     pub(super) fn location(&self, name: &str) -> RegistryLocation {
         let canonical = self.known.iter().find(|(_, registry)| registry.aliases.iter().any(|alias| alias == name));
         let name = canonical.map_or(name, |(canonical, _)| canonical);
