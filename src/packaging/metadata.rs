@@ -64,7 +64,8 @@ impl Metadata {
 fn for_each_header(text: &str, mut each: impl FnMut(&str, &str)) {
     let mut current: Option<(&str, String)> = None;
     for line in text.lines() {
-        if line.trim().is_empty() {
+        // A line of blanks alone goes on with a folded value: licences in headers have such lines.
+        if line.is_empty() {
             break;
         }
         if line.starts_with([' ', '\t']) {
@@ -87,6 +88,14 @@ fn for_each_header(text: &str, mut each: impl FnMut(&str, &str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blank_looking_lines_inside_a_folded_value_do_not_end_the_headers() {
+        let text = "Name: a\nVersion: 1\nLicense: one\n        two\n        \n        three\nRequires-Dist: b\n\nRequires-Dist: c\n";
+        let metadata = Metadata::parse(text.as_bytes()).expect("metadata");
+        let names: Vec<_> = metadata.requires_dist.iter().map(|requirement| requirement.name.to_string()).collect();
+        assert_eq!(names, ["b"]);
+    }
     use proptest::prelude::*;
 
     #[test]
