@@ -10,6 +10,8 @@ mod cuda;
 mod framework;
 mod hardware;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod view;
 
@@ -284,12 +286,11 @@ impl Catalog {
         self.rules.iter().find(|rule| rule.name == name)
     }
 
-    /// The release of the toolkit that `version` means: itself, or the newest patch of `12.4`.
+    /// The release of the toolkit that `version` means: itself, or the newest patch if it names none (`12.4`).
     pub fn toolkit(&self, version: &ToolkitVersion) -> Option<&Toolkit> {
-        let exact = self.cuda.toolkits.iter().find(|toolkit| toolkit.version == *version);
-        exact.or_else(|| {
-            self.cuda.toolkits.iter().find(|toolkit| toolkit.version.dotted().starts_with(version.dotted()))
-        })
+        let toolkits = &self.cuda.toolkits;
+        let newest = toolkits.iter().find(|toolkit| toolkit.version.dotted().starts_with(version.dotted()));
+        newest.or_else(|| toolkits.iter().find(|toolkit| toolkit.version == *version))
     }
 
     /// The oldest driver for compiled code of a CUDA major.
@@ -383,8 +384,12 @@ fn parse(path: &Path, text: &str) -> Result<Document, Error> {
         with_snippet: false,
     };
     let document: Document = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let origin = error.location().map(|location| origin_at(path, text, location.line(), location.column()));
-        Error::Syntax { path: path.to_owned(), problem: error.without_snippet().to_string(), origin }
+        let (path, problem) = (path.to_owned(), error.without_snippet().to_string());
+        let Some(place) = error.location() else { return Error::Syntax { path, problem, origin: None } };
+        // The place is printed with the file's line, not in the message.
+        let suffix = format!(" at line {}, column {}", place.line(), place.column());
+        let origin = Some(origin_at(&path, text, place.line(), place.column()));
+        Error::Syntax { path, problem: problem.strip_suffix(&suffix).unwrap_or(&problem).to_owned(), origin }
     })?;
     match semver::Version::parse(&document.format) {
         Ok(format) if format.major == FORMAT.major => Ok(document),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// Values separated by spaces, in one string.
 pub(super) mod words {
-    use super::*;
+    use super::{Deserialize, Deserializer, Display, Error, FromStr, parse};
 
     pub(crate) fn deserialize<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
     where
@@ -26,8 +26,9 @@ pub(super) fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, Stri
 
 /// `"2.28"` as `(2, 28)`.
 pub(super) mod glibc {
-    use super::*;
+    use super::{Deserialize, Deserializer, Error, Serialize, Serializer, parse_glibc};
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
     pub(crate) fn serialize<S: Serializer>(glibc: &(u32, u32), serializer: S) -> Result<S::Ok, S::Error> {
         format!("{}.{}", glibc.0, glibc.1).serialize(serializer)
     }
