@@ -6,6 +6,7 @@ pub mod lock;
 pub mod oci;
 pub mod plan;
 pub mod progress;
+pub mod publish;
 pub mod redact;
 pub mod registry;
 pub mod spec;
