@@ -36,6 +36,7 @@ pub mod oci;
 pub mod packaging;
 pub mod plan;
 pub mod progress;
+pub mod publish;
 pub mod redact;
 pub mod render;
 pub mod resolve;

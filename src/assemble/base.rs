@@ -116,7 +116,7 @@ pub fn resolve(
     let manifest = ImageManifest::from_reader(bytes.as_slice())
         .map_err(|cause| unusable(format!("its manifest cannot be read ({cause})")))?;
     let descriptor = manifest.config();
-    let config_digest = parse_digest(&descriptor.digest().to_string()).map_err(unusable)?;
+    let config_digest = parse_digest(descriptor.digest().as_ref()).map_err(unusable)?;
     if descriptor.size() > CONFIG_LIMIT {
         return Err(unusable(format!("its config has {} bytes", descriptor.size())));
     }
@@ -147,10 +147,10 @@ pub fn resolve(
     let mut layers = Vec::with_capacity(descriptors.len());
     for (descriptor, diff_id) in descriptors.iter().zip(config.rootfs.diff_ids) {
         layers.push(Layer {
-            digest: parse_digest(&descriptor.digest().to_string()).map_err(unusable)?,
+            digest: parse_digest(descriptor.digest().as_ref()).map_err(unusable)?,
             diff_id,
             size: descriptor.size(),
-            media_type: oci_layer_type(&descriptor.media_type().to_string()).map_err(unusable)?,
+            media_type: oci_layer_type(descriptor.media_type().as_ref()).map_err(unusable)?,
             annotations: descriptor.annotations().clone().unwrap_or_default().into_iter().collect(),
             source: LayerSource::Registry(pinned.clone()),
         });

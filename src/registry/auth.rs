@@ -25,7 +25,7 @@ use super::{ANSWER_TIMEOUT, Endpoint};
 use crate::http;
 
 /// Life of a token whose service does not say; the specification's default.
-const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 /// A token is not used in its last seconds, so that it does not expire on the way.
 const MARGIN: Duration = Duration::from_secs(5);
 /// Largest token answer that is read.

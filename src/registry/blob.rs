@@ -38,7 +38,7 @@ impl Registries {
         size: Option<u64>,
         offset: u64,
     ) -> Result<BlobReader, Error> {
-        self.from_any(reference, |endpoint| {
+        self.first_answer(reference, |endpoint| {
             let mut reader = BlobReader {
                 registries: self.clone(),
                 endpoint: endpoint.clone(),
@@ -114,7 +114,7 @@ impl BlobReader {
         }
         if starts_at > self.position {
             let problem = format!("asked for byte {}, it answered from byte {starts_at}", self.position);
-            return Err(self.registries.protocol_at(OPERATION, endpoint, problem));
+            return Err(endpoint.protocol(OPERATION, problem));
         }
         let mut answer = answer;
         let unwanted = self.position - starts_at;
@@ -129,13 +129,9 @@ impl BlobReader {
     /// The end of file, if the bytes that came are the blob.
     fn finish(&mut self) -> io::Result<usize> {
         match self.hasher.take().map(Hasher::digest) {
-            Some(found) if found != self.digest => Err(io::Error::other(Error::WrongDigest {
-                what: "blob",
-                registry: self.endpoint.registry.clone(),
-                repository: self.endpoint.repository.clone(),
-                expected: self.digest,
-                found,
-            })),
+            Some(found) if found != self.digest => {
+                Err(io::Error::other(self.endpoint.wrong_digest("blob", self.digest, found)))
+            }
             _ => Ok(0),
         }
     }
@@ -185,7 +181,7 @@ impl BlobReader {
         self.failures += 1;
         if self.failures >= http::ATTEMPTS {
             let problem = format!("{cause}, {} times without a byte between", self.failures);
-            return Err(io::Error::other(self.registries.protocol_at(OPERATION, &self.endpoint, problem)));
+            return Err(io::Error::other(self.endpoint.protocol(OPERATION, problem)));
         }
         std::thread::sleep(http::backoff(self.failures));
         Ok(())

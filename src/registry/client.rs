@@ -62,7 +62,7 @@ impl Registries {
     /// The manifest or index behind a reference. With a digest in the reference, exactly those bytes; the tag is then only a
     /// comment.
     pub fn manifest(&self, reference: &Reference) -> Result<Manifest, Error> {
-        self.from_any(reference, |endpoint| self.manifest_at(endpoint, reference))
+        self.first_answer(reference, |endpoint| self.manifest_at(endpoint, reference))
     }
 
     /// The manifest for one platform: of the reference itself, or of what its index names for the platform. A manifest
@@ -73,7 +73,7 @@ impl Registries {
             if !manifest.is_index() {
                 return Ok(manifest);
             }
-            let digest = self.choose(&manifest, reference, platform)?;
+            let digest = choose(&manifest, reference, platform)?;
             manifest = self.manifest(&reference.clone_with_digest(digest.to_string()))?;
         }
         Err(protocol(READ, reference, format!("its indexes are nested more than {INDEX_DEPTH} deep")))
@@ -115,13 +115,7 @@ impl Registries {
             return Err(self.answer_error(WRITE, &endpoint, answer));
         }
         match announced_digest(&answer) {
-            Some(found) if found != digest => Err(Error::WrongDigest {
-                what: "manifest",
-                registry: endpoint.registry,
-                repository: endpoint.repository,
-                expected: digest,
-                found,
-            }),
+            Some(found) if found != digest => Err(endpoint.wrong_digest("manifest", digest, found)),
             _ => Ok(digest),
         }
     }
@@ -163,53 +157,20 @@ impl Registries {
         answer
             .take(MANIFEST_LIMIT + 1)
             .read_to_end(&mut bytes)
-            .map_err(|cause| self.protocol_at(READ, endpoint, format!("the answer broke off: {cause}")))?;
+            .map_err(|cause| endpoint.protocol(READ, format!("the answer broke off: {cause}")))?;
         if bytes.len() as u64 > MANIFEST_LIMIT {
-            return Err(self.protocol_at(READ, endpoint, format!("it has more than {} MiB", MANIFEST_LIMIT >> 20)));
+            return Err(endpoint.protocol(READ, format!("it has more than {} MiB", MANIFEST_LIMIT >> 20)));
         }
         let found = Digest::of(&bytes);
         let named = match reference.digest() {
-            Some(text) => {
-                Some(text.parse::<Digest>().map_err(|cause| self.protocol_at(READ, endpoint, cause.to_string()))?)
-            }
+            Some(text) => Some(text.parse::<Digest>().map_err(|cause| endpoint.protocol(READ, cause.to_string()))?),
             None => announced,
         };
         if let Some(expected) = named.filter(|&expected| expected != found) {
-            let (registry, repository) = (endpoint.registry.clone(), endpoint.repository.clone());
-            return Err(Error::WrongDigest { what: "manifest", registry, repository, expected, found });
+            return Err(endpoint.wrong_digest("manifest", expected, found));
         }
         let media_type = media_type_of(&bytes).or(content_type).unwrap_or_default();
         Ok(Manifest { digest: found, media_type, bytes })
-    }
-
-    fn choose(&self, manifest: &Manifest, reference: &Reference, platform: Platform) -> Result<Digest, Error> {
-        let index = ImageIndex::from_reader(manifest.bytes.as_slice())
-            .map_err(|cause| protocol(READ, reference, format!("its index cannot be read: {cause}")))?;
-        let mut available = Vec::new();
-        for descriptor in index.manifests() {
-            let Some(offered) = descriptor.platform() else { continue };
-            let (os, architecture) = (offered.os().to_string(), offered.architecture().to_string());
-            let variant = offered.variant().clone().unwrap_or_default();
-            let fits = os == "linux"
-                && architecture == platform.architecture_name()
-                && match platform.architecture {
-                    Architecture::Amd64 => matches!(variant.as_str(), "" | "v1"),
-                    Architecture::Arm64 => matches!(variant.as_str(), "" | "v8"),
-                };
-            if fits {
-                return descriptor
-                    .digest()
-                    .to_string()
-                    .parse()
-                    .map_err(|cause: crate::oci::DigestError| protocol(READ, reference, cause.to_string()));
-            }
-            // Attestations are listed as `unknown/unknown`.
-            if os != "unknown" {
-                let variant = if variant.is_empty() { String::new() } else { format!("/{variant}") };
-                available.push(format!("{os}/{architecture}{variant}"));
-            }
-        }
-        Err(Error::NoPlatform { reference: reference.to_string(), platform, available })
     }
 
     /// One exchange: with the header that should do, again with a new one after a 401, and with the retries of
@@ -294,11 +255,6 @@ impl Registries {
         let (registry, repository) = (endpoint.registry.clone(), endpoint.repository.clone());
         Error::Answer { operation, registry, repository, status, errors }
     }
-
-    pub(super) fn protocol_at(&self, operation: &'static str, endpoint: &Endpoint, problem: String) -> Error {
-        let (registry, repository) = (endpoint.registry.clone(), endpoint.repository.clone());
-        Error::Protocol { operation, registry, repository, problem }
-    }
 }
 
 /// A failed connection as an error.
@@ -321,6 +277,37 @@ fn refused(operation: &'static str, endpoint: &Endpoint, refusal: Refusal) -> Er
 fn protocol(operation: &'static str, reference: &Reference, problem: String) -> Error {
     let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
     Error::Protocol { operation, registry, repository, problem }
+}
+
+/// The digest an index names for a platform.
+fn choose(manifest: &Manifest, reference: &Reference, platform: Platform) -> Result<Digest, Error> {
+    let index = ImageIndex::from_reader(manifest.bytes.as_slice())
+        .map_err(|cause| protocol(READ, reference, format!("its index cannot be read: {cause}")))?;
+    let mut available = Vec::new();
+    for descriptor in index.manifests() {
+        let Some(offered) = descriptor.platform() else { continue };
+        let (os, architecture) = (offered.os().to_string(), offered.architecture().to_string());
+        let variant = offered.variant().clone().unwrap_or_default();
+        let fits = os == "linux"
+            && architecture == platform.architecture_name()
+            && match platform.architecture {
+                Architecture::Amd64 => matches!(variant.as_str(), "" | "v1"),
+                Architecture::Arm64 => matches!(variant.as_str(), "" | "v8"),
+            };
+        if fits {
+            return descriptor
+                .digest()
+                .to_string()
+                .parse()
+                .map_err(|cause: crate::oci::DigestError| protocol(READ, reference, cause.to_string()));
+        }
+        // Attestations are listed as `unknown/unknown`.
+        if os != "unknown" {
+            let variant = if variant.is_empty() { String::new() } else { format!("/{variant}") };
+            available.push(format!("{os}/{architecture}{variant}"));
+        }
+    }
+    Err(Error::NoPlatform { reference: reference.to_string(), platform, available })
 }
 
 fn name_of(reference: &Reference) -> &str {

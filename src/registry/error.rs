@@ -218,21 +218,7 @@ impl Hint for Error {
             Self::SourceSize { .. } => help.push("the cached file was changed: remove it and build again".to_owned()),
             _ => {}
         }
-        for code in self.codes() {
-            match code {
-                "NAME_UNKNOWN" => help.push(
-                    "the registry does not know this repository: create it there, or check its spelling".to_owned(),
-                ),
-                "NAME_INVALID" => {
-                    help.push("the registry does not allow this repository name: many want `project/name`".to_owned())
-                }
-                "TAG_INVALID" => help.push("this registry does not allow the tag, or it is immutable there".to_owned()),
-                "UNSUPPORTED" => {
-                    help.push("the registry does not support this kind of content: an update of it may".to_owned())
-                }
-                _ => {}
-            }
-        }
+        help.extend(self.codes().filter_map(code_help).map(str::to_owned));
         help.dedup();
         help
     }
@@ -248,6 +234,17 @@ impl Hint for Error {
     fn exit_code(&self) -> u8 {
         2
     }
+}
+
+/// What helps against one of the registry's error codes.
+fn code_help(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "NAME_UNKNOWN" => "the registry does not know this repository: create it there, or check its spelling",
+        "NAME_INVALID" => "the registry does not allow this repository name: many want `project/name`",
+        "TAG_INVALID" => "this registry does not allow the tag, or it is immutable there",
+        "UNSUPPORTED" => "the registry does not support this kind of content: an update of it may",
+        _ => return None,
+    })
 }
 
 fn who(user: Option<&str>) -> String {

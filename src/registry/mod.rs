@@ -14,6 +14,8 @@ mod challenge;
 mod client;
 mod credentials;
 mod error;
+#[cfg(test)]
+mod misbehaving;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,7 +26,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::http;
-use crate::oci::Reference;
+use crate::oci::{Digest, Reference};
 
 pub use blob::BlobReader;
 pub use client::Manifest;
@@ -34,7 +36,7 @@ pub use upload::{Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, 
 /// Largest manifest or index that is read, in bytes: the size every registry must accept.
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
 /// Wait for an answer to a request without a long body.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// Slowest transfer that is not given up, in bytes a second; a connection that is given up is resumed where it was.
 const SLOWEST_TRANSFER: u64 = 32 << 10;
 
@@ -88,14 +90,22 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// An answer that the protocol does not allow, as an error.
+    fn protocol(&self, operation: &'static str, problem: String) -> Error {
+        let (registry, repository) = (self.registry.clone(), self.repository.clone());
+        Error::Protocol { operation, registry, repository, problem }
+    }
+
+    /// Bytes that are not those that were named, as an error.
+    fn wrong_digest(&self, what: &'static str, expected: Digest, found: Digest) -> Error {
+        let (registry, repository) = (self.registry.clone(), self.repository.clone());
+        Error::WrongDigest { what, registry, repository, expected, found }
+    }
+
     /// Address of a resource below the repository.
     fn url(&self, operation: &'static str, rest: &str) -> Result<Url, Error> {
-        self.base.join(&format!("{}/{rest}", self.repository)).map_err(|cause| Error::Protocol {
-            operation,
-            registry: self.registry.clone(),
-            repository: self.repository.clone(),
-            problem: format!("`{rest}` makes no address: {cause}"),
-        })
+        let joined = self.base.join(&format!("{}/{rest}", self.repository));
+        joined.map_err(|cause| self.protocol(operation, format!("`{rest}` makes no address ({cause})")))
     }
 
     /// Whether `url` is the registry's own, so that it may see its credentials.
@@ -116,9 +126,24 @@ impl Registries {
         Self { http, shared: Arc::new(Shared { config, auth, schemes: Mutex::default() }) }
     }
 
-    /// Whether two references are served by the same registry, so that one's blobs can be mounted into the other.
-    pub fn is_same_registry(&self, one: &Reference, other: &Reference) -> bool {
-        one.registry() == other.registry()
+    /// Repositories of `registry` that hold what `reference` names: its own, and those that mirror it there. Blobs can be
+    /// mounted from them.
+    pub fn repositories_at(&self, registry: &str, reference: &Reference) -> Vec<String> {
+        let own = (reference.registry() == registry).then(|| reference.repository().to_owned());
+        let mirrors = self.mirrors(reference).filter(|(host, _)| *host == registry);
+        own.into_iter().chain(mirrors.map(|(_, repository)| repository)).collect()
+    }
+
+    /// Host and repository of each mirror, best first.
+    fn mirrors<'a>(&'a self, reference: &'a Reference) -> impl Iterator<Item = (&'a str, String)> {
+        self.shared.config.mirrors.get(reference.registry()).into_iter().flatten().map(|mirror| {
+            let (host, prefix) = mirror.split_once('/').unwrap_or((mirror, ""));
+            let repository = match prefix.trim_matches('/') {
+                "" => reference.repository().to_owned(),
+                prefix => format!("{prefix}/{}", reference.repository()),
+            };
+            (host, repository)
+        })
     }
 
     /// The registry itself: the only place that is written to.
@@ -129,19 +154,13 @@ impl Registries {
     }
 
     /// Asks the mirrors, best first, then the registry itself, until one gives an answer.
-    pub(crate) fn from_any<T>(
+    pub(crate) fn first_answer<T>(
         &self,
         reference: &Reference,
         ask: impl Fn(&Endpoint) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut failures = Vec::new();
-        for mirror in self.shared.config.mirrors.get(reference.registry()).into_iter().flatten() {
-            let (host, prefix) = mirror.split_once('/').unwrap_or((mirror, ""));
-            let prefix = prefix.trim_matches('/');
-            let repository = match prefix {
-                "" => reference.repository().to_owned(),
-                prefix => format!("{prefix}/{}", reference.repository()),
-            };
+        for (host, repository) in self.mirrors(reference) {
             match self.endpoint(host, host, repository).and_then(|endpoint| ask(&endpoint)) {
                 Err(error) if error.is_remote() => failures.push(error),
                 outcome => return outcome,

@@ -279,9 +279,9 @@ impl Upload<'_> {
     }
 
     fn session(&self, answer: &Response) -> Result<Session, Error> {
-        let location = self.location(answer)?.ok_or_else(|| {
-            self.registries.protocol_at(START, self.endpoint, "the answer does not say where to upload".to_owned())
-        })?;
+        let location = self
+            .location(answer)?
+            .ok_or_else(|| self.endpoint.protocol(START, "the answer does not say where to upload".to_owned()))?;
         let smallest_chunk =
             answer.headers().get("oci-chunk-min-length").and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(Session { location, offset: 0, smallest_chunk: smallest_chunk.unwrap_or(0), was_renewed: false })
@@ -295,12 +295,12 @@ impl Upload<'_> {
             // A registry that is encrypted must not send the bytes, or the session's own secret, over an open line.
             Some(url) if url.scheme() == "http" && self.endpoint.is_encrypted() => {
                 let problem = "it wants the upload over an unencrypted connection".to_owned();
-                Err(self.registries.protocol_at(SEND, self.endpoint, problem))
+                Err(self.endpoint.protocol(SEND, problem))
             }
             Some(url) => Ok(Some(url)),
             None => {
                 let problem = "the address for the upload cannot be read".to_owned();
-                Err(self.registries.protocol_at(SEND, self.endpoint, problem))
+                Err(self.endpoint.protocol(SEND, problem))
             }
         }
     }
@@ -398,12 +398,11 @@ impl Upload<'_> {
             )
         };
         let header = self.registries.authorization(SEND, self.endpoint, self.scopes, &url)?;
-        let body = match length {
-            0 => Body::from(Vec::new()),
-            _ => {
-                let reader = self.blob.source.open(session.offset)?.take(length);
-                Body::sized(Metered { reader, position: session.offset, meter: self.meter.clone() }, length)
-            }
+        let body = if length == 0 {
+            Body::from(Vec::new())
+        } else {
+            let reader = self.blob.source.open(session.offset)?.take(length);
+            Body::sized(Metered { reader, position: session.offset, meter: self.meter.clone() }, length)
         };
         let client = self.registries.http.raw();
         let mut request = client.request(method.clone(), url.clone()).timeout(transfer_timeout(length));
@@ -444,14 +443,14 @@ impl Upload<'_> {
         match status.as_u16() {
             200..=204 if is_last => {
                 if let Some(found) = announced_digest(&answer).filter(|&found| found != self.blob.digest) {
-                    return Err(self.wrong_digest(found));
+                    return Err(self.endpoint.wrong_digest("blob", self.blob.digest, found));
                 }
                 // 201 is the promise that it is there; anything else is checked.
                 if status == StatusCode::CREATED || self.is_complete()? {
                     return Ok(Step::Done);
                 }
                 let problem = format!("it answered {status}, but does not have the blob");
-                let error = self.registries.protocol_at(SEND, self.endpoint, problem);
+                let error = self.endpoint.protocol(SEND, problem);
                 Ok(Step::Failed(Failure { error, wait: None, is_cut: false, is_lost: true }))
             }
             200..=204 => {
@@ -465,8 +464,7 @@ impl Upload<'_> {
                 Ok(Step::Advanced)
             }
             307 | 308 => {
-                let error =
-                    self.registries.protocol_at(SEND, self.endpoint, "it sends the upload in circles".to_owned());
+                let error = self.endpoint.protocol(SEND, "it sends the upload in circles".to_owned());
                 match self.location(&answer)? {
                     // The registry sends us to its storage: the digest is part of the address there.
                     Some(location) => session.location = without_digest(location),
@@ -502,11 +500,6 @@ impl Upload<'_> {
     fn final_answer(&self, status: StatusCode, errors: Vec<ApiError>) -> Error {
         let (registry, repository) = (self.endpoint.registry.clone(), self.endpoint.repository.clone());
         Error::Answer { operation: SEND, registry, repository, status, errors }
-    }
-
-    fn wrong_digest(&self, found: Digest) -> Error {
-        let (registry, repository) = (self.endpoint.registry.clone(), self.endpoint.repository.clone());
-        Error::WrongDigest { what: "blob", registry, repository, expected: self.blob.digest, found }
     }
 }
 
