@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::lock::{ImageSettings, Lock, LockedPlatform, LockedService, LockedWheel};
+use crate::lock::{ImageSettings, Lock, LockedPlatform, LockedService, LockedWheel, Stack};
 use crate::oci::Platform;
 use crate::spec::ArtifactStore;
 use crate::version::wheel_tag::{WheelFilename, machine_name};
@@ -32,8 +32,8 @@ pub fn mlflow_lock(lock: &Lock) -> Option<Lock> {
     let service = service(lock)?;
     let mut server = lock.clone();
     server.name = format!("{}-mlflow", lock.name);
-    server.stack.accelerator = "cpu".to_owned();
-    (server.stack.cuda, server.stack.cudnn, server.stack.driver_minimum) = (None, None, None);
+    server.stack =
+        Stack { accelerator: "cpu".to_owned(), cuda: None, cudnn: None, driver_minimum: None, ..server.stack };
     server.frameworks.clear();
     server.services.clear();
     server.image = ImageSettings {

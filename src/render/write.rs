@@ -83,8 +83,10 @@ fn present(folder: &Path) -> io::Result<Vec<String>> {
 
 /// Whether `name` is one that a render gives.
 fn is_rendered(name: &str) -> bool {
-    let requirements =
-        |name: &str| name == "requirements.txt" || name.starts_with("requirements-") && name.ends_with(".txt");
+    let requirements = |name: &str| {
+        name == "requirements.txt"
+            || name.strip_prefix("requirements-").is_some_and(|rest| rest.strip_suffix(".txt").is_some())
+    };
     let numbered = |name: &str, extension: &str| {
         let digits = name.bytes().take_while(u8::is_ascii_digit).count();
         digits >= 2 && name[digits..].starts_with('-') && name.ends_with(extension)

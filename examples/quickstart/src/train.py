@@ -61,7 +61,7 @@ def main() -> None:
 
     run_id = "untracked"
     if "MLFLOW_TRACKING_URI" in os.environ:
-        run_id = track(model, metrics, training[FEATURES].head(3))
+        run_id = track(model, metrics, training[FEATURES].head(3).astype(float))
 
     predictions = customers[["customer_id"]].assign(churn_probability=model.predict_proba(customers[FEATURES])[:, 1])
     if database_url is None:
