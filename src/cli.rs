@@ -207,10 +207,10 @@ pub struct StackArgs {
 /// `imgforge catalog`.
 #[derive(Debug, Subcommand)]
 pub enum CatalogCommand {
-    /// List entries of one kind, or the kinds.
+    /// List the entries of one kind.
     List {
-        /// gpus, instances, cuda, frameworks, pythons, bases.
-        kind: Option<String>,
+        /// gpus, instances, cuda, frameworks, pythons, bases, services or rules.
+        kind: String,
         /// Text for people or JSON.
         #[arg(long, value_enum, default_value = "text")]
         format: Format,

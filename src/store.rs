@@ -52,6 +52,9 @@ pub enum Error {
 }
 
 impl Store {
+    /// Folders directly below the root: everything a store ever writes.
+    pub const PARTS: [&'static str; 3] = ["blobs", "facts", "tmp"];
+
     /// A store in `root`; folders appear when something is written.
     pub fn open(root: &Path) -> Self {
         Self { root: root.to_owned() }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::catalog::check;
+use crate::catalog::{check, view};
 use crate::cli::{CatalogCommand, Format};
 use crate::diagnostic::Failure;
 
@@ -10,8 +10,9 @@ use super::{Context, print, print_json};
 
 pub(super) fn run(context: &Context, command: &CatalogCommand) -> Result<u8, Failure> {
     let catalog = context.catalog()?;
-    match command {
-        CatalogCommand::List { .. } | CatalogCommand::Show { .. } => return Ok(2),
+    let (view, format) = match command {
+        CatalogCommand::List { kind, format } => (view::list(&catalog, kind.parse()?), *format),
+        CatalogCommand::Show { words, format } => (view::show(&catalog, words)?, *format),
         CatalogCommand::Check { format } => {
             let findings = check(&catalog);
             match format {
@@ -20,14 +21,17 @@ pub(super) fn run(context: &Context, command: &CatalogCommand) -> Result<u8, Fai
                         "entry": finding.entry, "problem": finding.problem,
                     })).collect::<Vec<_>>(),
                 })),
-                Format::Text => {
-                    findings.iter().for_each(|finding| print(&format!("{}: {}", finding.entry, finding.problem)))
-                }
+                Format::Text => findings.iter().for_each(|finding| print(&format!("{}: {}", finding.entry, finding.problem))),
             }
             if findings.is_empty() {
                 context.progress.say("the catalog is consistent");
             }
             return Ok(u8::from(!findings.is_empty()));
         }
+    };
+    match format {
+        Format::Json => print_json(&view.json),
+        Format::Text => print(&view.text),
     }
+    Ok(0)
 }

@@ -1,17 +1,25 @@
 //! One file per subcommand, each a short list of calls to the stages.
 
 mod bases;
+mod build;
+mod cache;
 mod catalog;
+mod engines;
 mod lock;
 mod outside;
+mod push;
+mod render;
 mod resolve;
 
 use std::io::Write as _;
+
+use clap::CommandFactory as _;
 
 use crate::catalog::Catalog;
 use crate::cli::{Cli, Command, Format, Global};
 use crate::diagnostic::Failure;
 use crate::progress::{Progress, Verbosity};
+use crate::spec::Spec;
 
 /// What every command needs.
 pub(crate) struct Context {
@@ -40,7 +48,20 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Lock(arguments) => lock::run(&context, &arguments),
         Command::Resolve(arguments) => resolve::run(&context, &arguments),
         Command::Catalog(command) => catalog::run(&context, &command),
-        _ => Ok(2),
+        Command::Build(arguments) => build::run(&context, &arguments),
+        Command::Render(arguments) => render::run(&context, &arguments),
+        Command::Push(arguments) => push::run(&context, &arguments),
+        Command::Up(arguments) => engines::stack(&arguments, true),
+        Command::Down(arguments) => engines::stack(&arguments, false),
+        Command::Cache(command) => cache::run(&context, &command),
+        Command::Schema => {
+            print_json(&Spec::schema());
+            Ok(0)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "imgforge", &mut std::io::stdout());
+            Ok(0)
+        }
     }
 }
 

@@ -1,0 +1,401 @@
+//! `imgforge build`: lock if needed, render, assemble, and send the image where it was asked to go.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::assemble::base;
+use crate::assemble::steps::{self, Materials};
+use crate::cli::{BuildArgs, Engine, Format};
+use crate::debian;
+use crate::diagnostic::{Failure, Hint};
+use crate::lock::{Lock, LockedPlatform};
+use crate::oci::{AssembledImage, Digest, Platform, Reference};
+use crate::plan::Plan;
+use crate::progress::human_bytes;
+use crate::publish::{self, engine, registry::Published};
+use crate::render::mlflow_lock;
+use crate::resolve::Preferences;
+use crate::spec::Spec;
+
+use super::outside::Outside;
+use super::{Context, answer_in, bases, engines, lock, print, print_json, render};
+
+/// Why a build cannot start or end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the lock has no platform `{wanted}`")]
+    NotLocked { wanted: String, locked: Vec<String> },
+    #[error("the spec names no repository to push to")]
+    NoRepository,
+    #[error("`{text}` is not a repository: {cause}")]
+    Repository { text: String, cause: String },
+    #[error("`SOURCE_DATE_EPOCH={0}` is not a number of seconds since 1970")]
+    SourceDateEpoch(String),
+    #[error("{action} `{path}`: {source}")]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        match self {
+            Self::NotLocked { locked, .. } => vec![
+                format!("locked are {}", locked.join(", ")),
+                "add it under `platforms:` and lock again".to_owned(),
+            ],
+            Self::NoRepository => vec![
+                "add `image: {repository: HOST/NAME}` to the spec, or give `--repository HOST/NAME`".to_owned(),
+            ],
+            Self::Repository { .. } => vec!["write it like `registry.example.com/ml/churn`, without a tag".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// An image that was built, with everything needed to publish it.
+pub(super) struct Built {
+    /// `churn`, or `churn-mlflow`.
+    pub(super) name: String,
+    /// Its lock: the spec's, or the one derived for a service.
+    pub(super) lock: Lock,
+    /// One image per platform.
+    pub(super) images: Vec<AssembledImage>,
+    /// Digest of the manifest, or of the index over several platforms.
+    pub(super) digest: Digest,
+    /// The layout's folder.
+    pub(super) layout: PathBuf,
+}
+
+pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failure> {
+    let started = Instant::now();
+    let spec = Spec::load(&arguments.spec)?;
+    let outside = Outside::new(context, &spec)?;
+    let repository = match arguments.push {
+        true => Some(repository(arguments.repository.as_deref(), &spec)?),
+        false => None,
+    };
+    let (lock, made) = answer_in(arguments.format, ready_lock(context, &outside, &spec, arguments))?;
+    let lock = restrict(lock, &arguments.platforms)?;
+    let folder = output_folder(arguments.output.as_deref(), &lock.name);
+    render::write(context, &lock, &spec, &folder)?;
+    if arguments.engine != Engine::Native {
+        engines::build(context, &outside, arguments, &spec, &lock, &folder)?;
+        return Ok(0);
+    }
+    let built = assemble_all(context, &outside, &spec, &lock, &folder)?;
+    if arguments.load {
+        load(context, &outside, &built)?;
+    }
+    let published = match &repository {
+        Some(repository) => push(context, &outside, &built, repository)?,
+        None => Vec::new(),
+    };
+    match arguments.format {
+        Format::Json => print_json(&to_json(&built, &published, &folder)),
+        Format::Text => print(&first_line(&built, &published)),
+    }
+    summary(context, arguments, &built, &published, &folder, made, started);
+    Ok(0)
+}
+
+/// The lock of the spec: the one on disk if it answers the spec, else a new one, written.
+fn ready_lock(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    arguments: &BuildArgs,
+) -> Result<(Lock, bool), Failure> {
+    let path = Lock::path_for(&arguments.spec);
+    let previous = Lock::read(&path)?;
+    if arguments.locked {
+        return Ok((lock::current(spec, previous, &path)?, false));
+    }
+    match previous {
+        Some(lock) if lock.satisfies(spec) => Ok((lock, false)),
+        previous => {
+            let preferences = previous.map_or_else(Preferences::default, |lock| lock.preferences(false, &[]));
+            let lock = lock::make(context, outside, spec, &preferences)?;
+            lock.write(&path)?;
+            context.progress.say(format!("wrote `{}`: {}", path.display(), lock::summary(&lock)));
+            Ok((lock, true))
+        }
+    }
+}
+
+/// The lock with the wanted platforms only.
+fn restrict(mut lock: Lock, wanted: &[String]) -> Result<Lock, Failure> {
+    if wanted.is_empty() {
+        return Ok(lock);
+    }
+    let mut platforms = Vec::new();
+    for text in wanted {
+        let platform: Option<Platform> = text.parse().ok();
+        let found = lock.platforms.iter().find(|locked| Some(locked.name) == platform);
+        platforms.push(found.cloned().ok_or_else(|| Error::NotLocked {
+            wanted: text.clone(),
+            locked: lock.platforms.iter().map(|locked| format!("`{}`", locked.name)).collect(),
+        })?);
+    }
+    lock.platforms = platforms;
+    Ok(lock)
+}
+
+/// `generated/NAME` unless the user says otherwise.
+pub(super) fn output_folder(asked: Option<&Path>, name: &str) -> PathBuf {
+    asked.map_or_else(|| Path::new("generated").join(name), Path::to_owned)
+}
+
+/// Where to push: `--repository`, else the spec's.
+pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, Failure> {
+    let text = asked.or_else(|| spec.image.repository.as_ref().map(|repository| repository.value.as_str()));
+    let text = text.ok_or(Error::NoRepository)?;
+    Ok(text.parse().map_err(|cause| Error::Repository { text: text.to_owned(), cause: format!("{cause}") })?)
+}
+
+/// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else 0.
+fn created() -> Result<u64, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) if !text.is_empty() => Ok(text.parse().map_err(|_| Error::SourceDateEpoch(text))?),
+        _ => Ok(0),
+    }
+}
+
+/// The image of the spec, then those of its services.
+pub(super) fn assemble_all(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    lock: &Lock,
+    folder: &Path,
+) -> Result<Vec<Built>, Failure> {
+    let digest = lock.digest();
+    let mut built = vec![assemble_one(context, outside, spec, lock, digest, &folder.join("oci"))?];
+    if let Some(server) = mlflow_lock(lock) {
+        let layout = folder.join("services/mlflow/oci");
+        built.push(assemble_one(context, outside, spec, &server, digest, &layout)?);
+    }
+    Ok(built)
+}
+
+fn assemble_one(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    lock: &Lock,
+    lock_digest: Digest,
+    layout: &Path,
+) -> Result<Built, Failure> {
+    let blobs = layout.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).map_err(|source| Error::Io { action: "create", path: blobs.clone(), source })?;
+    let created = created()?;
+    let mut images = Vec::new();
+    for platform in &lock.platforms {
+        let plan = Plan::from_lock(lock, platform, lock_digest, &spec.folder);
+        let materials = materials(context, outside, platform)?;
+        let work = platform.wheels.iter().map(|wheel| wheel.size).chain(platform.debs.iter().map(|deb| deb.size)).sum();
+        let task = context.progress.task(format!("assembling `{}` for {}", lock.name, platform.name), Some(work));
+        let image = steps::assemble(&plan, &materials, &spec.folder, &blobs, &outside.store, created, &task)?;
+        task.done(format!(
+            "assembled `{}` for {}: {} layers, {}",
+            lock.name,
+            platform.name,
+            image.layers.len(),
+            human_bytes(image.layers_size())
+        ));
+        images.push(image);
+    }
+    let tag = lock.image.tags.first().map_or("latest", String::as_str);
+    let Outside { registries, store, .. } = outside;
+    let digest = publish::layout::write(registries, store, &images, layout, tag, &context.progress)?;
+    Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout: layout.to_owned() })
+}
+
+/// Brings what a platform's steps are made from into the store.
+fn materials(context: &Context, outside: &Outside, platform: &LockedPlatform) -> Result<Materials, Failure> {
+    let Outside { http, store, registries, index, .. } = outside;
+    let mut materials = Materials::default();
+    if let Some(reference) = &platform.base.reference {
+        let pinned = pinned(reference, platform.base.digest)?;
+        let base = base::resolve(registries, store, &pinned, platform.name)?;
+        let task = context.progress.task(format!("reading files of the base `{reference}`"), None);
+        let paths = ["etc/passwd", "etc/group", "etc/shadow", "var/lib/dpkg/status", "bin/bash", "usr/bin/bash"];
+        let mut advance = |bytes| task.advance(bytes);
+        materials.base_files =
+            base::read_files(registries, store, &base, &paths, base::FileLimits::default(), &mut advance)?;
+        materials.base = Some(base);
+    }
+    if !platform.debs.is_empty() {
+        // A base by reference has packages of its own release; the archives' names in the lock do not depend on it.
+        let suite = platform.base.suite.clone().unwrap_or_default();
+        let archives = bases::archives(outside, &suite)?;
+        let snapshot = debian::Snapshot { url: outside.settings.snapshot().clone() };
+        materials.debs =
+            debian::fetch(&platform.debs, &archives, Some(&snapshot), http, store, &context.progress)?;
+    }
+    let wheels: Vec<_> = platform.wheels.iter().collect();
+    materials.wheels = index.download_all(&wheels, &context.progress)?;
+    Ok(materials)
+}
+
+fn pinned(reference: &str, digest: Option<Digest>) -> Result<Reference, Failure> {
+    let bad = |cause| Error::Repository { text: reference.to_owned(), cause };
+    let parsed: Reference = reference.parse().map_err(|cause| bad(format!("{cause}")))?;
+    Ok(match digest {
+        Some(digest) => Reference::with_digest(
+            parsed.registry().to_owned(),
+            parsed.repository().to_owned(),
+            digest.to_string(),
+        ),
+        None => parsed,
+    })
+}
+
+/// Into Docker or Podman, under the names that the Compose stack uses.
+fn load(context: &Context, outside: &Outside, built: &[Built]) -> Result<(), Failure> {
+    let engine = engine::Engine::find(None)?;
+    for image in built {
+        let name = image.lock.image.repository.as_ref().unwrap_or(&image.name);
+        let names: Vec<String> = image.lock.image.tags.iter().map(|tag| format!("{name}:{tag}")).collect();
+        let native = native_image(&image.images);
+        let Outside { registries, store, .. } = outside;
+        engine.load(registries, store, native, &names, &context.progress)?;
+        context.progress.say(format!("loaded `{}` into {}", names.join("`, `"), engine.program));
+    }
+    Ok(())
+}
+
+/// Of several platforms the one of this machine, else the first: an engine holds one under a name.
+fn native_image(images: &[AssembledImage]) -> &AssembledImage {
+    let own = match std::env::consts::ARCH {
+        "aarch64" => Platform::ARM64,
+        _ => Platform::AMD64,
+    };
+    images.iter().find(|image| image.platform == own).unwrap_or(&images[0])
+}
+
+/// To the registry: the spec's image into `repository`, a service's beside it.
+pub(super) fn push(
+    context: &Context,
+    outside: &Outside,
+    built: &[Built],
+    repository: &Reference,
+) -> Result<Vec<Published>, Failure> {
+    let mut published: Vec<Published> = Vec::new();
+    for (position, image) in built.iter().enumerate() {
+        let name = match image.name.strip_prefix(built[0].name.as_str()) {
+            Some(suffix) if position > 0 => format!("{}{suffix}", repository.repository()),
+            _ => repository.repository().to_owned(),
+        };
+        let target = Reference::with_tag(repository.registry().to_owned(), name, "latest".to_owned());
+        let mount_from: Vec<Reference> = published.iter().map(|published| published.reference.clone()).collect();
+        let target =
+            publish::registry::Target { repository: &target, tags: &image.lock.image.tags, mount_from: &mount_from };
+        let Outside { registries, store, .. } = outside;
+        published.push(publish::registry::push(registries, store, &image.images, &target, &context.progress)?);
+    }
+    Ok(published)
+}
+
+/// What stdout gets: the reference to use where the image was pushed, else its digest.
+fn first_line(built: &[Built], published: &[Published]) -> String {
+    match published.first() {
+        Some(published) => published.reference.whole(),
+        None => built.first().map(|built| built.digest.to_string()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn to_json(built: &[Built], published: &[Published], folder: &Path) -> Value {
+    let image = |position: usize, built: &Built| {
+        let layers: Vec<Value> = built
+            .images
+            .iter()
+            .flat_map(|image| &image.layers)
+            .map(|layer| json!({"digest": layer.digest, "size": layer.size, "annotations": layer.annotations}))
+            .collect();
+        json!({
+            "name": built.name,
+            "digest": built.digest,
+            "tags": built.lock.image.tags,
+            "layout": built.layout,
+            "size": built.images.iter().map(AssembledImage::layers_size).sum::<u64>(),
+            "layers": layers,
+            "reference": published.get(position).map(|published| published.reference.whole()),
+        })
+    };
+    json!({
+        "status": "ok",
+        "folder": folder,
+        "images": built.iter().enumerate().map(|(position, built)| image(position, built)).collect::<Vec<_>>(),
+    })
+}
+
+fn summary(
+    context: &Context,
+    arguments: &BuildArgs,
+    built: &[Built],
+    published: &[Published],
+    folder: &Path,
+    locked_now: bool,
+    started: Instant,
+) {
+    let say = |line: String| context.progress.say(line);
+    say(String::new());
+    for (position, image) in built.iter().enumerate() {
+        let size: u64 = image.images.iter().map(AssembledImage::layers_size).sum();
+        let layers: usize = image.images.iter().map(|image| image.layers.len()).sum();
+        if position == 0 {
+            for line in stack_lines(&image.lock) {
+                say(line);
+            }
+        }
+        say(format!("{:<11} {}", image.name, image.digest));
+        say(format!("{:<11} {}, {layers} layers, in {}", "", human_bytes(size), image.layout.display()));
+        if let Some(published) = published.get(position) {
+            say(format!(
+                "{:<11} pushed as {} ({} sent, {} already there)",
+                "",
+                published.reference.whole(),
+                human_bytes(published.bytes_sent),
+                human_bytes(published.bytes_skipped + published.bytes_mounted)
+            ));
+        }
+    }
+    say(format!("done in {:.1} s", started.elapsed().as_secs_f64()));
+    say(String::new());
+    let spec = arguments.spec.display();
+    if locked_now {
+        say(format!("commit `{}` to keep these versions", Lock::path_for(&arguments.spec).display()));
+    }
+    let has_services = built.first().is_some_and(|built| !built.lock.services.is_empty());
+    let next = match (published.first(), arguments.load, has_services) {
+        (Some(published), _, _) => format!("docker run --rm -it {}", published.reference.whole()),
+        (None, true, true) => format!("imgforge up {spec}"),
+        (None, true, false) => {
+            let lock = built.first().map(|built| &built.lock);
+            let name = lock.map(|lock| lock.image.repository.as_ref().unwrap_or(&lock.name).clone()).unwrap_or_default();
+            let tag = lock.and_then(|lock| lock.image.tags.first().cloned()).unwrap_or_default();
+            format!("docker run --rm -it {name}:{tag}")
+        }
+        (None, false, _) => format!("imgforge build {spec} --load   (or --push)"),
+    };
+    say(format!("rendered files are in `{}`; next: {next}", folder.display()));
+}
+
+fn stack_lines(lock: &Lock) -> Vec<String> {
+    let mut lines = vec![format!("{:<11} {}", "python", lock.stack.python)];
+    for framework in &lock.frameworks {
+        let with: String = framework.with.iter().map(|(name, version)| format!(", {name} {version}")).collect();
+        lines.push(format!("{:<11} {} ({}){with}", framework.package, framework.version, framework.build));
+    }
+    if let Some(cuda) = &lock.stack.cuda {
+        let cudnn = lock.stack.cudnn.as_ref().map(|cudnn| format!(", cuDNN {cudnn}")).unwrap_or_default();
+        let driver = lock.stack.driver_minimum.as_ref();
+        let driver = driver.map(|driver| format!(", driver {driver} or newer")).unwrap_or_default();
+        lines.push(format!("{:<11} {cuda}{cudnn}{driver}", "cuda"));
+    }
+    if let Some(platform) = lock.platforms.first() {
+        lines.push(format!("{:<11} {}", "base", platform.base.reason));
+    }
+    lines
+}

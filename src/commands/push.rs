@@ -1,0 +1,35 @@
+//! `imgforge push`: what `build` left, to the registry. Layers that are in the layout are not made again.
+
+use crate::cli::{Format, PushArgs};
+use crate::diagnostic::Failure;
+use crate::lock::Lock;
+use crate::progress::human_bytes;
+use crate::spec::Spec;
+
+use super::build::{assemble_all, output_folder, push, repository, to_json};
+use super::outside::Outside;
+use super::{Context, lock, print, print_json};
+
+pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure> {
+    let spec = Spec::load(&arguments.spec)?;
+    let repository = repository(arguments.repository.as_deref(), &spec)?;
+    let path = Lock::path_for(&arguments.spec);
+    let locked = lock::current(&spec, Lock::read(&path)?, &path)?;
+    let outside = Outside::new(context, &spec)?;
+    let folder = output_folder(arguments.output.as_deref(), &locked.name);
+    let built = assemble_all(context, &outside, &spec, &locked, &folder)?;
+    let published = push(context, &outside, &built, &repository)?;
+    for published in &published {
+        context.progress.say(format!(
+            "{}: {} sent, {} already there",
+            published.reference.whole(),
+            human_bytes(published.bytes_sent),
+            human_bytes(published.bytes_skipped + published.bytes_mounted)
+        ));
+    }
+    match arguments.format {
+        Format::Json => print_json(&to_json(&built, &published, &folder)),
+        Format::Text => published.first().iter().for_each(|published| print(&published.reference.whole())),
+    }
+    Ok(0)
+}

@@ -1,0 +1,41 @@
+//! `imgforge render`: the rendered files from the lock.
+
+use std::path::Path;
+
+use crate::cli::RenderArgs;
+use crate::diagnostic::Failure;
+use crate::lock::Lock;
+use crate::plan::Plan;
+use crate::spec::Spec;
+
+use super::build::output_folder;
+use super::{Context, lock, print};
+
+pub(super) fn run(context: &Context, arguments: &RenderArgs) -> Result<u8, Failure> {
+    let spec = Spec::load(&arguments.spec)?;
+    let path = Lock::path_for(&arguments.spec);
+    let locked = lock::current(&spec, Lock::read(&path)?, &path)?;
+    let folder = output_folder(arguments.output.as_deref(), &locked.name);
+    for file in write(context, &locked, &spec, &folder)? {
+        print(&folder.join(file).display().to_string());
+    }
+    Ok(0)
+}
+
+/// Renders into `folder`; the stack's secrets are made once and kept. Returns the files' paths below the folder.
+pub(super) fn write(context: &Context, lock: &Lock, spec: &Spec, folder: &Path) -> Result<Vec<String>, Failure> {
+    let digest = lock.digest();
+    let plans: Vec<Plan> =
+        lock.platforms.iter().map(|platform| Plan::from_lock(lock, platform, digest, &spec.folder)).collect();
+    let read = |path: &str| std::fs::read(spec.folder.join(path));
+    let rendered = crate::render::render(lock, &digest, &plans, &read)?;
+    rendered.write(folder)?;
+    if !lock.services.is_empty() {
+        let failed = |source| super::build::Error::Io { action: "write the secrets in", path: folder.to_owned(), source };
+        if crate::render::ensure_secrets(folder).map_err(failed)? {
+            context.progress.say(format!("wrote new secrets to `{}`", folder.join(".env").display()));
+        }
+    }
+    context.progress.say(format!("rendered {} files into `{}`", rendered.files.len(), folder.display()));
+    Ok(rendered.files.into_keys().collect())
+}
