@@ -16,6 +16,7 @@ mod text;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +38,9 @@ pub const FORMAT: semver::Version = semver::Version::new(1, 0, 0);
 
 /// Folders are other people's: one file of an overlay may not be larger than this.
 const MAX_OVERLAY_BYTES: u64 = 8 << 20;
+
+/// Enough for a thread per embedded file; the files differ too much in size to be dealt out by number of processors.
+const MAX_THREADS: usize = 16;
 
 macro_rules! embedded {
     ($($name:literal),* $(,)?) => {
@@ -199,10 +203,10 @@ impl Catalog {
     /// The embedded facts with folders of overlays on top, a later folder over an earlier one.
     pub fn load(overlays: &[PathBuf]) -> Result<Self, Error> {
         let mut loader = Loader::default();
-        loader.add_layer(EMBEDDED.iter().map(|(name, text)| (Path::new(name), *text)))?;
+        loader.add_layer(&EMBEDDED.iter().map(|(name, text)| (Path::new(name), *text)).collect::<Vec<_>>())?;
         for folder in overlays {
             let files = read_overlay(folder)?;
-            loader.add_layer(files.iter().map(|(path, text)| (path.as_path(), text.as_str())))?;
+            loader.add_layer(&files.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect::<Vec<_>>())?;
         }
         Ok(loader.finish())
     }
@@ -210,7 +214,7 @@ impl Catalog {
     /// A catalog of these files alone, as `(name, text)`: a small invented world for tests.
     pub fn from_texts(files: &[(&str, &str)]) -> Result<Self, Error> {
         let mut loader = Loader::default();
-        loader.add_layer(files.iter().map(|(name, text)| (Path::new(*name), *text)))?;
+        loader.add_layer(&files.iter().map(|(name, text)| (Path::new(*name), *text)).collect::<Vec<_>>())?;
         Ok(loader.finish())
     }
 
@@ -351,15 +355,14 @@ struct Loader {
 }
 
 impl Loader {
-    fn add_layer<'a>(&mut self, files: impl Iterator<Item = (&'a Path, &'a str)>) -> Result<(), Error> {
+    fn add_layer(&mut self, files: &[(&Path, &str)]) -> Result<(), Error> {
         self.assembler.begin_layer();
-        for (path, text) in files {
+        for ((path, text), document) in files.iter().zip(parse_all(files)?) {
             // Lengths keep two files from hashing like one; names of files are no facts.
             self.hasher.update(&(text.len() as u64).to_le_bytes());
             self.hasher.update(text.as_bytes());
-            let document = parse(path, text)?;
             self.assembler.add(document).map_err(|malformed| Error::Entry {
-                path: path.to_owned(),
+                path: (*path).to_owned(),
                 entry: malformed.entry,
                 problem: malformed.problem,
             })?;
@@ -370,6 +373,22 @@ impl Loader {
     fn finish(self) -> Catalog {
         Catalog { digest: self.hasher.digest(), ..self.assembler.finish() }
     }
+}
+
+/// Parses files side by side, since every command loads the catalog first and parsing is most of that. The first file's
+/// error wins, as it would one by one.
+fn parse_all(files: &[(&Path, &str)]) -> Result<Vec<Document>, Error> {
+    let share = files.len().div_ceil(MAX_THREADS).max(1);
+    std::thread::scope(|scope| {
+        let parse_share = |files: &[(&Path, &str)]| files.iter().map(|(path, text)| parse(path, text)).collect();
+        let threads: Vec<_> = files.chunks(share).map(|files| scope.spawn(move || parse_share(files))).collect();
+        let mut documents = Vec::with_capacity(files.len());
+        for thread in threads {
+            let parsed: Result<Vec<Document>, Error> = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            documents.extend(parsed?);
+        }
+        Ok(documents)
+    })
 }
 
 fn parse(path: &Path, text: &str) -> Result<Document, Error> {
