@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -74,11 +74,21 @@ fn present(folder: &Path) -> io::Result<Vec<String>> {
             let entry = entry?;
             let path = PathBuf::from(part).join(entry.file_name());
             if let Some(name) = path.to_str().filter(|name| is_rendered(name) && entry.path().is_file()) {
-                names.push(name.to_owned());
+                // Seeds are copies, so only their names tell.
+                if part.starts_with("services/postgres") || has_marker(&entry.path())? {
+                    names.push(name.to_owned());
+                }
             }
         }
     }
     Ok(names)
+}
+
+/// Whether the file starts as a generated one does.
+fn has_marker(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    fs::File::open(path)?.take(super::MARKER.len() as u64 + 2).read_to_end(&mut start)?;
+    Ok(start.ends_with(super::MARKER.as_bytes()))
 }
 
 /// Whether `name` is one that a render gives.
@@ -110,7 +120,12 @@ mod tests {
     use super::*;
 
     fn rendered(names: &[&str]) -> Rendered {
-        let file = |name: &&str| ((*name).to_owned(), RenderedFile { bytes: name.as_bytes().to_vec(), mode: 0o644 });
+        let file = |name: &&str| {
+            (
+                (*name).to_owned(),
+                RenderedFile { bytes: format!("# {}", super::super::MARKER).into_bytes(), mode: 0o644 },
+            )
+        };
         Rendered { files: names.iter().map(file).collect() }
     }
 
@@ -125,12 +140,12 @@ mod tests {
         let first =
             ["Dockerfile", "requirements-x.txt", "services/postgres/01-a.sql", "services/postgres/csv/02-b.csv"];
         assert_eq!(rendered(&first).write(path).expect("written"), names(&first));
-        for kept in [".env", "oci/index.json", "notes.txt", "services/postgres/mine.sql"] {
+        for kept in [".env", "oci/index.json", "requirements-dev.txt", "services/postgres/mine.sql"] {
             store::write_atomically(&path.join(kept), b"kept").expect("written");
         }
         let gone = ["requirements-x.txt", "services/postgres/01-a.sql", "services/postgres/csv/02-b.csv"];
         assert_eq!(rendered(&["Dockerfile"]).write(path).expect("written"), names(&gone));
-        for kept in [".env", "oci/index.json", "notes.txt", "services/postgres/mine.sql", "Dockerfile"] {
+        for kept in [".env", "oci/index.json", "requirements-dev.txt", "services/postgres/mine.sql", "Dockerfile"] {
             assert!(path.join(kept).exists(), "{kept}");
         }
         assert!(!path.join("services/postgres/csv").exists());
