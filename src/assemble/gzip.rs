@@ -159,7 +159,11 @@ fn trailer(crc32: u32, size: u64) -> [u8; 8] {
 }
 
 /// Inflates in small steps while the stream passes on to `raw`. Never gives more than was claimed.
-fn inflate<R: Read>(deflated: Deflated<R>, raw: &mut impl Write, on_plain: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+pub(super) fn inflate<R: Read>(
+    deflated: Deflated<R>,
+    raw: &mut impl Write,
+    on_plain: &mut dyn FnMut(&[u8]),
+) -> Result<(), Error> {
     let Deflated { uncompressed_size: claimed, compressed_size, crc32, reader } = deflated;
     let mut reader = reader.take(compressed_size);
     let mut inflater = Decompress::new(false);
