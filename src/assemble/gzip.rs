@@ -40,8 +40,8 @@ pub enum Error {
     /// The stream breaks the format or ends early.
     #[error("the deflate stream is damaged")]
     Damaged,
-    /// Other bytes follow the end of the stream.
-    #[error("{0} bytes follow the end of the deflate stream")]
+    /// The stream is shorter than claimed: other bytes follow it, or none.
+    #[error("the deflate stream ends {0} bytes before its claimed size")]
     Trailing(u64),
     /// The plain content is longer or shorter than claimed.
     #[error("it inflates to {found} bytes or more, and {claimed} were claimed")]

@@ -323,7 +323,7 @@ fn members() -> impl Strategy<Value = Vec<Invented>> {
         (any::<u8>(), 0usize..40_000).prop_map(|(byte, length)| vec![byte; length]),
     ];
     let member = (content, any::<bool>(), prop_oneof![Just(0o644u32), Just(0o755), Just(0o600), Just(0o444)]);
-    prop::collection::btree_map("(demo|démo|demo-1.0.data/purelib)/[a-z]{1,40}/[a-zé]{1,60}\\.py", member, 0..12)
+    prop::collection::btree_map("(demo|démo|demo-1[.]0[.]data/purelib)/[a-z]{1,40}/[a-zé]{1,60}[.]py", member, 0..12)
         .prop_map(|members| {
             let invent = |(name, (content, stored, mode))| Invented { name, content, mode, stored };
             members.into_iter().map(invent).collect()
