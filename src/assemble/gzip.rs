@@ -40,8 +40,8 @@ pub enum Error {
     /// The stream breaks the format or ends early.
     #[error("the deflate stream is damaged")]
     Damaged,
-    /// Other bytes follow the end of the stream.
-    #[error("{0} bytes follow the end of the deflate stream")]
+    /// The stream is shorter than claimed: other bytes follow it, or none.
+    #[error("the deflate stream ends {0} bytes before its claimed size")]
     Trailing(u64),
     /// The plain content is longer or shorter than claimed.
     #[error("it inflates to {found} bytes or more, and {claimed} were claimed")]
@@ -159,7 +159,11 @@ fn trailer(crc32: u32, size: u64) -> [u8; 8] {
 }
 
 /// Inflates in small steps while the stream passes on to `raw`. Never gives more than was claimed.
-fn inflate<R: Read>(deflated: Deflated<R>, raw: &mut impl Write, on_plain: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+pub(super) fn inflate<R: Read>(
+    deflated: Deflated<R>,
+    raw: &mut impl Write,
+    on_plain: &mut dyn FnMut(&[u8]),
+) -> Result<(), Error> {
     let Deflated { uncompressed_size: claimed, compressed_size, crc32, reader } = deflated;
     let mut reader = reader.take(compressed_size);
     let mut inflater = Decompress::new(false);

@@ -1,13 +1,28 @@
 //! Stage 6b: a plan as an image, without a daemon and without running anything.
 //!
-//! The contents become layers (`layer`), each a pure function of its inputs, and the layers and the base become a config
-//! and a manifest.
+//! Wheels ([`wheel`]), the environment and its user ([`environment`]) and project files ([`files`]) become layers
+//! ([`layer`]), each a pure function of its inputs, which is what [`layers`] remembers them by; [`grouping`] decides which
+//! wheels share one. Base and layers together become config and manifest ([`image`]). Who fetches wheels and bases, and in
+//! which order the steps come, is not known here.
 
 pub mod base;
+mod entry_points;
+pub mod environment;
+pub mod files;
+pub mod grouping;
 mod gzip;
+pub mod ignore;
+pub mod image;
 pub mod layer;
+pub mod layers;
+mod record;
 mod tar;
+#[cfg(test)]
+mod testing;
+pub mod wheel;
+mod zip;
 
 pub use gzip::{Deflated, Error as DeflateError};
 pub use layer::{Finished, LayerWriter};
 pub use tar::Owner;
+pub use zip::Error as ZipError;

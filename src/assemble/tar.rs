@@ -239,7 +239,7 @@ mod tests {
         let blocks =
             Header { owner: Owner { user: 1000, group: 1000 }, ..header("opt", EntryType::Directory) }.blocks();
         assert_eq!(&blocks[..5], b"opt/\0");
-        assert_eq!(&blocks[100..157], b"0000644\x000001750\x000001750\x0000000000000\x0000000000000\x00006425\0 5");
+        assert_eq!(&blocks[100..157], b"0000644\x000001750\x000001750\x0000000000000\x0000000000000\x00006576\0 5");
         assert_eq!(&blocks[257..265], b"ustar\x0000");
         assert_eq!(blocks.len(), BLOCK);
     }

@@ -1,0 +1,254 @@
+//! The empty virtual environment and the image's user: what an image needs besides packages and files.
+
+use std::io::Write;
+
+use super::layer::{Error, LayerWriter};
+use super::tar::Owner;
+use super::wheel::Site;
+use crate::plan::USER_ID;
+
+/// Folders that every Linux base has, as folders or as links: layers never write them, since an entry would change their
+/// mode and owner or replace the link (Filesystem Hierarchy Standard 3.0, and Debian's merged `/usr`).
+const STANDARD_FOLDERS: &[&str] = &[
+    "bin",
+    "boot",
+    "dev",
+    "etc",
+    "home",
+    "lib",
+    "lib32",
+    "lib64",
+    "media",
+    "mnt",
+    "opt",
+    "proc",
+    "root",
+    "run",
+    "sbin",
+    "srv",
+    "sys",
+    "tmp",
+    "usr",
+    "usr/bin",
+    "usr/include",
+    "usr/lib",
+    "usr/lib64",
+    "usr/local",
+    "usr/local/bin",
+    "usr/local/etc",
+    "usr/local/include",
+    "usr/local/lib",
+    "usr/local/sbin",
+    "usr/local/share",
+    "usr/local/src",
+    "usr/sbin",
+    "usr/share",
+    "usr/src",
+    "var",
+    "var/cache",
+    "var/lib",
+    "var/log",
+    "var/run",
+    "var/tmp",
+];
+
+/// The user that the image runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Name.
+    pub name: String,
+    /// Working directory, absolute.
+    pub workdir: String,
+}
+
+/// The base's account files, as far as it has them.
+#[derive(Debug, Clone, Default)]
+pub struct Accounts {
+    /// `/etc/passwd`.
+    pub passwd: Option<Vec<u8>>,
+    /// `/etc/group`.
+    pub group: Option<Vec<u8>>,
+    /// `/etc/shadow`.
+    pub shadow: Option<Vec<u8>>,
+    /// Whether the base has `/bin/bash`.
+    pub bash: bool,
+}
+
+/// What an account file says of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Numeric user and group: the owner of files made for this user.
+    pub owner: Owner,
+    /// Home folder, absolute.
+    pub home: String,
+}
+
+impl User {
+    /// The account that the image's user has: the base's if it knows the name, else the one that [`write_user`] adds.
+    pub fn account(&self, accounts: &Accounts) -> Account {
+        let known = |passwd: &Vec<u8>| {
+            let text = String::from_utf8_lossy(passwd);
+            let line = text.lines().find(|line| line.split(':').next() == Some(&self.name))?;
+            let fields: Vec<&str> = line.split(':').collect();
+            let [_, _, user, group, _, home, ..] = fields.as_slice() else { return None };
+            let owner = Owner { user: user.parse().ok()?, group: group.parse().ok()? };
+            Some(Account { owner, home: (*home).to_owned() })
+        };
+        accounts.passwd.as_ref().and_then(known).unwrap_or_else(|| match self.name.as_str() {
+            "root" => Account { owner: Owner::ROOT, home: "/root".to_owned() },
+            name => Account { owner: Owner { user: USER_ID, group: USER_ID }, home: format!("/home/{name}") },
+        })
+    }
+}
+
+/// Declares the folders of [`STANDARD_FOLDERS`] to a layer.
+pub(super) fn assume_standard_folders<W: Write>(layer: &mut LayerWriter<W>) -> Result<(), Error> {
+    STANDARD_FOLDERS.iter().try_for_each(|folder| layer.assume_directory(folder))
+}
+
+/// Writes the environment over the base's interpreter, an absolute path. There are no activation scripts: in an image the
+/// environment is active through `PATH`.
+pub fn write_environment<W: Write>(interpreter: &str, site: &Site, layer: &mut LayerWriter<W>) -> Result<(), Error> {
+    let Some((home, name)) = interpreter.rsplit_once('/').filter(|_| interpreter.starts_with('/')) else {
+        return Err(Error::Path { path: interpreter.to_owned(), reason: "an interpreter must be an absolute path" });
+    };
+    if name.is_empty() || interpreter.chars().any(char::is_control) {
+        return Err(Error::Path { path: interpreter.to_owned(), reason: "an interpreter must be a file" });
+    }
+    let root = site.root();
+    let home = if home.is_empty() { "/" } else { home };
+    let settings = format!("home = {home}\ninclude-system-site-packages = false\nversion = {}\n", site.python);
+    for folder in ["bin", "include"] {
+        layer.directory(&format!("{root}/{folder}"), 0o755, Owner::ROOT)?;
+    }
+    let [first, others @ ..] = site.interpreter_names();
+    layer.symlink(&format!("{root}/{first}"), interpreter, Owner::ROOT)?;
+    for other in others {
+        layer.symlink(&format!("{root}/{other}"), "python", Owner::ROOT)?;
+    }
+    layer.directory(&format!("{root}/{}", site.library()), 0o755, Owner::ROOT)?;
+    layer.symlink(&format!("{root}/lib64"), "lib", Owner::ROOT)?;
+    layer.file_bytes(&format!("{root}/pyvenv.cfg"), 0o644, Owner::ROOT, settings.as_bytes())
+}
+
+/// Adds the user to the base's account files, and its home and working directory. For a name that the base has already,
+/// the account files stay as they are.
+pub fn write_user<W: Write>(user: &User, accounts: &Accounts, layer: &mut LayerWriter<W>) -> Result<(), Error> {
+    let User { name, workdir } = user;
+    let plain =
+        |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || "_-.".contains(character);
+    if name.is_empty() || name.len() > 32 || name.starts_with(['-', '.']) || !name.chars().all(plain) {
+        return Err(Error::Path { path: name.clone(), reason: "it is not a name that a user can have" });
+    }
+    assume_standard_folders(layer)?;
+    let Account { owner, home } = user.account(accounts);
+    let passwd = accounts.passwd.clone().unwrap_or_else(|| b"root:x:0:0:root:/root:/bin/sh\n".to_vec());
+    let group = accounts.group.clone().unwrap_or_else(|| b"root:x:0:\n".to_vec());
+    if !has_account(&passwd, name) {
+        let shell = if accounts.bash { "/bin/bash" } else { "/bin/sh" };
+        let line = format!("{name}:x:{USER_ID}:{USER_ID}::{home}:{shell}\n");
+        layer.file_bytes("etc/passwd", 0o644, Owner::ROOT, &with_line(&passwd, &line))?;
+        if !has_account(&group, name) {
+            layer.file_bytes("etc/group", 0o644, Owner::ROOT, &with_line(&group, &format!("{name}:x:{USER_ID}:\n")))?;
+        }
+        if let Some(shadow) = accounts.shadow.as_ref().filter(|shadow| !has_account(shadow, name)) {
+            // No password, and no day of its last change: that would be today.
+            let owner = Owner { user: 0, group: number_of_group(&group, "shadow").unwrap_or(0) };
+            layer.file_bytes("etc/shadow", 0o640, owner, &with_line(shadow, &format!("{name}:!::0:99999:7:::\n")))?;
+        }
+    }
+    for folder in [&home, workdir] {
+        let folder = folder.trim_matches('/');
+        if !folder.is_empty() && !STANDARD_FOLDERS.contains(&folder) {
+            layer.directory(folder, 0o755, owner)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a colon-separated account file has a line for this name.
+fn has_account(file: &[u8], name: &str) -> bool {
+    file.split(|&byte| byte == b'\n').any(|line| line.split(|&byte| byte == b':').next() == Some(name.as_bytes()))
+}
+
+fn number_of_group(file: &[u8], name: &str) -> Option<u32> {
+    let text = String::from_utf8_lossy(file);
+    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(2)?.parse().ok()
+}
+
+fn with_line(file: &[u8], line: &str) -> Vec<u8> {
+    let mut bytes = file.to_vec();
+    if !bytes.is_empty() && !bytes.ends_with(b"\n") {
+        bytes.push(b'\n');
+    }
+    bytes.extend_from_slice(line.as_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::testing::{Tree, layer_tree};
+    use crate::version::PythonVersion;
+
+    fn site() -> Site {
+        Site { prefix: "/opt/venv".to_owned(), python: PythonVersion { major: 3, minor: 11 } }
+    }
+
+    fn user_tree(name: &str, workdir: &str, accounts: &Accounts) -> Tree {
+        let user = User { name: name.to_owned(), workdir: workdir.to_owned() };
+        layer_tree(|layer| write_user(&user, accounts, layer))
+    }
+
+    #[test]
+    fn an_environment_is_links_a_folder_and_a_setting() {
+        let tree = layer_tree(|layer| write_environment("/usr/bin/python3.11", &site(), layer));
+        assert_eq!(
+            tree.listing(),
+            "d 0755 0:0 opt/\n\
+             d 0755 0:0 opt/venv/\n\
+             d 0755 0:0 opt/venv/bin/\n\
+             d 0755 0:0 opt/venv/include/\n\
+             l 0777 0:0 opt/venv/bin/python -> /usr/bin/python3.11\n\
+             l 0777 0:0 opt/venv/bin/python3 -> python\n\
+             l 0777 0:0 opt/venv/bin/python3.11 -> python\n\
+             d 0755 0:0 opt/venv/lib/\n\
+             d 0755 0:0 opt/venv/lib/python3.11/\n\
+             d 0755 0:0 opt/venv/lib/python3.11/site-packages/\n\
+             l 0777 0:0 opt/venv/lib64 -> lib\n\
+             f 0644 0:0 opt/venv/pyvenv.cfg\n"
+        );
+        let settings = "home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11\n";
+        assert_eq!(tree.text("opt/venv/pyvenv.cfg"), settings);
+    }
+
+    #[test]
+    fn a_user_is_added_to_what_the_base_has() {
+        let accounts = Accounts {
+            passwd: Some(b"root:x:0:0:root:/root:/bin/bash".to_vec()),
+            group: Some(b"root:x:0:\nshadow:x:42:\n".to_vec()),
+            shadow: Some(b"root:*:19000:0:99999:7:::\n".to_vec()),
+            bash: true,
+        };
+        let tree = user_tree("app", "/workspace", &accounts);
+        assert_eq!(
+            tree.listing(),
+            "f 0644 0:0 etc/passwd\n\
+             f 0644 0:0 etc/group\n\
+             f 0640 0:42 etc/shadow\n\
+             d 0755 1000:1000 home/app/\n\
+             d 0755 1000:1000 workspace/\n"
+        );
+        let passwd = "root:x:0:0:root:/root:/bin/bash\napp:x:1000:1000::/home/app:/bin/bash\n";
+        assert_eq!(tree.text("etc/passwd"), passwd);
+        assert_eq!(tree.text("etc/shadow"), "root:*:19000:0:99999:7:::\napp:!::0:99999:7:::\n");
+    }
+
+    #[test]
+    fn root_and_known_users_keep_their_accounts() {
+        assert_eq!(user_tree("root", "/srv/work", &Accounts::default()).listing(), "d 0755 0:0 srv/work/\n");
+        let accounts = Accounts { passwd: Some(b"app:x:1001:7::/srv/app:/bin/sh\n".to_vec()), ..Accounts::default() };
+        assert_eq!(user_tree("app", "/tmp", &accounts).listing(), "d 0755 1001:7 srv/app/\n");
+    }
+}

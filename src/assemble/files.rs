@@ -1,0 +1,407 @@
+//! Project files as a layer.
+//!
+//! The layer must not depend on who built it: modes become 0644 or 0755, owners the image's user, times the image's one,
+//! and names are sorted. Files that look like credentials are refused unless `.dockerignore` names them, because an image
+//! is published and a layer is not forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::environment::assume_standard_folders;
+use super::ignore::{IgnoreRules, PatternError};
+use super::layer::{self, LayerWriter};
+use super::tar::Owner;
+use crate::diagnostic::Hint;
+use crate::oci::{Digest, Hasher};
+use crate::plan::{FileCopy, VENV};
+use crate::store;
+
+/// Why project files cannot become a layer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system failed.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        /// The step that failed, as a verb phrase.
+        action: &'static str,
+        /// File concerned.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// A `.dockerignore` that cannot be read.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// A file that looks like a credential.
+    #[error("`{0}` looks like a credential, and would be readable for everybody who can pull the image")]
+    Credential(String),
+    /// A link that leads out of what is copied.
+    #[error("the link `{path}` leads to `{target}`, outside of what is copied")]
+    LinkOutside {
+        /// The link.
+        path: String,
+        /// Where it leads.
+        target: String,
+    },
+    /// A socket, a device or a pipe.
+    #[error("`{0}` is neither a file, a folder nor a link")]
+    Special(String),
+    /// A name that is not UTF-8.
+    #[error("the name `{0}` is not UTF-8")]
+    Name(String),
+    /// Two copies that put different things at one path.
+    #[error("two entries of `files:` lead to `/{0}`")]
+    Twice(String),
+    /// The layer could not be written.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        match self {
+            Self::Credential(path) => vec![
+                format!("add `{path}` to `.dockerignore` beside the spec"),
+                "give secrets to the container when it starts: `docker run --env-file`, or a Compose secret".to_owned(),
+            ],
+            Self::LinkOutside { path, .. } | Self::Special(path) => {
+                vec![format!("add `{path}` to `.dockerignore` beside the spec, or copy its content into the project")]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What goes into the layer, by path in it.
+#[derive(Debug, Default)]
+pub struct Collection {
+    items: BTreeMap<String, Item>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Item {
+    Folder,
+    File { source: PathBuf, executable: bool },
+    Link { target: String },
+}
+
+impl Collection {
+    /// Reads the folders of `copies`; `folder` is the spec's, whose `.dockerignore` applies. File contents are not read.
+    pub fn collect(folder: &Path, copies: &[FileCopy]) -> Result<Self, Error> {
+        let ignore_file = folder.join(".dockerignore");
+        let rules = match fs::read_to_string(&ignore_file) {
+            Ok(text) => IgnoreRules::parse(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => IgnoreRules::default(),
+            Err(source) => return Err(Error::Io { action: "read", path: ignore_file, source }),
+        };
+        let mut collection = Self::default();
+        for copy in copies {
+            let from = relative(&copy.from);
+            let metadata = fs::metadata(&copy.source).map_err(io_error("read", &copy.source))?;
+            let mut to = relative(&copy.to);
+            if metadata.is_file() && (copy.to.ends_with('/') || to.is_empty()) {
+                let name = from.rsplit('/').next().unwrap_or_default();
+                to = if to.is_empty() { name.to_owned() } else { format!("{to}/{name}") };
+            }
+            let mut walk = Walk { collection: &mut collection, rules: &rules, root: from.clone() };
+            walk.item(&copy.source, &from, &to, &metadata)?;
+        }
+        Ok(collection)
+    }
+
+    /// Address of everything that decides the layer: paths, modes, link targets and contents. Reads every file.
+    pub fn digest(&self) -> Result<Digest, Error> {
+        let mut hasher = Hasher::new();
+        for (path, item) in &self.items {
+            let line = match item {
+                Item::Folder => format!("folder {path}\0"),
+                Item::Link { target } => format!("link {path}\0{target}\0"),
+                Item::File { source, executable } => {
+                    let (digest, size) = store::digest_file(source).map_err(io_error("read", source))?;
+                    format!("file {path}\0{executable} {size} {digest}\0")
+                }
+            };
+            hasher.update(line.as_bytes());
+        }
+        Ok(hasher.digest())
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Writes the files for `owner`.
+    pub fn write<W: Write>(&self, owner: Owner, layer: &mut LayerWriter<W>) -> Result<(), Error> {
+        assume_standard_folders(layer)?;
+        for folder in environment_folders(self.items.keys()) {
+            layer.assume_directory(folder)?;
+        }
+        for (path, item) in &self.items {
+            match item {
+                Item::Folder => layer.directory(path, 0o755, owner)?,
+                Item::Link { target } => layer.symlink(path, target, owner)?,
+                Item::File { source, executable } => {
+                    let mut file = File::open(source).map_err(io_error("open", source))?;
+                    let size = file.metadata().map_err(io_error("read", source))?.len();
+                    layer.file(path, if *executable { 0o755 } else { 0o644 }, owner, size, &mut file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Walk<'a> {
+    collection: &'a mut Collection,
+    rules: &'a IgnoreRules,
+    /// The copied folder or file, relative to the spec's folder.
+    root: String,
+}
+
+impl Walk<'_> {
+    /// `from` is the path relative to the spec's folder, `to` the path in the layer; empty for the image's root.
+    fn item(&mut self, source: &Path, from: &str, to: &str, metadata: &Metadata) -> Result<(), Error> {
+        let excluded = self.rules.excludes(from);
+        if excluded && !(metadata.is_dir() && self.rules.has_exceptions()) {
+            return Ok(());
+        }
+        if metadata.is_dir() {
+            // A folder that is only there for an exception below it appears with that.
+            if !excluded && !to.is_empty() {
+                self.insert(to, Item::Folder)?;
+            }
+            return self.folder(source, from, to);
+        }
+        if looks_like_credential(from) {
+            return Err(Error::Credential(from.to_owned()));
+        }
+        if metadata.is_file() {
+            let executable = metadata.permissions().mode() & 0o111 != 0;
+            self.insert(to, Item::File { source: source.to_owned(), executable })
+        } else if metadata.is_symlink() {
+            let target = fs::read_link(source).map_err(io_error("read the link", source))?;
+            let target = utf8(&target)?;
+            let inside = stays_inside(from.strip_prefix(&self.root).unwrap_or(from).trim_start_matches('/'), &target);
+            if !inside {
+                return Err(Error::LinkOutside { path: from.to_owned(), target });
+            }
+            self.insert(to, Item::Link { target })
+        } else {
+            Err(Error::Special(from.to_owned()))
+        }
+    }
+
+    fn folder(&mut self, source: &Path, from: &str, to: &str) -> Result<(), Error> {
+        for entry in fs::read_dir(source).map_err(io_error("list", source))? {
+            let path = entry.map_err(io_error("list", source))?.path();
+            let name = utf8(Path::new(path.file_name().unwrap_or_default()))?;
+            let metadata = fs::symlink_metadata(&path).map_err(io_error("read", &path))?;
+            let join = |folder: &str| if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            self.item(&path, &join(from), &join(to), &metadata)?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, to: &str, item: Item) -> Result<(), Error> {
+        layer::check_path(to)?;
+        match self.collection.items.get(to) {
+            Some(known) if *known != item => Err(Error::Twice(to.to_owned())),
+            _ => {
+                self.collection.items.insert(to.to_owned(), item);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Without `.` and empty components; `..` stays, for [`layer::check_path`] to refuse.
+fn relative(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    parts.join("/")
+}
+
+/// Whether a link at `link`, relative to the copied folder, leads to a place in that folder.
+fn stays_inside(link: &str, target: &str) -> bool {
+    if target.starts_with('/') {
+        return false;
+    }
+    let folders = link.split('/').count() - 1;
+    let depth = target.split('/').try_fold(folders, |depth, part| match part {
+        "" | "." => Some(depth),
+        ".." => depth.checked_sub(1),
+        _ => Some(depth + 1),
+    });
+    depth.is_some()
+}
+
+/// Folders of the virtual environment above any of these paths: they are the environment's, not the user's.
+fn environment_folders<'a>(paths: impl Iterator<Item = &'a String>) -> BTreeSet<&'a str> {
+    let root = VENV.trim_matches('/');
+    let own = |folder: &str| match folder.strip_prefix(root).map(|rest| rest.split('/').collect::<Vec<_>>()) {
+        Some(parts) => match parts.as_slice() {
+            [""] | ["", "bin" | "include" | "lib"] => true,
+            ["", "lib", python] | ["", "lib", python, "site-packages"] => python.starts_with("python"),
+            _ => false,
+        },
+        None => false,
+    };
+    let ancestors = paths.flat_map(|path| path.match_indices('/').filter_map(|(slash, _)| path.get(..slash)));
+    ancestors.filter(|folder| own(folder)).collect()
+}
+
+/// By name alone: what tools call the files in which they keep secrets. Examples and public halves are let through.
+fn looks_like_credential(path: &str) -> bool {
+    let lower = path.to_lowercase();
+    let (folder, name) = lower.rsplit_once('/').unwrap_or(("", &lower));
+    let parent = folder.rsplit('/').next().unwrap_or_default();
+    if [".example", ".sample", ".template", ".pub"].iter().any(|suffix| name.ends_with(suffix)) {
+        return false;
+    }
+    let names = [".env", ".netrc", "_netrc", ".pypirc", ".git-credentials", ".pgpass", ".htpasswd", ".npmrc"];
+    let keys = ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"];
+    let in_folder = matches!(
+        (parent, name),
+        (".aws", "credentials" | "config") | (".docker", "config.json") | (".kube", "config") | (".azure" | ".ssh", _)
+    );
+    names.contains(&name)
+        || name.starts_with(".env.")
+        || keys.iter().any(|key| name.starts_with(key))
+        || [".pem", ".key", ".p12", ".pfx", ".keystore"].iter().any(|suffix| name.ends_with(suffix))
+        || name == "application_default_credentials.json"
+        || in_folder
+}
+
+fn utf8(path: &Path) -> Result<String, Error> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::Name(path.to_string_lossy().into_owned()))
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::assemble::testing::{Tree, layer_tree};
+
+    const OWNER: Owner = Owner { user: 1000, group: 1000 };
+
+    /// A project folder with these files; a name that ends in `*` is executable.
+    fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, content) in files {
+            let path = folder.path().join(name.trim_end_matches('*'));
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            fs::write(&path, content).expect("a file");
+            let mode = if name.ends_with('*') { 0o700 } else { 0o600 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
+        }
+        folder
+    }
+
+    fn collect(folder: &Path, copies: &[(&str, &str)]) -> Result<Collection, Error> {
+        let copy = |(from, to): &(&str, &str)| FileCopy {
+            source: folder.join(from),
+            from: (*from).to_owned(),
+            to: (*to).to_owned(),
+        };
+        Collection::collect(folder, &copies.iter().map(copy).collect::<Vec<_>>())
+    }
+
+    fn tree(folder: &Path, copies: &[(&str, &str)]) -> Tree {
+        let collection = collect(folder, copies).expect("files");
+        layer_tree(|layer| collection.write(OWNER, layer))
+    }
+
+    #[test]
+    fn modes_owners_and_order_are_ours() {
+        let folder = project(&[("src/b.py", "b"), ("src/a/run.sh*", "a"), ("setup.cfg", "c"), ("src/x.pyc", "")]);
+        fs::write(folder.path().join(".dockerignore"), "**/*.pyc\n").expect("a file");
+        symlink("a/run.sh", folder.path().join("src/run")).expect("a link");
+        let copies = [("src", "/workspace/src"), ("setup.cfg", "/workspace/"), ("./src/b.py", "/usr/local/bin/b")];
+        assert_eq!(
+            tree(folder.path(), &copies).listing(),
+            "f 0644 1000:1000 usr/local/bin/b\n\
+             d 0755 1000:1000 workspace/\n\
+             f 0644 1000:1000 workspace/setup.cfg\n\
+             d 0755 1000:1000 workspace/src/\n\
+             d 0755 1000:1000 workspace/src/a/\n\
+             f 0755 1000:1000 workspace/src/a/run.sh\n\
+             f 0644 1000:1000 workspace/src/b.py\n\
+             l 0777 1000:1000 workspace/src/run -> a/run.sh\n"
+        );
+    }
+
+    #[test]
+    fn exceptions_below_an_excluded_folder_are_found() {
+        let folder = project(&[("data/big.bin", ""), ("data/small.csv", "1"), ("main.py", "")]);
+        fs::write(folder.path().join(".dockerignore"), "data\n!data/small.csv\n.dockerignore\n").expect("a file");
+        assert_eq!(
+            tree(folder.path(), &[(".", "/app")]).files().keys().copied().collect::<Vec<_>>(),
+            ["app/data/small.csv", "app/main.py"]
+        );
+    }
+
+    #[test]
+    fn credentials_are_refused_by_name() {
+        for name in ["src/.env", "src/.env.local", "src/key.PEM", "src/id_rsa", "src/.aws/credentials", "src/.netrc"] {
+            let folder = project(&[(name, "secret"), ("src/a.py", "")]);
+            let error = collect(folder.path(), &[("src", "/src")]).expect_err("refused");
+            assert!(matches!(&error, Error::Credential(path) if path == name), "{error}");
+            fs::write(folder.path().join(".dockerignore"), name).expect("a file");
+            collect(folder.path(), &[("src", "/src")]).expect("ignored, so accepted");
+        }
+        let folder = project(&[("src/.env.example", ""), ("src/id_rsa.pub", ""), ("src/keys.py", "")]);
+        collect(folder.path(), &[("src", "/src")]).expect("harmless");
+    }
+
+    #[test]
+    fn links_must_stay_in_the_copied_folder() {
+        for (target, inside) in
+            [("../a.py", true), ("../../a.py", false), ("/etc/passwd", false), ("x/../../a.py", true)]
+        {
+            let folder = project(&[("src/a.py", ""), ("src/d/b.py", "")]);
+            symlink(target, folder.path().join("src/d/link")).expect("a link");
+            let result = collect(folder.path(), &[("src", "/src")]);
+            assert_eq!(result.is_ok(), inside, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_digest_follows_content_and_mode_only() {
+        let digest = |files: &[(&str, &str)]| {
+            let folder = project(files);
+            collect(folder.path(), &[("src", "/src")]).and_then(|collection| collection.digest()).expect("a digest")
+        };
+        let one = digest(&[("src/a", "1"), ("src/b", "2")]);
+        assert_eq!(one, digest(&[("src/b", "2"), ("src/a", "1")]));
+        assert_ne!(one, digest(&[("src/a", "1"), ("src/b", "3")]));
+        assert_ne!(one, digest(&[("src/a*", "1"), ("src/b", "2")]));
+    }
+
+    #[test]
+    fn the_environments_folders_keep_their_owner() {
+        let folder = project(&[("a.pth", "")]);
+        assert_eq!(
+            tree(folder.path(), &[("a.pth", "/opt/venv/lib/python3.11/site-packages/own/a.pth")]).listing(),
+            "d 0755 1000:1000 opt/venv/lib/python3.11/site-packages/own/\n\
+             f 0644 1000:1000 opt/venv/lib/python3.11/site-packages/own/a.pth\n"
+        );
+    }
+
+    #[test]
+    fn a_destination_may_not_leave_the_image() {
+        let folder = project(&[("a.py", "")]);
+        assert!(matches!(
+            collect(folder.path(), &[("a.py", "/../etc/x")]),
+            Err(Error::Layer(layer::Error::Path { .. }))
+        ));
+    }
+}

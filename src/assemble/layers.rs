@@ -1,0 +1,419 @@
+//! Layers on disk: built once, remembered by what they are made of.
+//!
+//! A layer's key is the text of everything that decides its bytes. The store remembers digest, diff_id and size of a key;
+//! if the layout still has that blob, nothing is built. Otherwise the layer streams into a temporary file beside the blobs
+//! and gets its digest as its name. A key that leads to other bytes than before is a defect of this program, and fatal:
+//! whoever relies on a digest must hear of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
+
+use super::environment::{Accounts, User};
+use super::layer::{self, LayerWriter};
+use super::wheel::Site;
+use super::{files, wheel};
+use crate::diagnostic::Hint;
+use crate::lock::LAYER_FORMAT;
+use crate::oci::{DiffId, Digest, Layer, LayerSource};
+use crate::store::{self, Store};
+
+/// Media type of every layer made here.
+pub const LAYER_MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// Kind of the store's facts about layers.
+const FACTS: &str = "layers";
+/// The layers' writer: buffered, because headers and trailers are small.
+pub type FileLayerWriter = LayerWriter<BufWriter<File>>;
+
+/// Why a layer could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The layer's bytes could not be written.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    /// A wheel cannot be installed.
+    #[error(transparent)]
+    Wheel(#[from] wheel::Error),
+    /// Project files cannot be copied.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// The cache failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Another step's own error, from the closure of a [`Job`].
+    #[error("{0}")]
+    Other(Box<dyn Hint>),
+    /// The layout's folder could not be written.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        /// The step that failed, as a verb phrase.
+        action: &'static str,
+        /// File or folder concerned.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// The same inputs gave other bytes than an earlier build.
+    #[error("the layer `{key}` was {remembered} and is now {built}, although its inputs are the same")]
+    NotReproducible {
+        /// The key.
+        key: String,
+        /// What the store remembers.
+        remembered: Digest,
+        /// What came out.
+        built: Digest,
+    },
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        match self {
+            Self::Wheel(error) => error.help(),
+            Self::Files(error) => error.help(),
+            Self::Other(error) => error.help(),
+            Self::NotReproducible { .. } => vec![
+                "this is a defect of imgforge: please report it with the lock".to_owned(),
+                "`imgforge cache prune` forgets the earlier build".to_owned(),
+            ],
+            Self::Layer(_) | Self::Store(_) | Self::Io { .. } => Vec::new(),
+        }
+    }
+    fn notes(&self) -> Vec<String> {
+        if let Self::Other(error) = self { error.notes() } else { Vec::new() }
+    }
+}
+
+/// What a layer holds, as its annotation says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The base itself.
+    Base,
+    /// Packages of the operating system, and the user.
+    Os,
+    /// The empty virtual environment.
+    Python,
+    /// Wheels.
+    Wheels,
+    /// Project files.
+    Files,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Base => "base",
+            Self::Os => "os",
+            Self::Python => "python",
+            Self::Wheels => "wheels",
+            Self::Files => "files",
+        })
+    }
+}
+
+/// Everything that decides a layer's bytes, as one line of text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LayerKey {
+    kind: Kind,
+    text: String,
+}
+
+impl LayerKey {
+    /// A key of named values and of the digests of the inputs, in an order that the caller fixes. The layer format and the
+    /// time of all entries are added here.
+    pub fn new(kind: Kind, modified: u64, values: &[(&str, &str)], inputs: impl IntoIterator<Item = Digest>) -> Self {
+        let mut text = format!("{kind} format={LAYER_FORMAT} modified={modified}");
+        for (name, value) in values {
+            text.push_str(&format!(" {name}={}", value.escape_default()));
+        }
+        for input in inputs {
+            text.push_str(&format!(" {input}"));
+        }
+        Self { kind, text }
+    }
+
+    /// Of [`wheel::write_wheels`]. The order of `wheels` does not matter.
+    pub fn wheels(wheels: &[wheel::WheelInput], site: &Site, modified: u64) -> Self {
+        let mut inputs: Vec<(&str, Digest)> =
+            wheels.iter().map(|wheel| (wheel.filename.as_str(), wheel.digest)).collect();
+        inputs.sort_unstable();
+        let python = site.python.to_string();
+        let values = [("prefix", site.prefix.as_str()), ("python", python.as_str())];
+        Self::new(Kind::Wheels, modified, &values, inputs.into_iter().map(|(_, digest)| digest))
+    }
+
+    /// Of [`super::environment::write_environment`].
+    pub fn environment(interpreter: &str, site: &Site, modified: u64) -> Self {
+        let python = site.python.to_string();
+        let values = [("prefix", site.prefix.as_str()), ("python", python.as_str()), ("interpreter", interpreter)];
+        Self::new(Kind::Python, modified, &values, [])
+    }
+
+    /// Of [`super::environment::write_user`].
+    pub fn user(user: &User, accounts: &Accounts, modified: u64) -> Self {
+        let of =
+            |file: &Option<Vec<u8>>| file.as_ref().map_or_else(|| "none".to_owned(), |file| Digest::of(file).hex());
+        let (passwd, group, shadow) = (of(&accounts.passwd), of(&accounts.group), of(&accounts.shadow));
+        let shell = if accounts.bash { "bash" } else { "sh" };
+        let values = [
+            ("user", user.name.as_str()),
+            ("workdir", user.workdir.as_str()),
+            ("passwd", passwd.as_str()),
+            ("group", group.as_str()),
+            ("shadow", shadow.as_str()),
+            ("shell", shell),
+        ];
+        Self::new(Kind::Os, modified, &values, [])
+    }
+
+    /// What the layer holds.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl fmt::Display for LayerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What writes a layer's entries.
+pub type Build<'a> = Box<dyn FnOnce(&mut FileLayerWriter) -> Result<(), Error> + Send + 'a>;
+
+/// A layer to be made.
+pub struct Job<'a> {
+    /// Everything that decides its bytes.
+    pub key: LayerKey,
+    /// What it holds, for people: `numpy 2.1.0, scipy 1.14.1`.
+    pub contents: String,
+    /// Bytes of its inputs, so that the longest work starts first.
+    pub weight: u64,
+    /// Time of all entries, in seconds since 1970.
+    pub modified: u64,
+    /// Writes the entries.
+    pub build: Build<'a>,
+}
+
+/// Makes layers in a layout's folder of blobs, or finds them there.
+#[derive(Debug, Clone)]
+pub struct LayerCache<'a> {
+    store: &'a Store,
+    folder: PathBuf,
+}
+
+/// A layer as the store remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownLayer {
+    /// sha256 of the compressed bytes.
+    pub digest: Digest,
+    /// sha256 of the plain tar.
+    pub diff_id: DiffId,
+    /// Number of compressed bytes.
+    pub size: u64,
+}
+
+impl<'a> LayerCache<'a> {
+    /// Layers go to `folder`, the `blobs/sha256` of a layout, which must exist.
+    pub fn new(store: &'a Store, folder: &Path) -> Self {
+        Self { store, folder: folder.to_owned() }
+    }
+
+    /// What an earlier build made of this key, whether or not the bytes are still anywhere.
+    pub fn recall(&self, key: &LayerKey) -> Option<KnownLayer> {
+        let fact = self.store.recall(FACTS, &key.text)?;
+        let mut words = fact.split_whitespace();
+        let known = KnownLayer {
+            digest: words.next()?.parse().ok()?,
+            diff_id: words.next()?.parse().ok()?,
+            size: words.next()?.parse().ok()?,
+        };
+        Some(known)
+    }
+
+    /// Remembers a layer that was made elsewhere, as the annotations of a published image tell it.
+    pub fn remember(&self, key: &LayerKey, known: KnownLayer) -> Result<(), Error> {
+        let KnownLayer { digest, diff_id, size } = known;
+        Ok(self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size}"))?)
+    }
+
+    /// One layer.
+    pub fn layer(&self, job: Job<'_>) -> Result<Layer, Error> {
+        let Job { key, contents, modified, build, .. } = job;
+        let remembered = self.recall(&key);
+        let blob = |known: &KnownLayer| self.folder.join(known.digest.hex());
+        let here = remembered.filter(|known| blob(known).metadata().is_ok_and(|blob| blob.len() == known.size));
+        let known = match here {
+            Some(known) => known,
+            None => self.build(&key, remembered, modified, build)?,
+        };
+        let annotations = BTreeMap::from([
+            ("dev.imgforge.layer.kind".to_owned(), key.kind.to_string()),
+            ("dev.imgforge.layer.contents".to_owned(), contents),
+            ("dev.imgforge.layer.key".to_owned(), key.text),
+        ]);
+        Ok(Layer {
+            digest: known.digest,
+            diff_id: known.diff_id,
+            size: known.size,
+            media_type: LAYER_MEDIA_TYPE.to_owned(),
+            annotations,
+            source: LayerSource::File(blob(&known)),
+        })
+    }
+
+    /// Layers in the order of the jobs, made side by side. Of several failures the first job's is returned, so that the
+    /// message does not depend on timing; work that has not begun by then is left.
+    pub fn layers(&self, jobs: Vec<Job<'_>>) -> Result<Vec<Layer>, Error> {
+        let mut queue: Vec<(usize, Job<'_>)> = jobs.into_iter().enumerate().collect();
+        let count = queue.len();
+        // Taken from the end.
+        queue.sort_by_key(|(index, job)| (job.weight, std::cmp::Reverse(*index)));
+        let workers = thread::available_parallelism().map_or(1, usize::from).min(count);
+        let queue = Mutex::new(queue);
+        let done = Mutex::new(BTreeMap::new());
+        let failures = Mutex::new(BTreeMap::new());
+        // A function of its own, so that the lock is let go before the work.
+        let next = || lock(&queue).pop();
+        let work = || {
+            while let Some((index, job)) = next() {
+                match self.layer(job) {
+                    Ok(layer) => drop(lock(&done).insert(index, layer)),
+                    Err(error) => {
+                        lock(&failures).insert(index, error);
+                        // Jobs before this one may have the failure to report.
+                        lock(&queue).retain(|(other, _)| *other < index);
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..workers {
+                scope.spawn(work);
+            }
+            work();
+        });
+        match lock(&failures).pop_first() {
+            Some((_, error)) => Err(error),
+            None => Ok(std::mem::take(&mut *lock(&done)).into_values().collect()),
+        }
+    }
+
+    fn build(
+        &self,
+        key: &LayerKey,
+        remembered: Option<KnownLayer>,
+        modified: u64,
+        build: Build<'_>,
+    ) -> Result<KnownLayer, Error> {
+        let io_error = |action| move |source| Error::Io { action, path: self.folder.clone(), source };
+        let temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.folder);
+        let (file, path) = temporary.map_err(io_error("create a file in"))?.into_parts();
+        let mut layer = LayerWriter::new(BufWriter::with_capacity(1 << 18, file), modified);
+        build(&mut layer)?;
+        let finished = layer.finish()?;
+        let known = KnownLayer { digest: finished.digest, diff_id: finished.diff_id, size: finished.size };
+        drop(finished.sink);
+        if let Some(remembered) = remembered.filter(|remembered| *remembered != known) {
+            let (remembered, built) = (remembered.digest, known.digest);
+            return Err(Error::NotReproducible { key: key.text.clone(), remembered, built });
+        }
+        store::make_readable(&path).map_err(io_error("set the mode of a file in"))?;
+        path.persist(self.folder.join(known.digest.hex())).map_err(|error| io_error("write into")(error.error))?;
+        self.remember(key, known)?;
+        Ok(known)
+    }
+}
+
+/// A poisoned lock means that another worker panicked, which the scope passes on; the data is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::assemble::Owner;
+
+    struct World {
+        _folder: tempfile::TempDir,
+        store: Store,
+        blobs: PathBuf,
+    }
+
+    fn world() -> World {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let blobs = folder.path().join("blobs");
+        fs::create_dir(&blobs).expect("a folder");
+        World { store: Store::open(&folder.path().join("cache")), blobs, _folder: folder }
+    }
+
+    /// A layer with one file, whose content is `content` whatever the key says.
+    fn job<'a>(name: &'a str, content: &'a str, built: &'a AtomicUsize) -> Job<'a> {
+        let build = move |layer: &mut FileLayerWriter| {
+            built.fetch_add(1, Ordering::Relaxed);
+            Ok(layer.file_bytes(name, 0o644, Owner::ROOT, content.as_bytes())?)
+        };
+        let key = LayerKey::new(Kind::Files, 0, &[("name", name)], []);
+        Job { key, contents: name.to_owned(), weight: 0, modified: 0, build: Box::new(build) }
+    }
+
+    #[test]
+    fn a_known_layer_is_not_built_again() {
+        let world = world();
+        let cache = LayerCache::new(&world.store, &world.blobs);
+        let built = AtomicUsize::new(0);
+        let first = cache.layer(job("a", "1", &built)).expect("a layer");
+        let second = cache.layer(job("a", "1", &built)).expect("a layer");
+        assert_eq!((first.digest, built.load(Ordering::Relaxed)), (second.digest, 1));
+        assert_eq!(first.annotations["dev.imgforge.layer.key"], "files format=1 modified=0 name=a");
+        let path = world.blobs.join(first.digest.hex());
+        assert_eq!(store::digest_file(&path).expect("the blob"), (first.digest, first.size));
+
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(cache.layer(job("a", "1", &built)).expect("a layer").digest, first.digest);
+        assert_eq!(built.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn other_bytes_for_the_same_key_are_a_defect() {
+        let world = world();
+        let cache = LayerCache::new(&world.store, &world.blobs);
+        let built = AtomicUsize::new(0);
+        let first = cache.layer(job("a", "1", &built)).expect("a layer");
+        fs::remove_file(world.blobs.join(first.digest.hex())).expect("removed");
+        let error = cache.layer(job("a", "2", &built)).expect_err("a defect");
+        assert!(matches!(error, Error::NotReproducible { remembered, .. } if remembered == first.digest), "{error}");
+        assert_eq!(fs::read_dir(&world.blobs).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn layers_come_in_the_order_of_their_jobs_and_the_first_failure_is_told() {
+        let first = world();
+        let names: Vec<String> = (0..20).map(|number| format!("file{number:02}")).collect();
+        let jobs = |bad: &[usize]| -> Vec<Job<'_>> {
+            let with_weight = |(index, name): (usize, &String)| {
+                let path = if bad.contains(&index) { format!("../x{index}") } else { "x".to_owned() };
+                let build = move |layer: &mut FileLayerWriter| Ok(layer.file_bytes(&path, 0o644, Owner::ROOT, b"1")?);
+                let key = LayerKey::new(Kind::Files, 0, &[("name", name)], []);
+                let weight = index as u64 % 7;
+                Job { key, contents: name.clone(), weight, modified: 0, build: Box::new(build) }
+            };
+            names.iter().enumerate().map(with_weight).collect()
+        };
+        let layers = LayerCache::new(&first.store, &first.blobs).layers(jobs(&[])).expect("layers");
+        let contents: Vec<&str> =
+            layers.iter().map(|layer| layer.annotations["dev.imgforge.layer.contents"].as_str()).collect();
+        assert_eq!(contents, names);
+
+        let fresh = world();
+        let error = LayerCache::new(&fresh.store, &fresh.blobs).layers(jobs(&[15, 3, 9])).expect_err("failures");
+        assert!(matches!(error, Error::Layer(layer::Error::Path { path, .. }) if path == "../x3"));
+    }
+}
