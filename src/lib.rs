@@ -38,10 +38,11 @@ pub mod plan;
 pub mod progress;
 pub mod publish;
 pub mod redact;
+pub mod registry;
 pub mod render;
 pub mod resolve;
 pub mod settings;
-pub mod registry;
+
 pub mod spec;
 pub mod store;
 pub mod version;

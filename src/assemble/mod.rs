@@ -2,8 +2,8 @@
 //!
 //! Wheels ([`wheel`]), the environment and its user ([`environment`]) and project files ([`files`]) become layers
 //! ([`layer`]), each a pure function of its inputs, which is what [`layers`] remembers them by; [`grouping`] decides which
-//! wheels share one. Base and layers together become config and manifest ([`image`]). Who fetches wheels and bases, and in
-//! which order the steps come, is not known here.
+//! wheels share one. The base is an image ([`base`]) or a tree of Debian packages. [`steps`] takes a plan through all of
+//! this in order; base and layers together become config and manifest ([`image`]).
 
 pub mod base;
 mod entry_points;
@@ -16,6 +16,7 @@ pub mod image;
 pub mod layer;
 pub mod layers;
 mod record;
+pub mod steps;
 mod tar;
 #[cfg(test)]
 mod testing;
