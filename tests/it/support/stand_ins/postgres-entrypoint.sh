@@ -35,15 +35,17 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 
     pg_ctl -o "-c listen_addresses=''" -w start
     [ "$database" = postgres ] || createdb --username="$user" "$database"
+    export PGUSER="$user" PGDATABASE="$database"
     for file in /docker-entrypoint-initdb.d/*; do
         echo "running $file"
         case "$file" in
-        *.sh) PGUSER="$user" PGDATABASE="$database" . "$file" ;;
-        *.sql) psql --no-psqlrc -v ON_ERROR_STOP=1 --username="$user" --dbname="$database" --file="$file" ;;
-        *.sql.gz) gzip -dc "$file" | psql --no-psqlrc -v ON_ERROR_STOP=1 --username="$user" --dbname="$database" ;;
+        *.sh) sh "$file" ;;
+        *.sql) psql --no-psqlrc -v ON_ERROR_STOP=1 --file="$file" ;;
+        *.sql.gz) gzip -dc "$file" | psql --no-psqlrc -v ON_ERROR_STOP=1 ;;
         *) echo "left out $file" ;;
         esac
     done
+    unset PGUSER PGDATABASE
     pg_ctl -m fast -w stop
 fi
 
