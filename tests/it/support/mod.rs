@@ -1,0 +1,3 @@
+//! Real parts that tests start and stop.
+
+pub(crate) mod registry;
