@@ -22,6 +22,8 @@ enum Fault {
     SendOnly(usize),
     /// Send the whole blob, whatever range was asked for.
     IgnoreRange,
+    /// None this time.
+    Pass,
 }
 
 #[derive(Default)]
@@ -379,6 +381,27 @@ fn an_upload_the_registry_forgot_starts_anew() {
     server.world().faults = faults;
     assert_eq!(push(&registries, &target, &bytes, &[]).expect("sent"), BlobOutcome::Sent);
     assert_eq!(server.log().iter().filter(|line| line.starts_with("POST")).count(), 2);
+}
+
+#[test]
+fn sessions_that_are_lost_again_and_again_have_an_end() {
+    let lost = || {
+        let body = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"gone"}]}"#;
+        Fault::Answer(404, vec![("retry-after", "0".to_owned())], body)
+    };
+    let faults = (0..20).flat_map(|_| [("PATCH", Fault::Pass), ("PATCH", lost())]).collect();
+    let server = Server::start(world_with(faults));
+    let config = Config { upload_chunk: Some(3), ..Config::default() };
+    let target = server.reference("a:1");
+    let error = push(&client(config), &target, b"content", &[]).expect_err("lost");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot upload a blob to `{}/a`: the registry answered 404 Not Found (BLOB_UPLOAD_UNKNOWN: gone)",
+            target.registry()
+        )
+    );
+    assert_eq!(server.log().iter().filter(|line| line.starts_with("POST")).count(), http::ATTEMPTS as usize);
 }
 
 #[test]
