@@ -152,6 +152,10 @@ fn answer(mut request: Request, world: &Mutex<World>, address: SocketAddr) {
     if path == "/token" {
         let count = state.tokens.map_or(1, |count| count + 1);
         state.tokens = Some(count);
+        if request.method == "POST" {
+            let form = request.body(usize::MAX);
+            state.log.push(String::from_utf8_lossy(&form).into_owned());
+        }
         return request.reply(200, &[], format!(r#"{{"token":"t{count}"}}"#).as_bytes());
     }
     if let Some(count) = state.tokens
@@ -299,6 +303,26 @@ fn tokens_name_every_repository_and_are_renewed_when_refused() {
     // The first token is no longer valid; it is replaced without being asked for again in vain.
     assert_eq!(push(&registries, &target, b"other", &[]).expect("sent"), BlobOutcome::Sent);
     assert!(server.log().last().is_some_and(|line| line.ends_with("[Bearer t3]")));
+}
+
+#[test]
+fn an_identity_token_is_exchanged_by_post() {
+    let server = Server::start(World { tokens: Some(0), ..World::default() });
+    let target = server.reference("a:1");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = serde_json::json!({"auths": {target.registry(): {"identitytoken": "refresh me"}}});
+    std::fs::write(folder.path().join("config.json"), config.to_string()).expect("a config");
+    let http = http::Client::new(&http::Options::default()).expect("a client");
+    let config = Config { docker_config: Some(folder.path().to_owned()), ..Config::default() };
+    let registries = Registries::new(http, config);
+    assert!(!registries.has_blob(&target, &Digest::of(b"content")).expect("an answer"));
+    assert_eq!(
+        server.log()[1..3],
+        [
+            "POST /token",
+            "grant_type=refresh_token&client_id=imgforge&service=test&scope=repository%3Aa%3Apull&refresh_token=refresh+me",
+        ]
+    );
 }
 
 #[test]

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use url::Url;
 
 use crate::http;
@@ -198,9 +199,9 @@ impl Registries {
         }
         let probe = self.http.raw().get(format!("http://{host}/v2/")).timeout(Duration::from_secs(10)).send();
         let scheme = match probe {
-            Ok(answer) if answer.status() != reqwest::StatusCode::BAD_REQUEST && answer.url().scheme() == "http" => {
-                "http"
-            }
+            Ok(answer) if answer.status() != StatusCode::BAD_REQUEST && answer.url().scheme() == "http" => "http",
+            // Nobody is there yet: that says nothing about who will be.
+            Err(error) if error.is_connect() => return "https",
             _ => "https",
         };
         lock().insert(host.to_owned(), scheme);
