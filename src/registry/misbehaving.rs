@@ -579,6 +579,27 @@ fn an_index_leads_to_the_platforms_manifest() {
 }
 
 #[test]
+fn a_registry_that_keeps_referrers_is_left_to_it() {
+    let server = Server::start(World::default());
+    let (registries, repository) = (client(Config::default()), server.reference("a:1"));
+    let (subject, attached) = (Digest::of(b"image"), Digest::of(b"{}"));
+    let noted = Fault::Answer(201, vec![("oci-subject", subject.to_string())], "");
+    server.world().faults.push(("PUT", noted));
+    let referrer = Referrer {
+        media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+        digest: attached,
+        size: 2,
+        artifact_type: Some("application/vnd.test".into()),
+        annotations: BTreeMap::new(),
+    };
+    registries.push_referrer(&repository, &subject, referrer.clone(), b"{}").expect("attached");
+    assert_eq!(server.log(), [format!("PUT /v2/a/manifests/{attached}")]);
+    let list = serde_json::json!({"schemaVersion": 2, "manifests": [referrer]});
+    server.world().manifests.insert(subject.to_string(), (String::new(), list.to_string().into_bytes()));
+    assert_eq!(registries.referrers(&repository, &subject).expect("listed"), [referrer]);
+}
+
+#[test]
 fn offline_asks_nobody() {
     let server = Server::start(World::default());
     let http = http::Client::new(&http::Options { offline: true, ..http::Options::default() }).expect("a client");

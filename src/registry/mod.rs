@@ -6,7 +6,7 @@
 //! <https://distribution.github.io/distribution/spec/auth/token/>.
 //!
 //! `challenge` reads `WWW-Authenticate`, `credentials` finds user names, `auth` turns both into headers, `client` asks and
-//! reads, `blob` streams, `upload` writes.
+//! reads, `blob` streams, `upload` writes, `referrers` attaches.
 
 mod auth;
 mod blob;
@@ -16,6 +16,7 @@ mod credentials;
 mod error;
 #[cfg(test)]
 mod misbehaving;
+mod referrers;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,6 +33,7 @@ use crate::oci::{Digest, Reference};
 pub use blob::BlobReader;
 pub use client::Manifest;
 pub use error::{ApiError, Error};
+pub use referrers::Referrer;
 pub use upload::{Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, RemoteSource};
 
 /// Largest manifest or index that is read, in bytes: the size every registry must accept.
