@@ -3,8 +3,12 @@
 //!
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
+//! - `registry`: the registry client and the push, against a registry with TLS and a password
+//! - `render`: what is rendered, as hadolint and Docker Compose see it
 //! - `support`: those parts, and the program with a home of its own
 
 mod layering;
 mod parts;
+mod registry;
+mod render;
 mod support;
