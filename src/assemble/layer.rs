@@ -489,7 +489,7 @@ mod tests {
         let mut seen = Vec::new();
         let bytes = layer_bytes(|layer| {
             layer.deflated("a", 0o755, Owner::ROOT, deflated(&content, &stream), &mut |piece| {
-                seen.extend_from_slice(piece)
+                seen.extend_from_slice(piece);
             })
         });
         assert_eq!(seen, content);
