@@ -15,6 +15,7 @@ use std::thread;
 
 use super::environment::{Accounts, User};
 use super::layer::{self, LayerWriter};
+use super::tar::Owner;
 use super::wheel::Site;
 use super::{files, wheel};
 use crate::diagnostic::Hint;
@@ -167,6 +168,11 @@ impl LayerKey {
             ("shell", shell),
         ];
         Self::new(Kind::Os, modified, &values, [])
+    }
+
+    /// Of [`files::Collection::write`]; `digest` is the collection's.
+    pub fn files(digest: Digest, owner: Owner, modified: u64) -> Self {
+        Self::new(Kind::Files, modified, &[("owner", &format!("{}:{}", owner.user, owner.group))], [digest])
     }
 
     /// What the layer holds.
@@ -339,7 +345,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::assemble::Owner;
 
     struct World {
         _folder: tempfile::TempDir,
