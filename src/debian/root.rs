@@ -370,3 +370,7 @@ fn add_database(root: &mut Root, parts: &[Part<'_>], before: Option<&[u8]>, arch
         root.nodes.insert("etc/dpkg/dpkg.cfg.d/imgforge".to_owned(), Node::file(DPKG_EXCLUDES));
     }
 }
+
+#[cfg(test)]
+#[path = "root_tests.rs"]
+mod tests;

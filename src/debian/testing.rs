@@ -158,6 +158,8 @@ impl DebBuilder {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
             control.append_data(&mut header, format!("./{name}"), bytes.as_slice()).expect("appended");
         }
         let control = control.into_inner().expect("a tar");
