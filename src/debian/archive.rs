@@ -146,20 +146,19 @@ impl Fetcher<'_> {
             }
         })?;
         let confirmed = usable.filter(|_| response.status() == StatusCode::NOT_MODIFIED);
-        let current = match confirmed {
-            Some(remembered) => Remembered { fetched: self.now, ..remembered },
-            None => {
-                let modified = response.headers().get(header::LAST_MODIFIED).and_then(|value| value.to_str().ok());
-                let modified = modified.unwrap_or_default().to_owned();
-                let mut bytes = Vec::new();
-                let broken = |error: std::io::Error| http::Error::Transport {
-                    method: "GET".to_owned(),
-                    url: crate::redact::url(&url),
-                    cause: error.to_string(),
-                };
-                response.by_ref().take(MAX_RELEASE_BYTES).read_to_end(&mut bytes).map_err(broken)?;
-                Remembered { fetched: self.now, modified, text: String::from_utf8_lossy(&bytes).into_owned() }
-            }
+        let current = if let Some(remembered) = confirmed {
+            Remembered { fetched: self.now, ..remembered }
+        } else {
+            let modified = response.headers().get(header::LAST_MODIFIED).and_then(|value| value.to_str().ok());
+            let modified = modified.unwrap_or_default().to_owned();
+            let mut bytes = Vec::new();
+            let broken = |error: std::io::Error| http::Error::Transport {
+                method: "GET".to_owned(),
+                url: crate::redact::url(&url),
+                cause: error.to_string(),
+            };
+            response.by_ref().take(MAX_RELEASE_BYTES).read_to_end(&mut bytes).map_err(broken)?;
+            Remembered { fetched: self.now, modified, text: String::from_utf8_lossy(&bytes).into_owned() }
         };
         let release = self.verified(archive, suite, current.text.as_bytes())?;
         self.store.remember("debian-inrelease", url.as_str(), &current.to_text())?;

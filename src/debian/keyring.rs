@@ -121,7 +121,7 @@ impl Keyring {
             .issuer_fingerprint()
             .first()
             .map(|fingerprint| format!("{fingerprint:X}"))
-            .or_else(|| signature.issuer_key_id().first().map(|id| id.to_string()))
+            .or_else(|| signature.issuer_key_id().first().map(ToString::to_string))
             .unwrap_or_else(|| "an unnamed key".to_owned());
         if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
             return Err(format!("{issuer}: not a signature of a text"));
@@ -259,10 +259,7 @@ mod tests {
         assert!(refused(&message.replace("stable", "static"), NOW, &keyring).ends_with("does not fit the text"));
         let foreign = Keyring::embedded("debian").expect("pinned").expect("readable");
         assert!(refused(&message, NOW, &foreign).ends_with("not a key of this archive"));
-        assert!(
-            refused(&message, NOW - 10 * CLOCK_SKEW, &keyring)
-                .ends_with("signed in the future by this machine's clock")
-        );
+        assert!(refused(&message, 1_700_000_000, &keyring).ends_with("signed in the future by this machine's clock"));
         let weak = sign_with("Suite: stable\n", HashAlgorithm::Sha1);
         assert!(refused(&weak, NOW, &keyring).ends_with("weak hash Some(Sha1)"));
         assert!(matches!(keyring.verify(b"Suite: stable\n", NOW), Err(KeyringError::Malformed { .. })));
