@@ -115,12 +115,19 @@ fn outer_index(images: &[AssembledImage], index: &[u8], names: &[String]) -> Val
     json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests})
 }
 
-fn folder(tar: &mut Builder<&mut dyn Write>, path: &str) -> io::Result<()> {
+fn header(mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
-    header.set_entry_type(EntryType::Directory);
-    header.set_mode(0o755);
-    header.set_size(0);
+    header.set_mode(mode);
+    header.set_size(size);
     header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+fn folder(tar: &mut Builder<&mut dyn Write>, path: &str) -> io::Result<()> {
+    let mut header = header(0o755, 0);
+    header.set_entry_type(EntryType::Directory);
     tar.append_data(&mut header, path, io::empty())
 }
 
@@ -131,10 +138,7 @@ fn file(
     content: impl Read,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let mut header = Header::new_gnu();
-    header.set_mode(0o644);
-    header.set_size(size);
-    header.set_mtime(0);
+    let mut header = header(0o644, size);
     let mut counted = Counted { content: content.take(size), count: 0, progress };
     tar.append_data(&mut header, path, &mut counted)?;
     if counted.count != size {

@@ -48,6 +48,8 @@ struct Request {
     method: String,
     target: String,
     headers: BTreeMap<String, String>,
+    /// Bytes of the body that are still in the stream.
+    unread: usize,
     stream: BufReader<TcpStream>,
 }
 
@@ -97,7 +99,8 @@ fn read_request(stream: TcpStream) -> Option<Request> {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    Some(Request { method, target, headers, stream })
+    let unread = headers.get("content-length").and_then(|text: &String| text.parse().ok()).unwrap_or(0);
+    Some(Request { method, target, headers, unread, stream })
 }
 
 impl Request {
@@ -106,9 +109,10 @@ impl Request {
     }
 
     fn body(&mut self, limit: usize) -> Vec<u8> {
-        let length = self.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0usize);
         let mut body = Vec::new();
-        (&mut self.stream).take(length.min(limit) as u64).read_to_end(&mut body).expect("a body");
+        let wanted = self.unread.min(limit);
+        (&mut self.stream).take(wanted as u64).read_to_end(&mut body).expect("a body");
+        self.unread -= wanted;
         body
     }
 

@@ -3,8 +3,12 @@
 //!
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
+//! - `render`: rendered files, read by hadolint and Docker Compose
+//! - `registry`: push and pull as a library, against the CNCF registry
 //! - `support`: those parts, and the program with a home of its own
 
 mod layering;
 mod parts;
+mod registry;
+mod render;
 mod support;

@@ -220,11 +220,11 @@ mod tests {
     #[test]
     fn pax_records_name_path_and_size() {
         assert_eq!(
-            pax_records(b"12 path=a/b\n9 size=5\n11 x=a=b c\n\n"),
+            pax_records(b"12 path=a/b\n9 size=5\n11 x=a=b c\n"),
             [
                 (b"path".to_vec(), b"a/b".to_vec()),
                 (b"size".to_vec(), b"5".to_vec()),
-                (b"x".to_vec(), b"a=b c\n".to_vec())
+                (b"x".to_vec(), b"a=b c".to_vec())
             ]
         );
         assert_eq!(pax_records(b"99999 path=a\n"), []);

@@ -7,6 +7,7 @@
 pub(crate) mod engine;
 pub(crate) mod forge;
 pub(crate) mod images;
+pub(crate) mod registry;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

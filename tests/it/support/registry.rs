@@ -1,0 +1,188 @@
+//! The CNCF registry on a free loopback port, with or without TLS and a password, and a proxy that cuts connections.
+//!
+//! Its data, certificates and the matching Docker configuration lie in a temporary folder that goes with it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use tempfile::TempDir;
+
+/// A running registry; dropping it ends it.
+pub(crate) struct RegistryServer {
+    process: Child,
+    port: u16,
+    folder: TempDir,
+    secure: bool,
+}
+
+impl RegistryServer {
+    /// Plain http, open to everybody.
+    pub(crate) fn plain() -> Self {
+        Self::start(None)
+    }
+
+    /// TLS with a certificate authority of its own, and one user.
+    pub(crate) fn secure(user: &str, password: &str) -> Self {
+        Self::start(Some((user, password)))
+    }
+
+    /// `host:port`, as references begin.
+    pub(crate) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Its certificate authority, PEM.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        assert!(self.secure, "a plain registry has no certificate authority");
+        self.folder.path().join("ca.pem")
+    }
+
+    /// A folder with Docker's `config.json` that logs `user` in.
+    pub(crate) fn docker_config(&self, user: &str, password: &str) -> PathBuf {
+        let folder = self.folder.path().join(format!("login-{user}-{password}"));
+        fs::create_dir_all(&folder).expect("a folder");
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let json = serde_json::json!({"auths": {self.host(): {"auth": auth}}});
+        fs::write(folder.join("config.json"), json.to_string()).expect("a config");
+        folder
+    }
+
+    fn start(login: Option<(&str, &str)>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        if let Some((user, password)) = login {
+            make_certificates(folder.path());
+            let users = run(Command::new("htpasswd").args(["-Bbn", user, password]), "apache2-utils");
+            fs::write(folder.path().join("users"), users).expect("a password file");
+        }
+        // Another process may take the port between the question and the start.
+        for _ in 0..5 {
+            let port = free_port();
+            let mut process = spawn(folder.path(), port, login.is_some());
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while Instant::now() < deadline {
+                if process.try_wait().expect("the registry's state").is_some() {
+                    break;
+                }
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Self { process, port, folder, secure: login.is_some() };
+                }
+                std::thread::sleep(Duration::from_millis(30));
+            }
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        panic!("`docker-registry` does not start:\n{log}");
+    }
+}
+
+impl Drop for RegistryServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(folder: &Path, port: u16, secure: bool) -> Child {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let mut config = serde_json::json!({
+        "version": "0.1",
+        "log": {"level": "error", "accesslog": {"disabled": true}},
+        "storage": {"filesystem": {"rootdirectory": path("data")}, "delete": {"enabled": true}},
+        "http": {"addr": format!("127.0.0.1:{port}"), "secret": "test"},
+    });
+    if secure {
+        config["http"]["tls"] = serde_json::json!({"certificate": path("server.pem"), "key": path("server.key")});
+        config["auth"] = serde_json::json!({"htpasswd": {"realm": "test", "path": path("users")}});
+    }
+    // JSON is YAML.
+    fs::write(folder.join("config.yml"), config.to_string()).expect("a config");
+    let log = fs::File::create(folder.join("log")).expect("a log");
+    let started = Command::new("docker-registry")
+        .args(["serve", &path("config.yml")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn();
+    started.unwrap_or_else(|error| panic!("`docker-registry` (Debian package docker-registry) is needed: {error}"))
+}
+
+fn make_certificates(folder: &Path) {
+    let openssl = |arguments: &[&str]| {
+        run(Command::new("openssl").args(arguments).current_dir(folder), "openssl");
+    };
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    fs::write(folder.join("extensions"), "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+        .expect("a file");
+    let ca = ["req", "-x509", "-days", "2", "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.pem"];
+    openssl(&[&ca[..], &key[..]].concat());
+    let request = ["req", "-new", "-subj", "/CN=127.0.0.1", "-keyout", "server.key", "-out", "server.csr"];
+    openssl(&[&request[..], &key[..]].concat());
+    let sign = ["x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
+    openssl(&[&sign[..], &["-days", "2", "-extfile", "extensions", "-out", "server.pem"]].concat());
+}
+
+/// What a program prints; a panic with its complaint if it fails.
+pub(crate) fn run(command: &mut Command, package: &str) -> Vec<u8> {
+    let program = command.get_program().display().to_string();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("`{program}` (Debian package {package}) is needed: {error}"));
+    assert!(output.status.success(), "`{program}` failed: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A proxy that hangs up once, when `limit` bytes have gone to the server over one connection. Returns its `host:port` and
+/// the number of connections it has cut.
+pub(crate) fn cutting_proxy(server: SocketAddr, limit: u64) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("an address").to_string();
+    let cuts = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&cuts);
+    // The threads end with the test process.
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(upstream) = TcpStream::connect(server) else { continue };
+            let (mut from, mut to) = (upstream.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+            let counter = Arc::clone(&counter);
+            std::thread::spawn(move || forward(client, upstream, limit, &counter));
+        }
+    });
+    (host, cuts)
+}
+
+fn forward(mut client: TcpStream, mut upstream: TcpStream, limit: u64, cuts: &AtomicU64) {
+    let mut buffer = [0; 16 << 10];
+    let mut passed = 0;
+    while let Ok(count @ 1..) = client.read(&mut buffer) {
+        if upstream.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+        passed += count as u64;
+        if passed >= limit && cuts.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            break;
+        }
+    }
+    let _ = upstream.shutdown(Shutdown::Both);
+    let _ = client.shutdown(Shutdown::Both);
+}
