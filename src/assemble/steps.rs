@@ -18,7 +18,7 @@ use super::tar::Owner;
 use super::wheel::{Site, WheelInput, write_wheels};
 use crate::debian::{self, NodeKind, Root, RootOptions, build_root};
 use crate::diagnostic::Hint;
-use crate::lock::{LockedBase, LockedDeb, LockedWheel};
+use crate::lock::{LockedDeb, LockedWheel};
 use crate::oci::AssembledImage;
 use crate::plan::{Plan, Step, VENV};
 use crate::progress::Task;
@@ -184,7 +184,7 @@ impl SystemLayer {
         });
         let inputs: Vec<_> = debs.iter().map(|(deb, _)| deb.digest).collect();
         if base.is_some_and(|base| base.kind != "debian") {
-            let base = base.map(LockedBase::clone).and_then(|base| base.reference).unwrap_or_default();
+            let base = base.and_then(|base| base.reference.clone()).unwrap_or_default();
             let image = materials.base.as_ref().ok_or(Error::NoBase(base))?;
             let file = |path: &str| materials.base_files.get(path).cloned();
             let accounts = Accounts {

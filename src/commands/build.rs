@@ -385,7 +385,8 @@ fn summary(
 fn stack_lines(lock: &Lock) -> Vec<String> {
     let mut lines = vec![format!("{:<11} {}", "python", lock.stack.python)];
     for framework in &lock.frameworks {
-        let with: String = framework.with.iter().map(|(name, version)| format!(", {name} {version}")).collect();
+        let with: Vec<String> = framework.with.iter().map(|(name, version)| format!(", {name} {version}")).collect();
+        let with = with.concat();
         lines.push(format!("{:<11} {} ({}){with}", framework.package, framework.version, framework.build));
     }
     if let Some(cuda) = &lock.stack.cuda {

@@ -1,12 +1,14 @@
 //! The tests that run the program, or look at the tree, as a user or a reviewer would. What can be shown with a module
 //! alone is tested beside it in `src/`.
 //!
+//! - `examples`: the committed locks and rendered files
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
-//! - `registry`: the registry client and the push, against a registry with TLS and a password
-//! - `render`: what is rendered, as hadolint and Docker Compose see it
+//! - `render`: rendered files, read by hadolint and Docker Compose
+//! - `registry`: push and pull as a library, against the CNCF registry
 //! - `support`: those parts, and the program with a home of its own
 
+mod examples;
 mod layering;
 mod parts;
 mod registry;

@@ -25,6 +25,20 @@ pub(crate) fn imgforge(home: &Path) -> Command {
     command
 }
 
+/// The same, with the engine of the tests and with the stand-ins in place of docker.io.
+pub(crate) fn imgforge_with_engine(home: &Path) -> Command {
+    let mut command = imgforge(home);
+    command.env("DOCKER_HOST", engine::docker_host()).env("IMGFORGE_REGISTRY_MIRRORS", images::mirrors());
+    command
+}
+
+/// What a command that must succeed prints on standard output, without the last line end.
+#[track_caller]
+pub(crate) fn standard_output(command: &mut Command) -> String {
+    let assertion = command.assert().success();
+    String::from_utf8(assertion.get_output().stdout.clone()).expect("output in UTF-8").trim_end().to_owned()
+}
+
 /// A user's folder: specs and what `imgforge` makes of them. Removed when dropped.
 pub(crate) struct Forge {
     root: TempDir,
@@ -75,8 +89,8 @@ impl Forge {
 
     /// `imgforge` in the working folder, with the engine of the tests and with the stand-ins in place of docker.io.
     pub(crate) fn imgforge_with_engine(&self) -> Command {
-        let mut command = self.imgforge();
-        command.env("DOCKER_HOST", engine::docker_host()).env("IMGFORGE_REGISTRY_MIRRORS", images::mirrors());
+        let mut command = imgforge_with_engine(&self.home());
+        command.current_dir(self.path(""));
         command
     }
 }

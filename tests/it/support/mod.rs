@@ -7,8 +7,13 @@
 pub(crate) mod engine;
 pub(crate) mod forge;
 pub(crate) mod images;
+pub(crate) mod inside;
+pub(crate) mod layout;
+pub(crate) mod quickstart;
 pub(crate) mod registry;
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -49,4 +54,38 @@ pub(crate) fn run(command: &mut Command) -> String {
 #[track_caller]
 pub(crate) fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; `tests/run` installs what the tests need"))
+}
+
+/// Copies a folder with what lies below it.
+#[track_caller]
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the folder is made");
+    for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("the file is copied");
+        }
+    }
+}
+
+/// Every file below a folder, by its path relative to it.
+#[track_caller]
+pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        for entry in fs::read_dir(&current).unwrap_or_else(|error| panic!("{}: {error}", current.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let relative = path.strip_prefix(folder).expect("below the folder").to_str().expect("UTF-8").to_owned();
+                files.insert(relative, fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+            }
+        }
+    }
+    files
 }

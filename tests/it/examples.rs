@@ -1,0 +1,103 @@
+//! The committed examples answer their specs, and what is committed under `generated/` is what `render` makes of them.
+//!
+//! `BLESS=1` writes locks and rendered files anew; it keeps the versions that are locked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::forge::{Forge, standard_output};
+use crate::support::{files_below, repository};
+
+const EXAMPLES: [&str; 4] = ["gpu-pytorch", "jax", "quickstart", "tensorflow"];
+
+fn spec(example: &str) -> PathBuf {
+    Path::new("examples").join(example).join("spec.yaml")
+}
+
+fn is_blessing() -> bool {
+    std::env::var_os("BLESS").is_some_and(|value| value == "1")
+}
+
+/// What of a generated folder is committed: neither this machine's secrets nor images.
+fn committed(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = files_below(folder);
+    files.retain(|path, _| path != ".env" && !path.split('/').any(|part| part == "oci"));
+    files
+}
+
+#[test]
+fn every_example_is_tested() {
+    let mut folders: Vec<String> = std::fs::read_dir(repository().join("examples"))
+        .expect("the examples")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    folders.sort();
+    assert_eq!(folders, EXAMPLES);
+}
+
+#[test]
+fn committed_locks_are_current() {
+    let forge = Forge::new();
+    for example in EXAMPLES {
+        let mut lock = forge.imgforge();
+        lock.current_dir(repository()).arg("lock").arg(spec(example));
+        if !is_blessing() {
+            lock.arg("--check");
+        }
+        let assertion = lock.assert().success();
+        let path = format!("examples/{example}/imgforge.lock");
+        let said = String::from_utf8_lossy(&assertion.get_output().stderr).into_owned();
+        assert!(said.contains(&format!("`{path}`")), "{said}");
+    }
+}
+
+#[test]
+fn committed_files_are_what_render_writes() {
+    let forge = Forge::new();
+    for example in EXAMPLES {
+        let generated = repository().join("generated").join(example);
+        let folder = if is_blessing() { generated.clone() } else { forge.path(example) };
+        let mut render = forge.imgforge();
+        render.current_dir(repository()).arg("render").arg(spec(example)).arg("--output").arg(&folder);
+        let listed = standard_output(&mut render);
+        let (rendered, expected) = (committed(&folder), committed(&generated));
+        let listed: Vec<&str> = listed
+            .lines()
+            .map(|path| path.strip_prefix(&format!("{}/", folder.display())).expect("below it"))
+            .collect();
+        assert_eq!(rendered.keys().collect::<Vec<_>>(), listed, "{example}");
+        assert_eq!(expected.keys().collect::<Vec<_>>(), listed, "generated/{example} holds other files");
+        for (path, bytes) in &rendered {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("rendered text");
+            assert_eq!(text(bytes), text(&expected[path]), "generated/{example}/{path}");
+        }
+    }
+}
+
+#[test]
+fn three_clouds_share_one_stack() {
+    let forge = Forge::new();
+    let mut resolve = forge.imgforge();
+    resolve.current_dir(repository()).arg("resolve").arg(spec("gpu-pytorch")).args(["--format", "json"]);
+    // The catalog is in the program: nothing else is asked.
+    resolve.arg("--offline").env("IMGFORGE_CACHE", forge.path("no-cache"));
+    let answer: Value = serde_json::from_str(&standard_output(&mut resolve)).expect("JSON");
+    assert_eq!(answer["status"], "ok");
+    assert_eq!((&answer["python"], &answer["accelerator"]), (&json!("3.11"), &json!("cuda")));
+    let stack = json!({
+        "cuda": "12.4", "cudnn": "9.1.0.70", "driver_minimum": "525.60.13", "os": "debian 12", "glibc": "2.36",
+    });
+    assert_eq!(answer["stack"], stack);
+    let torch = json!({"version": "2.6.0", "build": "cu124", "index": "default", "torchvision": "0.21.0"});
+    assert_eq!(answer["frameworks"], json!({"torch": torch}));
+    assert_eq!((&answer["base"]["kind"], &answer["base"]["reference"]), (&json!("debian"), &Value::Null));
+    let target =
+        |name: &str| json!({"name": name, "gpu": "T4", "compute_capability": "7.5", "platform": "linux/amd64"});
+    let targets = ["aws/g4dn.xlarge", "azure/Standard_NC4as_T4_v3", "gcp/n1-standard-4+nvidia-tesla-t4"].map(target);
+    assert_eq!(answer["targets"], json!(targets));
+    for reason in answer["because"].as_array().expect("reasons") {
+        assert!(reason["source"].as_str().is_some_and(|source| !source.is_empty()), "{reason}");
+    }
+}
