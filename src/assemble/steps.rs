@@ -80,7 +80,8 @@ impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
             Self::NeedsEngine { .. } => vec![
-                "build with `--engine docker` (or `podman`, `buildah`), which runs it in the rendered Dockerfile".to_owned(),
+                "build with `--engine docker` (or `podman`, `buildah`), which runs it in the rendered Dockerfile"
+                    .to_owned(),
                 "or make the result a wheel or a file, and list it under `packages:` or `files:`".to_owned(),
             ],
             Self::Debian(error) => error.help(),
@@ -121,7 +122,9 @@ pub fn assemble(
         .steps
         .iter()
         .find_map(|step| match step {
-            Step::SystemPackages { debs, .. } => Some(debs.iter().cloned().zip(materials.debs.iter().cloned()).collect()),
+            Step::SystemPackages { debs, .. } => {
+                Some(debs.iter().cloned().zip(materials.debs.iter().cloned()).collect())
+            }
             _ => None,
         })
         .unwrap_or_default();
@@ -176,8 +179,11 @@ impl SystemLayer {
         created: u64,
     ) -> Result<Self, Error> {
         let spool_folder = store.root().join("tmp");
-        std::fs::create_dir_all(&spool_folder)
-            .map_err(|source| Error::Io { action: "create", path: spool_folder.clone(), source })?;
+        std::fs::create_dir_all(&spool_folder).map_err(|source| Error::Io {
+            action: "create",
+            path: spool_folder.clone(),
+            source,
+        })?;
         let base = plan.steps.iter().find_map(|step| match step {
             Step::Base(base) => Some(base),
             _ => None,
@@ -195,7 +201,8 @@ impl SystemLayer {
             };
             let digest = image.digest.to_string();
             let key = LayerKey::new(Kind::Os, created, &[("base", digest.as_str())], inputs);
-            let options = RootOptions { spool_folder, installed_status: Some(file("var/lib/dpkg/status").unwrap_or_default()) };
+            let options =
+                RootOptions { spool_folder, installed_status: Some(file("var/lib/dpkg/status").unwrap_or_default()) };
             return Ok(Self { debs, key, options, root: None, accounts });
         }
         let suite = base.and_then(|base| base.suite.clone()).unwrap_or_default();
@@ -235,12 +242,12 @@ impl SystemLayer {
             modified: created,
             build: Box::new(move |layer| {
                 let built;
-                let root = match &self.root {
-                    Some(root) => root,
-                    None => {
-                        built = build_root(&self.debs, &self.options).map_err(|error| layers::Error::Other(Box::new(error)))?;
-                        &built
-                    }
+                let root = if let Some(root) = &self.root {
+                    root
+                } else {
+                    built =
+                        build_root(&self.debs, &self.options).map_err(|error| layers::Error::Other(Box::new(error)))?;
+                    &built
                 };
                 write_root(root, layer)?;
                 task.advance(weight);

@@ -67,7 +67,8 @@ impl<'a> BaseFacts<'a> {
             (Some(suite), _) => {
                 let packages = self.archive(suite, platform)?;
                 let versions = packages.versions(&format!("python{line}"));
-                let newest = versions.iter().filter_map(|package| upstream_release(&package.to_locked().version, line)).max();
+                let newest =
+                    versions.iter().filter_map(|package| upstream_release(&package.to_locked().version, line)).max();
                 Ok(newest.ok_or_else(|| Error::NoPython { suite: suite.clone(), python: line })?)
             }
             (None, Some(reference)) => {
@@ -109,12 +110,16 @@ impl<'a> BaseFacts<'a> {
         locked.digest = Some(image.digest);
         let places = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
         let interpreters: Vec<String> = places.iter().map(|place| format!("{place}/python{}", stack.python)).collect();
-        let asked: Vec<&str> =
-            interpreters.iter().map(String::as_str).chain(["var/lib/dpkg/status", "etc/os-release", "usr/lib/os-release"]).collect();
+        let asked: Vec<&str> = interpreters
+            .iter()
+            .map(String::as_str)
+            .chain(["var/lib/dpkg/status", "etc/os-release", "usr/lib/os-release"])
+            .collect();
         let files = self.files(&image, &asked)?;
-        let interpreter = interpreters.iter().find(|path| files.contains_key(*path)).ok_or_else(|| {
-            Error::NoInterpreter { reference: reference.clone(), python: stack.python }
-        })?;
+        let interpreter = interpreters
+            .iter()
+            .find(|path| files.contains_key(*path))
+            .ok_or_else(|| Error::NoInterpreter { reference: reference.clone(), python: stack.python })?;
         locked.interpreter = format!("/{interpreter}");
         if system.is_empty() {
             return Ok((locked, Vec::new()));
@@ -187,8 +192,8 @@ pub(super) fn archives(outside: &Outside, suite: &str) -> Result<Vec<Archive>, F
     let locations = outside.settings.archives();
     let archives = locations.map(|location| {
         let keyring = debian::Keyring::embedded(&location.name).transpose();
-        let keyring = keyring
-            .map_err(|cause| Error::Keyring { archive: location.name.clone(), cause: cause.to_string() })?;
+        let keyring =
+            keyring.map_err(|cause| Error::Keyring { archive: location.name.clone(), cause: cause.to_string() })?;
         Ok::<_, Error>(keyring.map(|keyring| Archive {
             name: location.name.clone(),
             url: location.url.clone(),

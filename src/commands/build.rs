@@ -40,13 +40,12 @@ pub(super) enum Error {
 impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
-            Self::NotLocked { locked, .. } => vec![
-                format!("locked are {}", locked.join(", ")),
-                "add it under `platforms:` and lock again".to_owned(),
-            ],
-            Self::NoRepository => vec![
-                "add `image: {repository: HOST/NAME}` to the spec, or give `--repository HOST/NAME`".to_owned(),
-            ],
+            Self::NotLocked { locked, .. } => {
+                vec![format!("locked are {}", locked.join(", ")), "add it under `platforms:` and lock again".to_owned()]
+            }
+            Self::NoRepository => {
+                vec!["add `image: {repository: HOST/NAME}` to the spec, or give `--repository HOST/NAME`".to_owned()]
+            }
             Self::Repository { .. } => vec!["write it like `registry.example.com/ml/churn`, without a tag".to_owned()],
             _ => Vec::new(),
         }
@@ -230,8 +229,7 @@ fn materials(context: &Context, outside: &Outside, platform: &LockedPlatform) ->
         let suite = platform.base.suite.clone().unwrap_or_default();
         let archives = bases::archives(outside, &suite)?;
         let snapshot = debian::Snapshot { url: outside.settings.snapshot().clone() };
-        materials.debs =
-            debian::fetch(&platform.debs, &archives, Some(&snapshot), http, store, &context.progress)?;
+        materials.debs = debian::fetch(&platform.debs, &archives, Some(&snapshot), http, store, &context.progress)?;
     }
     let wheels: Vec<_> = platform.wheels.iter().collect();
     materials.wheels = index.download_all(&wheels, &context.progress)?;
@@ -242,11 +240,9 @@ fn pinned(reference: &str, digest: Option<Digest>) -> Result<Reference, Failure>
     let bad = |cause| Error::Repository { text: reference.to_owned(), cause };
     let parsed: Reference = reference.parse().map_err(|cause| bad(format!("{cause}")))?;
     Ok(match digest {
-        Some(digest) => Reference::with_digest(
-            parsed.registry().to_owned(),
-            parsed.repository().to_owned(),
-            digest.to_string(),
-        ),
+        Some(digest) => {
+            Reference::with_digest(parsed.registry().to_owned(), parsed.repository().to_owned(), digest.to_string())
+        }
         None => parsed,
     })
 }
@@ -373,7 +369,8 @@ fn summary(
         (None, true, true) => format!("imgforge up {spec}"),
         (None, true, false) => {
             let lock = built.first().map(|built| &built.lock);
-            let name = lock.map(|lock| lock.image.repository.as_ref().unwrap_or(&lock.name).clone()).unwrap_or_default();
+            let name =
+                lock.map(|lock| lock.image.repository.as_ref().unwrap_or(&lock.name).clone()).unwrap_or_default();
             let tag = lock.and_then(|lock| lock.image.tags.first().cloned()).unwrap_or_default();
             format!("docker run --rm -it {name}:{tag}")
         }
