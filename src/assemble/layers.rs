@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
-use super::environment::{Accounts, User};
+use super::environment::{self, Accounts, User};
 use super::layer::{self, LayerWriter};
 use super::tar::Owner;
 use super::wheel::Site;
@@ -36,6 +36,9 @@ pub enum Error {
     /// The layer's bytes could not be written.
     #[error(transparent)]
     Layer(#[from] layer::Error),
+    /// The environment or the user cannot be made.
+    #[error(transparent)]
+    Environment(#[from] environment::Error),
     /// A wheel cannot be installed.
     #[error(transparent)]
     Wheel(#[from] wheel::Error),
@@ -73,6 +76,7 @@ pub enum Error {
 impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
+            Self::Environment(error) => error.help(),
             Self::Wheel(error) => error.help(),
             Self::Files(error) => error.help(),
             Self::Other(error) => error.help(),
@@ -146,14 +150,14 @@ impl LayerKey {
         Self::new(Kind::Wheels, modified, &values, inputs.into_iter().map(|(_, digest)| digest))
     }
 
-    /// Of [`super::environment::write_environment`].
+    /// Of [`environment::write_environment`].
     pub fn environment(interpreter: &str, site: &Site, modified: u64) -> Self {
         let python = site.python.to_string();
         let values = [("prefix", site.prefix.as_str()), ("python", python.as_str()), ("interpreter", interpreter)];
         Self::new(Kind::Python, modified, &values, [])
     }
 
-    /// Of [`super::environment::write_user`].
+    /// Of [`environment::write_user`].
     pub fn user(user: &User, accounts: &Accounts, modified: u64) -> Self {
         let of =
             |file: &Option<Vec<u8>>| file.as_ref().map_or_else(|| "none".to_owned(), |file| Digest::of(file).hex());

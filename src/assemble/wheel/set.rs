@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::{Error, Installation, Problem, Site, Wheel};
 use crate::assemble::layer::LayerWriter;
 use crate::oci::Digest;
+use crate::version::wheel_tag::normalize_name;
 
 /// One wheel of a layer.
 #[derive(Debug, Clone)]
@@ -22,7 +23,8 @@ pub struct WheelInput {
 
 /// Installs wheels into one layer; see [`write_opened`].
 pub fn write_wheels<W: Write>(wheels: &[WheelInput], site: &Site, layer: &mut LayerWriter<W>) -> Result<(), Error> {
-    write_opened(&mut open_all(wheels, site)?, layer)
+    let mut opened = sorted(wheels).into_iter().map(|wheel| open(wheel, site)).collect::<Result<Vec<_>, Error>>()?;
+    write_opened(&mut opened, layer)
 }
 
 /// Writes installations, given in the order of their names. Files are sorted by path over all of them; where two wheels
@@ -62,10 +64,14 @@ impl std::fmt::Display for Conflict {
 /// Paths that several wheels of an image bring with different contents. Equal contents are common (`__init__.py` of a
 /// namespace package) and harmless. No error, because packages that work collide in their README or tests.
 pub fn check_conflicts(wheels: &[WheelInput], site: &Site) -> Result<Vec<Conflict>, Error> {
-    let opened = open_all(wheels, site)?;
+    // An image may have more wheels than a process may have open files.
+    let installations = sorted(wheels)
+        .into_iter()
+        .map(|wheel| open(wheel, site).map(|(_, installation)| installation))
+        .collect::<Result<Vec<_>, Error>>()?;
     let mut owners: BTreeMap<&str, (&Installation, (u32, u64))> = BTreeMap::new();
     let mut conflicts = Vec::new();
-    for (_, installation) in &opened {
+    for installation in &installations {
         for (path, file) in &installation.files {
             let before = owners.insert(path, (installation, file.checksum));
             if let Some((other, _)) = before.filter(|(_, checksum)| *checksum != file.checksum) {
@@ -78,18 +84,21 @@ pub fn check_conflicts(wheels: &[WheelInput], site: &Site) -> Result<Vec<Conflic
     Ok(conflicts)
 }
 
-/// All wheels in the order of their distributions' names.
-fn open_all(wheels: &[WheelInput], site: &Site) -> Result<Vec<(Wheel<File>, Installation)>, Error> {
-    let open = |WheelInput { path, filename, .. }: &WheelInput| {
-        let file = File::open(path).map_err(|source| Error {
-            wheel: filename.clone(),
-            problem: Problem::Open { path: path.clone(), source },
-        })?;
-        let mut wheel = Wheel::open(file, filename)?;
-        let installation = wheel.installation(site)?;
-        Ok((wheel, installation))
-    };
-    let mut opened = wheels.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    opened.sort_by(|(one, _), (other, _)| (&one.filename.name, &one.file).cmp(&(&other.filename.name, &other.file)));
-    Ok(opened)
+/// In the order of their names, which does not depend on the caller. File names start with the distribution's.
+fn sorted(wheels: &[WheelInput]) -> Vec<&WheelInput> {
+    let mut sorted: Vec<&WheelInput> = wheels.iter().collect();
+    sorted.sort_by_cached_key(|wheel| {
+        let name = wheel.filename.split('-').next().unwrap_or_default();
+        (normalize_name(name), wheel.filename.clone())
+    });
+    sorted
+}
+
+fn open(wheel: &WheelInput, site: &Site) -> Result<(Wheel<File>, Installation), Error> {
+    let WheelInput { path, filename, .. } = wheel;
+    let file = File::open(path)
+        .map_err(|source| Error { wheel: filename.clone(), problem: Problem::Open { path: path.clone(), source } })?;
+    let mut wheel = Wheel::open(file, filename)?;
+    let installation = wheel.installation(site)?;
+    Ok((wheel, installation))
 }

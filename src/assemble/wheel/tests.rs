@@ -195,7 +195,9 @@ fn a_wheel_with_zip64_fields_is_the_same() {
     let with_ends = |count: u64| {
         let mut bytes = plain[..end].to_vec();
         bytes.extend_from_slice(b"PK\x06\x06\x2c\0\0\0\0\0\0\0\x2d\x03\x2d\0\0\0\0\0\0\0\0\0");
-        [count, count, size, offset].iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+        for value in [count, count, size, offset] {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
         bytes.extend_from_slice(b"PK\x06\x07\0\0\0\0");
         bytes.extend_from_slice(&(end as u64).to_le_bytes());
         bytes.extend_from_slice(b"\x01\0\0\0PK\x05\x06\0\0\0\0");
