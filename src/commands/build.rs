@@ -22,6 +22,9 @@ use crate::spec::Spec;
 use super::outside::Outside;
 use super::{Context, answer_in, bases, engines, lock, print, print_json, render};
 
+/// 1980-01-01, in seconds since 1970.
+const DEFAULT_EPOCH: u64 = 315_532_800;
+
 /// Why a build cannot start or end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -152,11 +155,12 @@ pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, 
     Ok(text.parse().map_err(|cause| Error::Repository { text: text.to_owned(), cause: format!("{cause}") })?)
 }
 
-/// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else 0.
+/// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else the first second that a zip archive can hold, so that
+/// programs in the image can pack what is there.
 fn created() -> Result<u64, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => Ok(text.parse().map_err(|_| Error::SourceDateEpoch(text))?),
-        _ => Ok(0),
+        _ => Ok(DEFAULT_EPOCH),
     }
 }
 

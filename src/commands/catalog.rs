@@ -22,7 +22,9 @@ pub(super) fn run(context: &Context, command: &CatalogCommand) -> Result<u8, Fai
                     })).collect::<Vec<_>>(),
                 })),
                 Format::Text => {
-                    findings.iter().for_each(|finding| print(&format!("{}: {}", finding.entry, finding.problem)))
+                    for finding in &findings {
+                        print(&format!("{}: {}", finding.entry, finding.problem));
+                    }
                 }
             }
             if findings.is_empty() {
