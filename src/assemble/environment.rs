@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use super::layer::{Error, LayerWriter};
+use super::layer::{self, LayerWriter};
 use super::tar::Owner;
 use super::wheel::Site;
+use crate::diagnostic::Hint;
 use crate::plan::USER_ID;
 
 /// Folders that every Linux base has, as folders or as links: layers never write them, since an entry would change their
@@ -51,6 +52,29 @@ const STANDARD_FOLDERS: &[&str] = &[
     "var/run",
     "var/tmp",
 ];
+
+/// Why the environment or the user could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The base's interpreter is not an absolute path of a file.
+    #[error("`{0}` is not the absolute path of an interpreter")]
+    Interpreter(String),
+    /// A name that no account file can hold.
+    #[error("`{0}` is not a user name: expected at most 32 of `a-z`, `0-9`, `_`, `-` and `.`")]
+    UserName(String),
+    /// The layer could not be written.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        match self {
+            Self::UserName(_) => vec!["choose another `user:`; the default is `app`".to_owned()],
+            Self::Interpreter(_) | Self::Layer(_) => Vec::new(),
+        }
+    }
+}
 
 /// The user that the image runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,18 +126,17 @@ impl User {
 }
 
 /// Declares the folders of [`STANDARD_FOLDERS`] to a layer.
-pub(super) fn assume_standard_folders<W: Write>(layer: &mut LayerWriter<W>) -> Result<(), Error> {
+pub(super) fn assume_standard_folders<W: Write>(layer: &mut LayerWriter<W>) -> Result<(), layer::Error> {
     STANDARD_FOLDERS.iter().try_for_each(|folder| layer.assume_directory(folder))
 }
 
 /// Writes the environment over the base's interpreter, an absolute path. There are no activation scripts: in an image the
 /// environment is active through `PATH`.
 pub fn write_environment<W: Write>(interpreter: &str, site: &Site, layer: &mut LayerWriter<W>) -> Result<(), Error> {
-    let Some((home, name)) = interpreter.rsplit_once('/').filter(|_| interpreter.starts_with('/')) else {
-        return Err(Error::Path { path: interpreter.to_owned(), reason: "an interpreter must be an absolute path" });
-    };
-    if name.is_empty() || interpreter.chars().any(char::is_control) {
-        return Err(Error::Path { path: interpreter.to_owned(), reason: "an interpreter must be a file" });
+    let refuse = || Error::Interpreter(interpreter.to_owned());
+    let (home, name) = interpreter.rsplit_once('/').ok_or_else(refuse)?;
+    if name.is_empty() || !interpreter.starts_with('/') || interpreter.chars().any(char::is_control) {
+        return Err(refuse());
     }
     let root = site.root();
     let home = if home.is_empty() { "/" } else { home };
@@ -128,7 +151,7 @@ pub fn write_environment<W: Write>(interpreter: &str, site: &Site, layer: &mut L
     }
     layer.directory(&format!("{root}/{}", site.library()), 0o755, Owner::ROOT)?;
     layer.symlink(&format!("{root}/lib64"), "lib", Owner::ROOT)?;
-    layer.file_bytes(&format!("{root}/pyvenv.cfg"), 0o644, Owner::ROOT, settings.as_bytes())
+    Ok(layer.file_bytes(&format!("{root}/pyvenv.cfg"), 0o644, Owner::ROOT, settings.as_bytes())?)
 }
 
 /// Adds the user to the base's account files, and its home and working directory. For a name that the base has already,
@@ -138,7 +161,7 @@ pub fn write_user<W: Write>(user: &User, accounts: &Accounts, layer: &mut LayerW
     let plain =
         |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || "_-.".contains(character);
     if name.is_empty() || name.len() > 32 || name.starts_with(['-', '.']) || !name.chars().all(plain) {
-        return Err(Error::Path { path: name.clone(), reason: "it is not a name that a user can have" });
+        return Err(Error::UserName(name.clone()));
     }
     assume_standard_folders(layer)?;
     let Account { owner, home } = user.account(accounts);
@@ -243,6 +266,19 @@ mod tests {
         let passwd = "root:x:0:0:root:/root:/bin/bash\napp:x:1000:1000::/home/app:/bin/bash\n";
         assert_eq!(tree.text("etc/passwd"), passwd);
         assert_eq!(tree.text("etc/shadow"), "root:*:19000:0:99999:7:::\napp:!::0:99999:7:::\n");
+    }
+
+    #[test]
+    fn names_and_interpreters_that_would_break_the_files_are_refused() {
+        for name in ["", "a:b", "a\nb", "-a", "A", "a/b"] {
+            let user = User { name: name.to_owned(), workdir: "/w".to_owned() };
+            let result = write_user(&user, &Accounts::default(), &mut LayerWriter::new(Vec::new(), 0));
+            assert!(matches!(result, Err(Error::UserName(_))), "{name:?}");
+        }
+        for interpreter in ["", "python", "usr/bin/python", "/usr/bin/", "/usr/bin/py\nthon"] {
+            let result = write_environment(interpreter, &site(), &mut LayerWriter::new(Vec::new(), 0));
+            assert!(matches!(result, Err(Error::Interpreter(_))), "{interpreter:?}");
+        }
     }
 
     #[test]

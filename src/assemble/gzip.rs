@@ -101,7 +101,7 @@ impl Gzip {
         sink: &mut impl Write,
         on_plain: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error> {
-        if deflated.uncompressed_size.max(deflated.compressed_size) <= WHOLE {
+        if is_small(&deflated) {
             self.inflate_whole(&mut deflated)?;
             on_plain(&self.plain);
             return sink.write_all(&self.member).map_err(Error::Write);
@@ -118,7 +118,7 @@ impl Gzip {
         mut deflated: Deflated<R>,
         on_plain: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error> {
-        if deflated.uncompressed_size.max(deflated.compressed_size) <= WHOLE {
+        if is_small(&deflated) {
             self.inflate_whole(&mut deflated)?;
             on_plain(&self.plain);
             return Ok(());
@@ -150,6 +150,11 @@ impl Gzip {
         let again = Deflated { uncompressed_size, compressed_size, crc32, reader: stream };
         inflate(again, &mut io::sink(), &mut |_| {})
     }
+}
+
+/// Whether a stream is inflated in one go.
+pub(super) fn is_small<R>(deflated: &Deflated<R>) -> bool {
+    deflated.uncompressed_size.max(deflated.compressed_size) <= WHOLE
 }
 
 /// CRC-32 and size modulo 2^32, little-endian.

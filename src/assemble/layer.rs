@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::sync::mpsc;
+use std::thread;
 
 use super::gzip::{self, Deflated, Gzip};
 use super::tar::{self, EntryType, Header, Owner};
@@ -213,7 +215,7 @@ impl<W: Write> LayerWriter<W> {
         mode: u32,
         owner: Owner,
         content: Deflated<R>,
-        on_plain: &mut dyn FnMut(&[u8]),
+        on_plain: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<(), Error> {
         let size = content.uncompressed_size;
         self.begin(path, EntryType::File, mode, owner, size)?;
@@ -229,12 +231,16 @@ impl<W: Write> LayerWriter<W> {
             plain.push(&tiny, gzip, sink)?;
         } else {
             self.plain.flush(&mut self.gzip, &mut self.sink)?;
-            let hasher = &mut self.plain.hasher;
+            let Self { sink, plain, gzip, .. } = self;
             let mut pass = |piece: &[u8]| {
-                hasher.update(piece);
+                plain.hasher.update(piece);
                 on_plain(piece);
             };
-            self.gzip.copy(content, &mut self.sink, &mut pass).map_err(content_error)?;
+            let copied = match gzip::is_small(&content) {
+                true => gzip.copy(content, sink, &mut pass),
+                false => beside(&mut pass, |pass| gzip.copy(content, sink, pass)),
+            };
+            copied.map_err(content_error)?;
         }
         self.pad(size)
     }
@@ -296,6 +302,19 @@ impl<W: Write> LayerWriter<W> {
     fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         Ok(self.plain.push(bytes, &mut self.gzip, &mut self.sink)?)
     }
+}
+
+/// Lets `consume` have what `produce` gives, on a thread of its own and a few pieces behind: hashing a large content takes
+/// about as long as inflating it.
+fn beside<T>(consume: &mut (dyn FnMut(&[u8]) + Send), produce: impl FnOnce(&mut dyn FnMut(&[u8])) -> T) -> T {
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel::<Vec<u8>>(8);
+        scope.spawn(move || receiver.iter().for_each(|piece| consume(&piece)));
+        // The receiver only goes away in a panic, which the scope passes on.
+        let produced = produce(&mut |piece| drop(sender.send(piece.to_vec())));
+        drop(sender);
+        produced
+    })
 }
 
 /// The tar's own bytes on their way into chunks.
@@ -470,7 +489,7 @@ mod tests {
         let mut seen = Vec::new();
         let bytes = layer_bytes(|layer| {
             layer.deflated("a", 0o755, Owner::ROOT, deflated(&content, &stream), &mut |piece| {
-                seen.extend_from_slice(piece)
+                seen.extend_from_slice(piece);
             })
         });
         assert_eq!(seen, content);

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
-use super::environment::{Accounts, User};
+use super::environment::{self, Accounts, User};
 use super::layer::{self, LayerWriter};
+use super::tar::Owner;
 use super::wheel::Site;
 use super::{files, wheel};
 use crate::diagnostic::Hint;
@@ -35,6 +36,9 @@ pub enum Error {
     /// The layer's bytes could not be written.
     #[error(transparent)]
     Layer(#[from] layer::Error),
+    /// The environment or the user cannot be made.
+    #[error(transparent)]
+    Environment(#[from] environment::Error),
     /// A wheel cannot be installed.
     #[error(transparent)]
     Wheel(#[from] wheel::Error),
@@ -72,6 +76,7 @@ pub enum Error {
 impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
+            Self::Environment(error) => error.help(),
             Self::Wheel(error) => error.help(),
             Self::Files(error) => error.help(),
             Self::Other(error) => error.help(),
@@ -145,14 +150,14 @@ impl LayerKey {
         Self::new(Kind::Wheels, modified, &values, inputs.into_iter().map(|(_, digest)| digest))
     }
 
-    /// Of [`super::environment::write_environment`].
+    /// Of [`environment::write_environment`].
     pub fn environment(interpreter: &str, site: &Site, modified: u64) -> Self {
         let python = site.python.to_string();
         let values = [("prefix", site.prefix.as_str()), ("python", python.as_str()), ("interpreter", interpreter)];
         Self::new(Kind::Python, modified, &values, [])
     }
 
-    /// Of [`super::environment::write_user`].
+    /// Of [`environment::write_user`].
     pub fn user(user: &User, accounts: &Accounts, modified: u64) -> Self {
         let of =
             |file: &Option<Vec<u8>>| file.as_ref().map_or_else(|| "none".to_owned(), |file| Digest::of(file).hex());
@@ -167,6 +172,11 @@ impl LayerKey {
             ("shell", shell),
         ];
         Self::new(Kind::Os, modified, &values, [])
+    }
+
+    /// Of [`files::Collection::write`]; `digest` is the collection's.
+    pub fn files(digest: Digest, owner: Owner, modified: u64) -> Self {
+        Self::new(Kind::Files, modified, &[("owner", &format!("{}:{}", owner.user, owner.group))], [digest])
     }
 
     /// What the layer holds.
@@ -339,7 +349,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::assemble::Owner;
 
     struct World {
         _folder: tempfile::TempDir,

@@ -18,7 +18,7 @@ use super::tar::Owner;
 use super::wheel::{Site, WheelInput, write_wheels};
 use crate::debian::{self, NodeKind, Root, RootOptions, build_root};
 use crate::diagnostic::Hint;
-use crate::lock::{LockedBase, LockedDeb, LockedWheel};
+use crate::lock::{LockedDeb, LockedWheel};
 use crate::oci::AssembledImage;
 use crate::plan::{Plan, Step, VENV};
 use crate::progress::Task;
@@ -80,7 +80,8 @@ impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
             Self::NeedsEngine { .. } => vec![
-                "build with `--engine docker` (or `podman`, `buildah`), which runs it in the rendered Dockerfile".to_owned(),
+                "build with `--engine docker` (or `podman`, `buildah`), which runs it in the rendered Dockerfile"
+                    .to_owned(),
                 "or make the result a wheel or a file, and list it under `packages:` or `files:`".to_owned(),
             ],
             Self::Debian(error) => error.help(),
@@ -121,7 +122,9 @@ pub fn assemble(
         .steps
         .iter()
         .find_map(|step| match step {
-            Step::SystemPackages { debs, .. } => Some(debs.iter().cloned().zip(materials.debs.iter().cloned()).collect()),
+            Step::SystemPackages { debs, .. } => {
+                Some(debs.iter().cloned().zip(materials.debs.iter().cloned()).collect())
+            }
             _ => None,
         })
         .unwrap_or_default();
@@ -176,15 +179,18 @@ impl SystemLayer {
         created: u64,
     ) -> Result<Self, Error> {
         let spool_folder = store.root().join("tmp");
-        std::fs::create_dir_all(&spool_folder)
-            .map_err(|source| Error::Io { action: "create", path: spool_folder.clone(), source })?;
+        std::fs::create_dir_all(&spool_folder).map_err(|source| Error::Io {
+            action: "create",
+            path: spool_folder.clone(),
+            source,
+        })?;
         let base = plan.steps.iter().find_map(|step| match step {
             Step::Base(base) => Some(base),
             _ => None,
         });
         let inputs: Vec<_> = debs.iter().map(|(deb, _)| deb.digest).collect();
         if base.is_some_and(|base| base.kind != "debian") {
-            let base = base.map(LockedBase::clone).and_then(|base| base.reference).unwrap_or_default();
+            let base = base.and_then(|base| base.reference.clone()).unwrap_or_default();
             let image = materials.base.as_ref().ok_or(Error::NoBase(base))?;
             let file = |path: &str| materials.base_files.get(path).cloned();
             let accounts = Accounts {
@@ -195,7 +201,8 @@ impl SystemLayer {
             };
             let digest = image.digest.to_string();
             let key = LayerKey::new(Kind::Os, created, &[("base", digest.as_str())], inputs);
-            let options = RootOptions { spool_folder, installed_status: Some(file("var/lib/dpkg/status").unwrap_or_default()) };
+            let options =
+                RootOptions { spool_folder, installed_status: Some(file("var/lib/dpkg/status").unwrap_or_default()) };
             return Ok(Self { debs, key, options, root: None, accounts });
         }
         let suite = base.and_then(|base| base.suite.clone()).unwrap_or_default();
@@ -235,12 +242,12 @@ impl SystemLayer {
             modified: created,
             build: Box::new(move |layer| {
                 let built;
-                let root = match &self.root {
-                    Some(root) => root,
-                    None => {
-                        built = build_root(&self.debs, &self.options).map_err(|error| layers::Error::Other(Box::new(error)))?;
-                        &built
-                    }
+                let root = if let Some(root) = &self.root {
+                    root
+                } else {
+                    built =
+                        build_root(&self.debs, &self.options).map_err(|error| layers::Error::Other(Box::new(error)))?;
+                    &built
                 };
                 write_root(root, layer)?;
                 task.advance(weight);

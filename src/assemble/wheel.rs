@@ -5,8 +5,11 @@
 //! members' streams, checking size, CRC-32 and RECORD hash on the way. Byte-code is not compiled, because its bytes would
 //! depend on the interpreter's patch release.
 
+mod set;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 use std::str::FromStr as _;
@@ -20,9 +23,10 @@ use super::record::{self, Hashing, RecordedHash, Row};
 use super::tar::Owner;
 use super::zip::{self, Archive, Member, Method};
 use crate::diagnostic::Hint;
-use crate::oci::Digest;
 use crate::version::PythonVersion;
 use crate::version::wheel_tag::{FilenameError, WheelFilename, normalize_name};
+
+pub use set::{Conflict, WheelInput, check_conflicts, write_opened, write_wheels};
 
 /// Files of `.dist-info` and scripts that are read into memory may be this large; the largest RECORDs have a few MB.
 const MEMORY_LIMIT: u64 = 64 << 20;
@@ -150,17 +154,6 @@ impl Site {
     pub(super) fn library(&self) -> String {
         format!("lib/python{}/site-packages", self.python)
     }
-}
-
-/// One wheel of a layer.
-#[derive(Debug, Clone)]
-pub struct WheelInput {
-    /// The file on this machine; its bytes have been checked against `digest`.
-    pub path: PathBuf,
-    /// Its name, which says name and version of the distribution.
-    pub filename: String,
-    /// sha256 of the file.
-    pub digest: Digest,
 }
 
 /// An open wheel whose directory, WHEEL and RECORD have been read.
@@ -455,80 +448,6 @@ impl InstalledFile {
     }
 }
 
-/// Installs wheels into one layer; see [`write_opened`].
-pub fn write_wheels<W: Write>(wheels: &[WheelInput], site: &Site, layer: &mut LayerWriter<W>) -> Result<(), Error> {
-    write_opened(&mut open_all(wheels, site)?, layer)
-}
-
-/// Writes installations, given in the order of their names. Files are sorted by path over all of them; where two wheels
-/// bring the same path, the later one wins, as when pip installs them one after another.
-pub fn write_opened<R: Read + Seek, W: Write>(
-    wheels: &mut [(Wheel<R>, Installation)],
-    layer: &mut LayerWriter<W>,
-) -> Result<(), Error> {
-    let mut winners: BTreeMap<String, usize> = BTreeMap::new();
-    for (index, (_, installation)) in wheels.iter().enumerate() {
-        winners.extend(installation.files.keys().map(|path| (path.clone(), index)));
-    }
-    for (path, index) in winners {
-        let Some((wheel, installation)) = wheels.get_mut(index) else { continue };
-        let Some(file) = installation.files.get(&path) else { continue };
-        wheel.write(&path, file, layer).map_err(|problem| Error { wheel: wheel.file.clone(), problem })?;
-    }
-    Ok(())
-}
-
-/// A path that two wheels of one image fill differently.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conflict {
-    /// Path in the image.
-    pub path: String,
-    /// `name version` of the wheels, in the order of names.
-    pub wheels: (String, String),
-}
-
-impl std::fmt::Display for Conflict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { path, wheels: (first, second) } = self;
-        write!(f, "`{first}` and `{second}` bring different files `/{path}`; the image has one of them")
-    }
-}
-
-/// Paths that several wheels of an image bring with different contents. Equal contents are common (`__init__.py` of a
-/// namespace package) and harmless. No error, because packages that work collide in their README or tests.
-pub fn check_conflicts(wheels: &[WheelInput], site: &Site) -> Result<Vec<Conflict>, Error> {
-    let opened = open_all(wheels, site)?;
-    let mut owners: BTreeMap<&str, (&Installation, (u32, u64))> = BTreeMap::new();
-    let mut conflicts = Vec::new();
-    for (_, installation) in &opened {
-        for (path, file) in &installation.files {
-            let before = owners.insert(path, (installation, file.checksum));
-            if let Some((other, _)) = before.filter(|(_, checksum)| *checksum != file.checksum) {
-                let label = |of: &Installation| format!("{} {}", of.name, of.version);
-                conflicts.push(Conflict { path: path.clone(), wheels: (label(other), label(installation)) });
-            }
-        }
-    }
-    conflicts.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(conflicts)
-}
-
-/// All wheels in the order of their distributions' names.
-fn open_all(wheels: &[WheelInput], site: &Site) -> Result<Vec<(Wheel<File>, Installation)>, Error> {
-    let open = |WheelInput { path, filename, .. }: &WheelInput| {
-        let file = File::open(path).map_err(|source| Error {
-            wheel: filename.clone(),
-            problem: Problem::Open { path: path.clone(), source },
-        })?;
-        let mut wheel = Wheel::open(file, filename)?;
-        let installation = wheel.installation(site)?;
-        Ok((wheel, installation))
-    };
-    let mut opened = wheels.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    opened.sort_by(|(one, _), (other, _)| (&one.filename.name, &one.file).cmp(&(&other.filename.name, &other.file)));
-    Ok(opened)
-}
-
 /// Refuses names that would leave their folder and members that are neither files nor folders.
 fn check_member(member: &Member) -> Result<(), Problem> {
     let refuse = |reason| Err(Problem::Member { name: member.name.clone(), reason });
@@ -606,6 +525,3 @@ impl<R: Read> Read for Checked<R> {
         Ok(count)
     }
 }
-
-#[cfg(test)]
-mod tests;

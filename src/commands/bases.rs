@@ -41,6 +41,32 @@ enum Error {
     NotDebian { reference: String, os: String },
 }
 
+/// A base that cannot be asked, when another Python would need no registry.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .failure.0)]
+struct OutOfReach {
+    failure: Failure,
+    /// Python lines that Debian's packages carry.
+    alternatives: Vec<String>,
+}
+
+impl Hint for OutOfReach {
+    fn help(&self) -> Vec<String> {
+        let mut help = self.failure.0.help();
+        help.push(format!(
+            "with `python: \"{}\"` the base is made of Debian packages, and no registry is needed",
+            self.alternatives.join("\"` or `\"")
+        ));
+        help
+    }
+    fn notes(&self) -> Vec<String> {
+        self.failure.0.notes()
+    }
+    fn exit_code(&self) -> u8 {
+        self.failure.exit_code()
+    }
+}
+
 impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
@@ -67,11 +93,12 @@ impl<'a> BaseFacts<'a> {
             (Some(suite), _) => {
                 let packages = self.archive(suite, platform)?;
                 let versions = packages.versions(&format!("python{line}"));
-                let newest = versions.iter().filter_map(|package| upstream_release(&package.to_locked().version, line)).max();
+                let newest =
+                    versions.iter().filter_map(|package| upstream_release(&package.to_locked().version, line)).max();
                 Ok(newest.ok_or_else(|| Error::NoPython { suite: suite.clone(), python: line })?)
             }
             (None, Some(reference)) => {
-                let image = self.image(reference, platform)?;
+                let image = self.image(reference, platform).map_err(|failure| self.out_of_reach(base, failure))?;
                 let release = image.variable("PYTHON_VERSION").and_then(|text| text.parse::<Version>().ok());
                 let fallback = || Version::new([u64::from(line.major), u64::from(line.minor), 99]);
                 Ok(release.filter(|release| is_line(release, line)).unwrap_or_else(fallback))
@@ -109,12 +136,16 @@ impl<'a> BaseFacts<'a> {
         locked.digest = Some(image.digest);
         let places = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
         let interpreters: Vec<String> = places.iter().map(|place| format!("{place}/python{}", stack.python)).collect();
-        let asked: Vec<&str> =
-            interpreters.iter().map(String::as_str).chain(["var/lib/dpkg/status", "etc/os-release", "usr/lib/os-release"]).collect();
+        let asked: Vec<&str> = interpreters
+            .iter()
+            .map(String::as_str)
+            .chain(["var/lib/dpkg/status", "etc/os-release", "usr/lib/os-release"])
+            .collect();
         let files = self.files(&image, &asked)?;
-        let interpreter = interpreters.iter().find(|path| files.contains_key(*path)).ok_or_else(|| {
-            Error::NoInterpreter { reference: reference.clone(), python: stack.python }
-        })?;
+        let interpreter = interpreters
+            .iter()
+            .find(|path| files.contains_key(*path))
+            .ok_or_else(|| Error::NoInterpreter { reference: reference.clone(), python: stack.python })?;
         locked.interpreter = format!("/{interpreter}");
         if system.is_empty() {
             return Ok((locked, Vec::new()));
@@ -144,6 +175,15 @@ impl<'a> BaseFacts<'a> {
                 self.context.progress.say(format!("note: `{image}` is locked by tag only: {error}"));
                 None
             }
+        }
+    }
+
+    fn out_of_reach(&self, base: &BaseRow, failure: Failure) -> Failure {
+        let suites = self.context.catalog().map(|catalog| catalog.bases.debian).unwrap_or_default();
+        let alternatives: Vec<String> = suites.iter().rev().take(2).map(|suite| suite.python.to_string()).collect();
+        match base.kind {
+            "slim" if !alternatives.is_empty() => OutOfReach { failure, alternatives }.into(),
+            _ => failure,
         }
     }
 
@@ -187,8 +227,8 @@ pub(super) fn archives(outside: &Outside, suite: &str) -> Result<Vec<Archive>, F
     let locations = outside.settings.archives();
     let archives = locations.map(|location| {
         let keyring = debian::Keyring::embedded(&location.name).transpose();
-        let keyring = keyring
-            .map_err(|cause| Error::Keyring { archive: location.name.clone(), cause: cause.to_string() })?;
+        let keyring =
+            keyring.map_err(|cause| Error::Keyring { archive: location.name.clone(), cause: cause.to_string() })?;
         Ok::<_, Error>(keyring.map(|keyring| Archive {
             name: location.name.clone(),
             url: location.url.clone(),

@@ -22,6 +22,9 @@ use crate::spec::Spec;
 use super::outside::Outside;
 use super::{Context, answer_in, bases, engines, lock, print, print_json, render};
 
+/// 1980-01-01, in seconds since 1970.
+const DEFAULT_EPOCH: u64 = 315_532_800;
+
 /// Why a build cannot start or end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -40,13 +43,12 @@ pub(super) enum Error {
 impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
-            Self::NotLocked { locked, .. } => vec![
-                format!("locked are {}", locked.join(", ")),
-                "add it under `platforms:` and lock again".to_owned(),
-            ],
-            Self::NoRepository => vec![
-                "add `image: {repository: HOST/NAME}` to the spec, or give `--repository HOST/NAME`".to_owned(),
-            ],
+            Self::NotLocked { locked, .. } => {
+                vec![format!("locked are {}", locked.join(", ")), "add it under `platforms:` and lock again".to_owned()]
+            }
+            Self::NoRepository => {
+                vec!["add `image: {repository: HOST/NAME}` to the spec, or give `--repository HOST/NAME`".to_owned()]
+            }
             Self::Repository { .. } => vec!["write it like `registry.example.com/ml/churn`, without a tag".to_owned()],
             _ => Vec::new(),
         }
@@ -153,11 +155,12 @@ pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, 
     Ok(text.parse().map_err(|cause| Error::Repository { text: text.to_owned(), cause: format!("{cause}") })?)
 }
 
-/// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else 0.
+/// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else the first second that a zip archive can hold, so that
+/// programs in the image can pack what is there.
 fn created() -> Result<u64, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => Ok(text.parse().map_err(|_| Error::SourceDateEpoch(text))?),
-        _ => Ok(0),
+        _ => Ok(DEFAULT_EPOCH),
     }
 }
 
@@ -230,8 +233,7 @@ fn materials(context: &Context, outside: &Outside, platform: &LockedPlatform) ->
         let suite = platform.base.suite.clone().unwrap_or_default();
         let archives = bases::archives(outside, &suite)?;
         let snapshot = debian::Snapshot { url: outside.settings.snapshot().clone() };
-        materials.debs =
-            debian::fetch(&platform.debs, &archives, Some(&snapshot), http, store, &context.progress)?;
+        materials.debs = debian::fetch(&platform.debs, &archives, Some(&snapshot), http, store, &context.progress)?;
     }
     let wheels: Vec<_> = platform.wheels.iter().collect();
     materials.wheels = index.download_all(&wheels, &context.progress)?;
@@ -242,11 +244,9 @@ fn pinned(reference: &str, digest: Option<Digest>) -> Result<Reference, Failure>
     let bad = |cause| Error::Repository { text: reference.to_owned(), cause };
     let parsed: Reference = reference.parse().map_err(|cause| bad(format!("{cause}")))?;
     Ok(match digest {
-        Some(digest) => Reference::with_digest(
-            parsed.registry().to_owned(),
-            parsed.repository().to_owned(),
-            digest.to_string(),
-        ),
+        Some(digest) => {
+            Reference::with_digest(parsed.registry().to_owned(), parsed.repository().to_owned(), digest.to_string())
+        }
         None => parsed,
     })
 }
@@ -373,7 +373,8 @@ fn summary(
         (None, true, true) => format!("imgforge up {spec}"),
         (None, true, false) => {
             let lock = built.first().map(|built| &built.lock);
-            let name = lock.map(|lock| lock.image.repository.as_ref().unwrap_or(&lock.name).clone()).unwrap_or_default();
+            let name =
+                lock.map(|lock| lock.image.repository.as_ref().unwrap_or(&lock.name).clone()).unwrap_or_default();
             let tag = lock.and_then(|lock| lock.image.tags.first().cloned()).unwrap_or_default();
             format!("docker run --rm -it {name}:{tag}")
         }
@@ -385,7 +386,8 @@ fn summary(
 fn stack_lines(lock: &Lock) -> Vec<String> {
     let mut lines = vec![format!("{:<11} {}", "python", lock.stack.python)];
     for framework in &lock.frameworks {
-        let with: String = framework.with.iter().map(|(name, version)| format!(", {name} {version}")).collect();
+        let with: Vec<String> = framework.with.iter().map(|(name, version)| format!(", {name} {version}")).collect();
+        let with = with.concat();
         lines.push(format!("{:<11} {} ({}){with}", framework.package, framework.version, framework.build));
     }
     if let Some(cuda) = &lock.stack.cuda {

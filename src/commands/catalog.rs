@@ -21,7 +21,11 @@ pub(super) fn run(context: &Context, command: &CatalogCommand) -> Result<u8, Fai
                         "entry": finding.entry, "problem": finding.problem,
                     })).collect::<Vec<_>>(),
                 })),
-                Format::Text => findings.iter().for_each(|finding| print(&format!("{}: {}", finding.entry, finding.problem))),
+                Format::Text => {
+                    for finding in &findings {
+                        print(&format!("{}: {}", finding.entry, finding.problem));
+                    }
+                }
             }
             if findings.is_empty() {
                 context.progress.say("the catalog is consistent");

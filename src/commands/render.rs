@@ -31,7 +31,8 @@ pub(super) fn write(context: &Context, lock: &Lock, spec: &Spec, folder: &Path) 
     let rendered = crate::render::render(lock, &digest, &plans, &read)?;
     rendered.write(folder)?;
     if !lock.services.is_empty() {
-        let failed = |source| super::build::Error::Io { action: "write the secrets in", path: folder.to_owned(), source };
+        let failed =
+            |source| super::build::Error::Io { action: "write the secrets in", path: folder.to_owned(), source };
         if crate::render::ensure_secrets(folder).map_err(failed)? {
             context.progress.say(format!("wrote new secrets to `{}`", folder.join(".env").display()));
         }

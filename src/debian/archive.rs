@@ -146,20 +146,19 @@ impl Fetcher<'_> {
             }
         })?;
         let confirmed = usable.filter(|_| response.status() == StatusCode::NOT_MODIFIED);
-        let current = match confirmed {
-            Some(remembered) => Remembered { fetched: self.now, ..remembered },
-            None => {
-                let modified = response.headers().get(header::LAST_MODIFIED).and_then(|value| value.to_str().ok());
-                let modified = modified.unwrap_or_default().to_owned();
-                let mut bytes = Vec::new();
-                let broken = |error: std::io::Error| http::Error::Transport {
-                    method: "GET".to_owned(),
-                    url: crate::redact::url(&url),
-                    cause: error.to_string(),
-                };
-                response.by_ref().take(MAX_RELEASE_BYTES).read_to_end(&mut bytes).map_err(broken)?;
-                Remembered { fetched: self.now, modified, text: String::from_utf8_lossy(&bytes).into_owned() }
-            }
+        let current = if let Some(remembered) = confirmed {
+            Remembered { fetched: self.now, ..remembered }
+        } else {
+            let modified = response.headers().get(header::LAST_MODIFIED).and_then(|value| value.to_str().ok());
+            let modified = modified.unwrap_or_default().to_owned();
+            let mut bytes = Vec::new();
+            let broken = |error: std::io::Error| http::Error::Transport {
+                method: "GET".to_owned(),
+                url: crate::redact::url(&url),
+                cause: error.to_string(),
+            };
+            response.by_ref().take(MAX_RELEASE_BYTES).read_to_end(&mut bytes).map_err(broken)?;
+            Remembered { fetched: self.now, modified, text: String::from_utf8_lossy(&bytes).into_owned() }
         };
         let release = self.verified(archive, suite, current.text.as_bytes())?;
         self.store.remember("debian-inrelease", url.as_str(), &current.to_text())?;
@@ -279,5 +278,152 @@ impl Remembered {
 
     fn to_text(&self) -> String {
         format!("{}\n{}\n{}", self.fetched, self.modified, self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Server, gzip, index_entry, sign, test_keyring, xz};
+    use super::*;
+    use crate::diagnostic::Hint as _;
+
+    const RELEASE: &str = "dists/trixie/InRelease";
+    const INDEX: &str = "dists/trixie/main/binary-amd64/Packages.xz";
+
+    /// An archive with one package `a`, its store, and a client.
+    struct World {
+        server: Server,
+        folder: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { server: Server::start(), folder: tempfile::tempdir().expect("a temporary folder") }
+        }
+
+        /// Publishes a version of `a`; `more` goes into the Release file.
+        fn publish(&self, version: &str, more: &str) -> Vec<u8> {
+            let packed = xz(index_entry("a", version, "").as_bytes());
+            self.server.put(RELEASE, sign(&release_text(&packed, more)));
+            self.server.put(INDEX, packed.clone());
+            packed
+        }
+
+        fn read(&self, offline: bool) -> Result<Vec<String>, Error> {
+            let archive = Archive {
+                name: "debian".to_owned(),
+                url: self.server.url.clone(),
+                suites: vec!["trixie".to_owned()],
+                keyring: test_keyring(),
+            };
+            let http = http::Client::new(&http::Options { offline, ..http::Options::default() }).expect("a client");
+            let store = Store::open(self.folder.path());
+            let packages = fetch_packages(&[archive], Platform::AMD64, &http, &store, &Progress::hidden())?;
+            Ok(packages.versions("a").iter().map(|package| package.version.to_string()).collect())
+        }
+
+        /// Makes what the store remembers of `InRelease` old enough to be asked for again.
+        fn age(&self) {
+            let store = Store::open(self.folder.path());
+            let url = join(&self.server.url, RELEASE).expect("a URL");
+            let text = store.recall("debian-inrelease", url.as_str()).expect("remembered");
+            let old = Remembered { fetched: 0, ..Remembered::parse(&text).expect("readable") };
+            store.remember("debian-inrelease", url.as_str(), &old.to_text()).expect("remembered");
+        }
+    }
+
+    fn release_text(packed: &[u8], more: &str) -> String {
+        let digest = Digest::of(packed).hex();
+        let size = packed.len();
+        format!("Suite: stable\nCodename: trixie\n{more}SHA256:\n {digest} {size} main/binary-amd64/Packages.xz\n")
+    }
+
+    #[test]
+    fn reads_a_signed_index_and_remembers_it() {
+        let world = World::new();
+        world.publish("1", "");
+        assert_eq!(world.read(false).expect("read"), ["1"]);
+        assert_eq!(world.server.take_requests(), [RELEASE, INDEX]);
+        assert_eq!(world.read(false).expect("read"), ["1"]);
+        assert_eq!(world.server.take_requests(), Vec::<String>::new());
+        world.age();
+        assert_eq!(world.read(true).expect("read offline"), ["1"]);
+        assert_eq!(world.read(false).expect("confirmed"), ["1"]);
+        assert_eq!(world.server.take_requests(), [RELEASE]);
+    }
+
+    #[test]
+    fn asks_for_the_index_by_its_hash_first() {
+        let world = World::new();
+        let packed = world.publish("1", "Acquire-By-Hash: yes\n");
+        let by_hash = format!("dists/trixie/main/binary-amd64/by-hash/SHA256/{}", Digest::of(&packed).hex());
+        assert_eq!(world.read(false).expect("read by the plain path"), ["1"]);
+        assert_eq!(world.server.take_requests(), [RELEASE, by_hash.as_str(), INDEX]);
+
+        let other = World::new();
+        other.publish("1", "Acquire-By-Hash: yes\n");
+        other.server.put(&by_hash, packed);
+        other.server.remove(INDEX);
+        assert_eq!(other.read(false).expect("read by hash"), ["1"]);
+    }
+
+    #[test]
+    fn looks_once_more_when_index_and_release_are_of_different_times() {
+        let world = World::new();
+        world.publish("1", "");
+        assert_eq!(world.read(false).expect("read"), ["1"]);
+        // The index moved on; the remembered Release, still fresh, names one that neither store nor server has.
+        let old = world.publish("2", "");
+        std::fs::remove_dir_all(world.folder.path().join("blobs")).expect("removed");
+        assert_eq!(world.read(false).expect("read anew"), ["2"]);
+        // An index that never fits is an error, after two attempts.
+        world.server.put(INDEX, xz(&old));
+        std::fs::remove_dir_all(world.folder.path().join("blobs")).expect("removed");
+        world.server.take_requests();
+        assert!(matches!(world.read(false), Err(Error::Store(_))));
+        assert_eq!(world.server.take_requests(), [INDEX, RELEASE, INDEX]);
+    }
+
+    #[test]
+    fn refuses_expired_foreign_and_unsigned_suites() {
+        let world = World::new();
+        world.publish("1", "Valid-Until: Thu, 01 Jan 2026 00:00:00 UTC\n");
+        let error = world.read(false).expect_err("expired");
+        assert!(matches!(&error, Error::Expired { suite, .. } if suite == "trixie"), "{error}");
+        assert!(!error.help().is_empty());
+
+        let packed = world.publish("1", "");
+        world.server.put(RELEASE, sign(&release_text(&packed, "").replace("trixie", "bookworm")));
+        assert!(matches!(world.read(false), Err(Error::WrongSuite { .. })));
+
+        world.server.put(RELEASE, release_text(&packed, ""));
+        assert!(matches!(world.read(false), Err(Error::Untrusted { .. })));
+
+        world.server.put(RELEASE, sign("Codename: trixie\n"));
+        assert!(matches!(world.read(false), Err(Error::NoIndex { .. })));
+    }
+
+    #[test]
+    fn unpacks_by_the_name_of_the_index() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (index, bytes) in
+            [("Packages", b"text".to_vec()), ("Packages.gz", gzip(b"text")), ("Packages.xz", xz(b"text"))]
+        {
+            let path = folder.path().join(index);
+            std::fs::write(&path, bytes).expect("written");
+            let mut text = String::new();
+            unpack(&path, index).expect("opened").read_to_string(&mut text).expect("unpacked");
+            assert_eq!(text, "text");
+        }
+    }
+
+    #[test]
+    fn joins_paths_below_the_root() {
+        let url = |root: &str, path: &str| join(&root.parse().expect("a URL"), path).expect("joined").to_string();
+        assert_eq!(
+            url("http://mirror.test/debian", "pool/a_1%3a2+b.deb"),
+            "http://mirror.test/debian/pool/a_1%253a2%2Bb.deb"
+        );
+        assert_eq!(url("http://mirror.test/debian/", "dists/x"), "http://mirror.test/debian/dists/x");
     }
 }

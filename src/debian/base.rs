@@ -26,7 +26,7 @@ const ROOTS: [&str; 22] = [
     "diffutils",       // cmp and diff, which configure scripts take for granted
     "dpkg",            // dpkg -l; its database is what scanners read
     "findutils",       // find, xargs
-    "grep",            //
+    "grep",            // every script's vocabulary
     "gzip",            // tar -z
     "hostname",        // torchrun and MPI launchers call it
     "libc-bin",        // ldconfig (triton calls it, the NVIDIA container runtime runs it), getent, C.UTF-8
@@ -36,8 +36,8 @@ const ROOTS: [&str; 22] = [
     "mawk",            // the smallest of the `awk`s that base-files pre-depends on
     "ncurses-base",    // terminal descriptions: without them readline and clear do not work
     "netbase",         // /etc/protocols, /etc/services: getservbyname
-    "sed",             //
-    "tar",             //
+    "sed",             // every script's vocabulary
+    "tar",             // dpkg pre-depends on it; data sets come in it
 ];
 
 /// The Python that a Debian release has: 3.11 for `bookworm`.
@@ -55,7 +55,10 @@ pub fn suite_of_python(python: PythonVersion) -> Option<&'static str> {
 pub fn base_packages(python: PythonVersion) -> Vec<Wanted> {
     let python_packages =
         [format!("python{python}"), format!("libpython{python}-stdlib"), "python3".to_owned(), "tzdata".to_owned()];
-    let names = ROOTS.into_iter().map(str::to_owned).chain(python_packages);
+    // Says that /usr is merged, as it is here; otherwise `usrmerge`, which moves files and needs perl, would be chosen by
+    // the packages that ask for either. Bullseye has neither question nor package.
+    let merged = Some("usr-is-merged".to_owned()).filter(|_| suite_of_python(python) != Some("bullseye"));
+    let names = ROOTS.into_iter().map(str::to_owned).chain(python_packages).chain(merged);
     names.map(|name| Wanted::named(&name, "the Debian base")).collect()
 }
 
@@ -77,7 +80,8 @@ mod tests {
             .into_iter()
             .map(|wanted| wanted.relation.name)
             .collect();
-        assert_eq!(names.len(), 26);
-        assert_eq!(names[22..], ["python3.11", "libpython3.11-stdlib", "python3", "tzdata"]);
+        assert_eq!(names.len(), 27);
+        assert_eq!(names[22..], ["python3.11", "libpython3.11-stdlib", "python3", "tzdata", "usr-is-merged"]);
+        assert_eq!(base_packages(PythonVersion { major: 3, minor: 9 }).len(), 26);
     }
 }

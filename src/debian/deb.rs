@@ -251,6 +251,7 @@ mod tests {
     use super::super::testing::{DebBuilder, Packing};
     use super::*;
     use proptest::prelude::*;
+    use std::sync::LazyLock;
 
     type Seen = Vec<(Entry, Vec<u8>)>;
 
@@ -321,8 +322,10 @@ mod tests {
 
         #[test]
         fn a_mutated_package_ends_in_a_result(changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6), cut: usize, packing in 0usize..4) {
-            let packing = [Packing::None, Packing::Gzip, Packing::Xz, Packing::Zstd][packing];
-            let mut bytes = sample().packing(packing).build();
+            static SAMPLES: LazyLock<[Vec<u8>; 4]> = LazyLock::new(|| {
+                [Packing::None, Packing::Gzip, Packing::Xz, Packing::Zstd].map(|packing| sample().packing(packing).build())
+            });
+            let mut bytes = SAMPLES[packing].clone();
             for (at, byte) in changes {
                 let at = at % bytes.len();
                 bytes[at] = byte;

@@ -71,12 +71,6 @@ pub enum Error {
         /// `amd64` or `arm64`.
         architecture: String,
     },
-    /// A suite that the settings or the spec name and that no Python base is known for.
-    #[error("no Debian base is known for Python {python}")]
-    NoBaseForPython {
-        /// `3.12`.
-        python: String,
-    },
     /// A package that no suite has.
     #[error("no Debian package `{name}`, asked for by {required_by}")]
     UnknownPackage {
@@ -187,12 +181,10 @@ impl Hint for Error {
                 "choose a mirror that is up to date, or a base from a registry (`base: slim`)".to_owned(),
             ],
             Self::WrongSuite { .. } | Self::NoIndex { .. } => {
-                vec!["check the archive's URL in the settings, or take a base from a registry (`base: slim`)".to_owned()]
+                vec![
+                    "check the archive's URL in the settings, or take a base from a registry (`base: slim`)".to_owned(),
+                ]
             }
-            Self::NoBaseForPython { .. } => vec![
-                "Debian has Python 3.9 (bullseye), 3.11 (bookworm) and 3.13 (trixie): change `python`, or set `base: slim`"
-                    .to_owned(),
-            ],
             Self::UnknownPackage { suggestion: Some(name), .. } => vec![format!("did you mean `{name}`?")],
             Self::UnknownPackage { .. } => {
                 vec!["package names differ between Debian releases: search for it in the suite of the base".to_owned()]
@@ -208,7 +200,9 @@ impl Hint for Error {
                     .to_owned(),
             ],
             Self::UnknownScript { package, .. } => vec![
-                format!("build with an engine, which runs it: `--engine docker` with a base from a registry (`base: slim`)"),
+                format!(
+                    "build with an engine, which runs it: `--engine docker` with a base from a registry (`base: slim`)"
+                ),
                 format!("or remove `{package}`, or what needs it, from `system`"),
             ],
             _ => Vec::new(),

@@ -19,13 +19,19 @@ const PARALLEL: usize = 6;
 /// A service that keeps every state of an archive, as Debian's snapshot does.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Root, with `{archive}` and `{path}` to fill in; without them both are appended.
+    /// Root; archive name and pool path are appended. A service that keeps its states by date has the date in the root
+    /// after the archive's name, so `{archive}` in the root stands for that name, and only the path is appended.
     pub url: Url,
 }
 
 impl Snapshot {
     fn file(&self, deb: &LockedDeb) -> Result<Url, Error> {
-        join(&self.url, &format!("{}/{}", deb.archive, deb.path))
+        // The braces of the placeholder are percent-encoded once the text is a URL.
+        let root = self.url.as_str().replace("%7Barchive%7D", &deb.archive);
+        match root.parse::<Url>() {
+            Ok(root) if root != self.url => join(&root, &deb.path),
+            _ => join(&self.url, &format!("{}/{}", deb.archive, deb.path)),
+        }
     }
 }
 
@@ -90,4 +96,94 @@ fn fetch_one(
     let what = format!("package `{}` {}", deb.name, deb.version);
     store.insert(&what, &mut response, &deb.digest, Some(deb.size), &mut |bytes| task.advance(bytes))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Server, locked, test_keyring};
+    use super::*;
+    use crate::diagnostic::Hint as _;
+    use crate::store;
+
+    struct World {
+        server: Server,
+        folder: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { server: Server::start(), folder: tempfile::tempdir().expect("a temporary folder") }
+        }
+
+        fn fetch(&self, debs: &[LockedDeb], with_snapshot: bool, offline: bool) -> Result<Vec<Vec<u8>>, Error> {
+            let archive = Archive {
+                name: "debian".to_owned(),
+                url: self.server.url.clone(),
+                suites: Vec::new(),
+                keyring: test_keyring(),
+            };
+            let snapshot = Snapshot { url: format!("{}/snapshot", self.server.url).parse().expect("a URL") };
+            let http = http::Client::new(&http::Options { offline, ..http::Options::default() }).expect("a client");
+            let store = Store::open(self.folder.path());
+            let snapshot = Some(&snapshot).filter(|_| with_snapshot);
+            let paths = fetch(debs, &[archive], snapshot, &http, &store, &Progress::hidden())?;
+            Ok(paths.iter().map(|path| std::fs::read(path).expect("readable")).collect())
+        }
+    }
+
+    #[test]
+    fn fetches_in_order_and_only_once() {
+        let world = World::new();
+        let debs: Vec<_> = (0..10).map(|number| locked(&format!("p{number}"), "1+b", &[number])).collect();
+        for (number, deb) in (0..).zip(&debs) {
+            world.server.put(&deb.path.replace('+', "%2B"), [number]);
+        }
+        let expected: Vec<_> = (0..10).map(|number| vec![number]).collect();
+        assert_eq!(world.fetch(&debs, false, false).expect("fetched"), expected);
+        assert_eq!(world.server.take_requests().len(), 10);
+        assert_eq!(world.fetch(&debs, false, true).expect("in the store"), expected);
+        assert!(matches!(
+            world.fetch(&[locked("other", "1", b"x")], false, true),
+            Err(Error::Http(http::Error::Offline { .. }))
+        ));
+    }
+
+    #[test]
+    fn a_file_that_left_the_archive_comes_from_the_snapshot_or_is_named() {
+        let world = World::new();
+        let deb = locked("a", "1", b"bytes");
+        let error = world.fetch(std::slice::from_ref(&deb), true, false).expect_err("gone");
+        assert!(matches!(&error, Error::Gone { package, .. } if package == "a"), "{error}");
+        assert!(error.help()[0].contains("lock --upgrade"));
+        world.server.put(&format!("snapshot/debian/{}", deb.path), *b"bytes");
+        assert!(world.fetch(std::slice::from_ref(&deb), false, false).is_err());
+        assert_eq!(world.fetch(&[deb], true, false).expect("fetched"), [b"bytes"]);
+    }
+
+    #[test]
+    fn a_snapshot_may_have_its_date_behind_the_archive() {
+        let url =
+            |root: &str| Snapshot { url: root.parse().expect("a URL") }.file(&locked("a", "1", b"")).expect("a URL");
+        assert_eq!(url("http://snapshot.test/s").as_str(), "http://snapshot.test/s/debian/pool/a_1_amd64.deb");
+        assert_eq!(
+            url("http://snapshot.test/{archive}/20260101T000000Z/").as_str(),
+            "http://snapshot.test/debian/20260101T000000Z/pool/a_1_amd64.deb"
+        );
+    }
+
+    #[test]
+    fn refuses_other_bytes_and_unknown_archives() {
+        let world = World::new();
+        let deb = locked("a", "1", b"bytes");
+        world.server.put(&deb.path, *b"bytez");
+        assert!(matches!(
+            world.fetch(std::slice::from_ref(&deb), false, false),
+            Err(Error::Store(store::Error::WrongDigest { .. }))
+        ));
+        let foreign = LockedDeb { archive: "internal".to_owned(), ..deb };
+        assert!(matches!(
+            world.fetch(&[foreign], false, false),
+            Err(Error::UnknownArchive { archive, .. }) if archive == "internal"
+        ));
+    }
 }

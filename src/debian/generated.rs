@@ -7,6 +7,7 @@
 //! when it may.
 
 use std::io;
+use std::path::Path;
 
 use super::tree::{Node, NodeKind, Root};
 
@@ -14,9 +15,12 @@ use super::tree::{Node, NodeKind, Root};
 const GROUP_MAIL: u32 = 8;
 const GROUP_SHADOW: u32 = 42;
 
+/// Makes the files of one package.
+type Rule = fn(&mut Root) -> io::Result<()>;
+
 /// Adds the generated files. `is_new` says of a package's name whether it is installed for the first time.
 pub(super) fn add_generated(root: &mut Root, is_new: &dyn Fn(&str) -> bool) -> io::Result<()> {
-    let rules: [(&str, fn(&mut Root) -> io::Result<()>); 8] = [
+    let rules: [(&str, Rule); 8] = [
         ("base-files", base_files),
         ("base-passwd", accounts),
         ("ca-certificates", certificates),
@@ -89,7 +93,8 @@ fn accounts(root: &mut Root) -> io::Result<()> {
 /// `update-ca-certificates` would read.
 fn certificates(root: &mut Root) -> io::Result<()> {
     const FOLDER: &str = "usr/share/ca-certificates/";
-    let is_certificate = |path: &str| path.starts_with(FOLDER) && path.ends_with(".crt");
+    let is_certificate =
+        |path: &str| path.starts_with(FOLDER) && Path::new(path).extension().is_some_and(|suffix| suffix == "crt");
     let paths: Vec<String> = root.nodes.keys().filter(|path| is_certificate(path)).cloned().collect();
     let (mut bundle, mut list) = (Vec::new(), String::new());
     for path in paths {
@@ -108,6 +113,7 @@ fn certificates(root: &mut Root) -> io::Result<()> {
 }
 
 /// OpenSSL's default file of certificates, which some versions of the package lack: with it no hashed links are needed.
+#[expect(clippy::unnecessary_wraps, reason = "a `Rule`")]
 fn openssl(root: &mut Root) -> io::Result<()> {
     put(root, "usr/lib/ssl/cert.pem", Node::symlink("/etc/ssl/certs/ca-certificates.crt"));
     Ok(())
@@ -134,6 +140,7 @@ fn shells(root: &mut Root) -> io::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a `Rule`")]
 fn time_zone(root: &mut Root) -> io::Result<()> {
     put(root, "etc/localtime", Node::symlink("/usr/share/zoneinfo/Etc/UTC"));
     put(root, "etc/timezone", Node::file("Etc/UTC\n"));

@@ -311,3 +311,172 @@ fn provides(provided: &[Relation], relation: &Relation) -> bool {
 fn matches_package(relation: &Relation, name: &str, version: &DebianVersion, provided: &[Relation]) -> bool {
     relation.name == name && relation.allows(version) || provides(provided, relation)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::installed_packages;
+    use super::super::testing::index_entry;
+    use super::*;
+
+    fn packages(entries: &[(&str, &str, &str)]) -> PackageSet {
+        let mut set = PackageSet::new("amd64");
+        for (name, version, more) in entries {
+            set.read("debian", index_entry(name, version, more).as_bytes()).expect("readable");
+        }
+        set
+    }
+
+    fn wanted(names: &[&str]) -> Vec<Wanted> {
+        names.iter().map(|name| Wanted::named(name, "`system`")).collect()
+    }
+
+    /// `name version` of each package chosen.
+    fn chosen(set: &PackageSet, names: &[&str], status: &str) -> Result<Vec<String>, Error> {
+        let debs = resolve(set, &wanted(names), &installed_packages(status.as_bytes(), "amd64"))?;
+        Ok(debs.into_iter().map(|deb| format!("{} {}", deb.name, deb.version)).collect())
+    }
+
+    #[test]
+    fn follows_depends_and_pre_depends_to_the_end() {
+        let set = packages(&[
+            ("a", "1", "Depends: b (>= 2), c\n"),
+            ("b", "2", "Pre-Depends: d\nRecommends: e\n"),
+            ("c", "1", "Depends: a\n"),
+            ("d", "1", ""),
+            ("e", "1", ""),
+        ]);
+        assert_eq!(chosen(&set, &["a"], "").expect("resolved"), ["a 1", "b 2", "c 1", "d 1"]);
+    }
+
+    #[test]
+    fn takes_the_first_alternative_that_works_and_keeps_what_is_there() {
+        let set = packages(&[
+            ("a", "1", "Depends: missing | broken | c | d\n"),
+            ("broken", "1", "Depends: nowhere\n"),
+            ("c", "1", "Depends: c-data\n"),
+            ("c-data", "1", ""),
+            ("d", "1", ""),
+        ]);
+        assert_eq!(chosen(&set, &["a"], "").expect("resolved"), ["a 1", "c 1", "c-data 1"]);
+        assert_eq!(chosen(&set, &["a", "d"], "").expect("resolved"), ["a 1", "d 1"]);
+        let status = "Package: d\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n";
+        assert_eq!(chosen(&set, &["a"], status).expect("resolved"), ["a 1"]);
+    }
+
+    #[test]
+    fn prefers_real_packages_then_required_providers() {
+        let set = packages(&[
+            ("a", "1", "Depends: awk\n"),
+            ("gawk", "1", "Priority: optional\nProvides: awk\n"),
+            ("mawk", "1", "Priority: required\nProvides: awk\n"),
+            ("b", "1", "Depends: real\n"),
+            ("real", "1", ""),
+            ("also-real", "1", "Priority: required\nProvides: real\n"),
+            ("v", "1", "Depends: api (>= 2)\n"),
+            ("unversioned", "1", "Priority: required\nProvides: api\n"),
+            ("older", "1", "Provides: api (= 1)\n"),
+            ("newer", "1", "Provides: api (= 2)\n"),
+        ]);
+        assert_eq!(chosen(&set, &["a"], "").expect("resolved"), ["a 1", "mawk 1"]);
+        assert_eq!(chosen(&set, &["b"], "").expect("resolved"), ["b 1", "real 1"]);
+        assert_eq!(chosen(&set, &["v"], "").expect("resolved"), ["newer 1", "v 1"]);
+    }
+
+    #[test]
+    fn takes_the_newest_version_that_a_relation_allows() {
+        let set = packages(&[
+            ("a", "1", "Depends: b (<< 2), c:any\n"),
+            ("b", "1.5", ""),
+            ("b", "1.9", ""),
+            ("b", "2", ""),
+            ("c", "1", ""),
+        ]);
+        assert_eq!(chosen(&set, &["a"], "").expect("resolved"), ["a 1", "b 1.9", "c 1"]);
+    }
+
+    #[test]
+    fn undoes_an_alternative_whose_closure_conflicts() {
+        let set = packages(&[
+            ("a", "1", "Depends: x | y\n"),
+            ("b", "1", ""),
+            ("x", "1", "Depends: x-data\n"),
+            ("x-data", "1", "Conflicts: b\n"),
+            ("y", "1", ""),
+        ]);
+        assert_eq!(chosen(&set, &["a", "b"], "").expect("resolved"), ["a 1", "b 1", "y 1"]);
+    }
+
+    #[test]
+    fn says_which_packages_exclude_each_other() {
+        let set = packages(&[("a", "1", "Breaks: b (<< 2)\n"), ("b", "1", "")]);
+        match chosen(&set, &["a", "b"], "") {
+            Err(Error::Conflict { package, relation, other, .. }) => {
+                assert_eq!((package.as_str(), relation.as_str(), other.as_str()), ("a", "b (<< 2)", "b"));
+            }
+            result => panic!("{result:?}"),
+        }
+        let provider = packages(&[("a", "1", "Provides: mta\nConflicts: mta\n"), ("b", "1", "Provides: mta\n")]);
+        assert_eq!(chosen(&provider, &["a"], "").expect("no conflict with itself"), ["a 1"]);
+        assert!(matches!(chosen(&provider, &["a", "b"], ""), Err(Error::Conflict { .. })));
+    }
+
+    #[test]
+    fn explains_what_cannot_be_had() {
+        let set = packages(&[("libgl1", "1", "Depends: b\n"), ("b", "1", "Depends: c (>= 3) | d\n"), ("c", "2", "")]);
+        match chosen(&set, &["libgl2"], "") {
+            Err(Error::UnknownPackage { name, suggestion, .. }) => {
+                assert_eq!((name.as_str(), suggestion.as_deref()), ("libgl2", Some("libgl1")));
+            }
+            result => panic!("{result:?}"),
+        }
+        match chosen(&set, &["libgl1"], "") {
+            Err(Error::Unsatisfiable { package, relation, chain, available }) => {
+                assert_eq!((package.as_str(), relation.as_str()), ("b", "c (>= 3) | d"));
+                assert_eq!(chain, ["`system`", "`libgl1`", "`b`"]);
+                assert_eq!(available, ["`c` 2"]);
+            }
+            result => panic!("{result:?}"),
+        }
+    }
+
+    #[test]
+    fn makes_installed_packages_newer_only_where_it_must() {
+        let set = packages(&[
+            ("a-dev", "2", "Depends: a (= 2)\n"),
+            ("a", "2", "Breaks: old (<< 2)\n"),
+            ("a-data", "2", "Depends: a (= 2)\n"),
+            ("old", "2", ""),
+            ("untouched", "2", ""),
+        ]);
+        let installed = |name: &str, more: &str| {
+            format!("Package: {name}\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n{more}\n")
+        };
+        let status = [
+            installed("a", ""),
+            installed("a-data", "Depends: a (= 1)\n"),
+            installed("old", ""),
+            installed("untouched", ""),
+        ]
+        .concat();
+        assert_eq!(chosen(&set, &["a-dev"], &status).expect("resolved"), ["a 2", "a-data 2", "a-dev 2", "old 2"]);
+        assert_eq!(chosen(&set, &["untouched"], &status).expect("resolved"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn gives_up_on_a_search_without_end() {
+        let mut entries = vec![("a".to_owned(), "Depends: l0-0, missing\n".to_owned())];
+        for level in 0..40 {
+            for side in 0..2 {
+                let next = level + 1;
+                let depends = if next == 40 {
+                    "Depends: missing\n".to_owned()
+                } else {
+                    format!("Depends: l{next}-0 | l{next}-1\n")
+                };
+                entries.push((format!("l{level}-{side}"), depends));
+            }
+        }
+        let entries: Vec<_> = entries.iter().map(|(name, more)| (name.as_str(), "1", more.as_str())).collect();
+        assert!(matches!(chosen(&packages(&entries), &["a"], ""), Err(Error::TooComplex { .. })));
+    }
+}

@@ -297,7 +297,8 @@ fn is_left_out(path: &str, kind: &EntryKind) -> bool {
         let name = rest.rsplit('/').next().unwrap_or(rest);
         // A link in the place of a package's folder leads to the copyright file of another.
         let is_licence = name == "copyright" && *kind != EntryKind::Directory;
-        return !is_licence && !(matches!(kind, EntryKind::Symlink(_)) && !rest.contains('/'));
+        let is_package_link = matches!(kind, EntryKind::Symlink(_)) && !rest.contains('/');
+        return !(is_licence || is_package_link);
     }
     if let Some(rest) = below("usr/share/locale/") {
         return !rest.starts_with('C') && rest != "locale.alias";
@@ -357,8 +358,12 @@ fn add_database(root: &mut Root, parts: &[Part<'_>], before: Option<&[u8]>, arch
     }
     for part in parts {
         let name = status::record_name(&part.control.control);
-        let list: String =
-            part.shipped.iter().map(|path| format!("/{}\n", if path.is_empty() { "." } else { path })).collect();
+        let mut list = String::new();
+        for path in &part.shipped {
+            list.push_str(if path.is_empty() { "/." } else { "/" });
+            list.push_str(path);
+            list.push('\n');
+        }
         put(format!("info/{name}.list"), list.into_bytes());
         for file in ["md5sums", "conffiles", "triggers", "shlibs", "symbols"] {
             if let Some(bytes) = part.control.files.get(file) {
@@ -370,3 +375,7 @@ fn add_database(root: &mut Root, parts: &[Part<'_>], before: Option<&[u8]>, arch
         root.nodes.insert("etc/dpkg/dpkg.cfg.d/imgforge".to_owned(), Node::file(DPKG_EXCLUDES));
     }
 }
+
+#[cfg(test)]
+#[path = "root_tests.rs"]
+mod tests;

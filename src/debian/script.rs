@@ -231,10 +231,8 @@ fn is_harmless_command(line: &str) -> bool {
     }
     let command = line.split_whitespace().next().unwrap_or_default();
     let known = HARMLESS_COMMANDS.contains(&command) || command.starts_with("db_");
-    known
-        && !outside_quotes(line).contains([';', '|', '&', '<', '>'])
-        && !line.contains("$(")
-        && !has_command_quote(line)
+    let is_single = outside_quotes(line).is_some_and(|text| !text.contains([';', '|', '&', '<', '>']));
+    known && is_single && !line.contains("$(") && !has_command_quote(line)
 }
 
 /// A backtick that runs something: one behind a backslash is text.
@@ -242,8 +240,11 @@ fn has_command_quote(line: &str) -> bool {
     line.replace("\\`", "").contains('`')
 }
 
-/// The line without what stands in double or single quotes.
-fn outside_quotes(line: &str) -> String {
+/// The line without what stands in double or single quotes; `None` if a quote is escaped or does not end here.
+fn outside_quotes(line: &str) -> Option<String> {
+    if line.contains("\\\"") || line.contains("\\'") {
+        return None;
+    }
     let mut quote = None;
     let mut text = String::new();
     for character in line.chars() {
@@ -254,7 +255,7 @@ fn outside_quotes(line: &str) -> String {
             (Some(_), _) => {}
         }
     }
-    text
+    quote.is_none().then_some(text)
 }
 
 fn without_quiet_redirections(line: &str) -> String {
@@ -334,6 +335,8 @@ mod tests {
             ("adduser --system a\n", "adduser --system a"),
             ("echo x > /etc/a\n", "echo x > /etc/a"),
             ("echo x; rm -rf /a\n", "echo x; rm -rf /a"),
+            ("echo \\\"; rm -rf /a\n", "echo \\\"; rm -rf /a"),
+            ("echo \"two\nlines\"\n", "echo \"two"),
             ("echo $(touch /a)\n", "echo $(touch /a)"),
             ("if [ \"$1\" = configure ]; then\n ln -s a b\nfi\n", "ln -s a b"),
             ("if [ -e $(touch /a) ]; then\n:\nfi\n", "if [ -e $(touch /a) ]; then"),

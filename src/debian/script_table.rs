@@ -74,6 +74,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("sgml-base", "catalogs of SGML, rebuilt on demand"),
     ("tzdata", "/etc/localtime and /etc/timezone are made by `generated`"),
     ("ucf", "moves files of old versions"),
+    ("usr-is-merged", "checks that /usr is merged, which it is here"),
     ("usrmerge", "merged /usr is what is made here"),
     ("vim-common", "moves files of old versions"),
     ("vim-tiny", "alternatives are made here where their names are literal; vim.tiny works without"),

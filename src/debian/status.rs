@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::deb::ControlFiles;
-use super::packages::PackageSet;
 use super::relation::RelationGroup;
 use super::resolve::InstalledPackage;
 use super::stanza::{Stanza, StanzaReader};
@@ -86,19 +85,12 @@ pub(super) fn replaces(replacing: &Stanza, package: &Stanza, architecture: &str)
         .any(|relation| Some(relation.name.as_str()) == package.get("Package") && relation.allows(&version))
 }
 
-/// Names of `packages` that `before` does not have: the ones whose scripts would see a first installation.
+/// Whether `before` does not have a package, so that its scripts would see a first installation.
 pub(super) fn is_new(before: Option<&[u8]>, name: &str) -> bool {
     let Some(before) = before else { return true };
     !StanzaReader::new(before)
         .map_while(Result::ok)
         .any(|stanza| stanza.get("Package") == Some(name) && is_installed(&stanza))
-}
-
-impl PackageSet {
-    /// Packages that a base image's `status` lists, for [`super::resolve`].
-    pub fn installed(&self, status: &[u8]) -> Vec<InstalledPackage> {
-        installed_packages(status, self.architecture())
-    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use pgp::composed::{CleartextSignedMessage, Deserializable as _, SignedSecretKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
-use pgp::types::{KeyDetails as _, Password, Timestamp};
+use pgp::packet::{Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::types::{KeyDetails as _, Mpi, Password, SignatureBytes, Timestamp};
 use url::Url;
 
 use crate::lock::LockedDeb;
@@ -43,7 +43,15 @@ pub(super) fn sign_with(text: &str, hash: HashAlgorithm) -> String {
         subpacket(SubpacketData::SignatureCreationTime(Timestamp::from_secs(1_760_000_000))),
         subpacket(SubpacketData::IssuerFingerprint(key.fingerprint())),
     ];
-    let message = CleartextSignedMessage::new(text, config, &key.primary_key, &Password::empty()).expect("signed");
+    let message = match hash {
+        // Nobody signs with it any more: a signature of the right shape, which is refused before it is checked.
+        HashAlgorithm::Sha1 => CleartextSignedMessage::new_many(text, |_| {
+            let numbers = vec![Mpi::from_slice(&[1; 32]), Mpi::from_slice(&[1; 32])];
+            Ok(vec![Signature::from_config(config, [0, 0], SignatureBytes::Mpis(numbers))?])
+        }),
+        _ => CleartextSignedMessage::new(text, config, &key.primary_key, &Password::empty()),
+    };
+    let message = message.expect("signed");
     message.to_armored_string(pgp::composed::ArmorOptions::default()).expect("armored")
 }
 
@@ -114,6 +122,7 @@ impl DebBuilder {
     }
 
     /// Writes names into the header as they are: the `tar` crate would refuse those that climb.
+    #[expect(clippy::too_many_arguments, reason = "a header's fields")]
     fn entry(
         mut self,
         path: &str,
@@ -158,6 +167,8 @@ impl DebBuilder {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
             control.append_data(&mut header, format!("./{name}"), bytes.as_slice()).expect("appended");
         }
         let control = control.into_inner().expect("a tar");

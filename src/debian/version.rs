@@ -86,7 +86,7 @@ mod tests {
             assert!(version(smaller) < version(larger), "{smaller} < {larger}");
         }
         assert_eq!(version("1.0"), version("1.0-0"));
-        for text in ["", "1.0 2", "ü1", "1/2", "a:1"] {
+        for text in ["", "1.0 2", "ü1", "1/2", "99999999999:1"] {
             assert!(text.parse::<DebianVersion>().is_err(), "{text}");
         }
     }

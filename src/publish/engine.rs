@@ -57,8 +57,8 @@ impl Engine {
         Err(Error::NoEngine { tried })
     }
 
-    /// Loads one image under `names` (`churn:latest`); Podman puts `localhost/` before names without a registry only if they
-    /// come so.
+    /// Loads one image under `names` (`churn:latest`). Both engines complete a name without a registry to one of Docker Hub;
+    /// `localhost/churn:latest` stays as it is.
     pub fn load(
         &self,
         registries: &Registries,

@@ -59,6 +59,9 @@ pub fn push(
     target: &Target<'_>,
     progress: &Progress,
 ) -> Result<Published, Error> {
+    if images.is_empty() {
+        return Err(Error::Nothing);
+    }
     let jobs = jobs(registries, store, images, target);
     let total = jobs.iter().map(|job| job.size).sum();
     let (registry, repository) = (target.repository.registry().to_owned(), target.repository.repository().to_owned());
@@ -67,7 +70,6 @@ pub fn push(
 
     let by_digest = |digest: &Digest| Reference::with_digest(registry.clone(), repository.clone(), digest.to_string());
     let (digest, media_type, manifest) = match images {
-        [] => return Err(Error::Nothing),
         [image] => (image.digest(), image.manifest_media_type.as_str(), image.manifest.clone()),
         many => {
             for image in many {

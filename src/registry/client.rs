@@ -47,6 +47,13 @@ impl Manifest {
     }
 }
 
+/// What a registry says to a manifest it took.
+pub(super) struct WrittenManifest {
+    pub(super) digest: Digest,
+    /// It has noted the manifest's subject.
+    pub(super) keeps_referrers: bool,
+}
+
 /// One request without a long body.
 pub(super) struct Question<'a> {
     pub(super) operation: &'static str,
@@ -98,6 +105,15 @@ impl Registries {
 
     /// Writes a manifest under the reference's tag, or its digest if it has one. Everything it names must be there.
     pub fn push_manifest(&self, reference: &Reference, media_type: &str, bytes: &[u8]) -> Result<Digest, Error> {
+        self.put_manifest(reference, media_type, bytes).map(|written| written.digest)
+    }
+
+    pub(super) fn put_manifest(
+        &self,
+        reference: &Reference,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<WrittenManifest, Error> {
         let endpoint = self.home(reference)?;
         let digest = Digest::of(bytes);
         let content_type = HeaderValue::from_str(media_type)
@@ -116,7 +132,7 @@ impl Registries {
         }
         match announced_digest(&answer) {
             Some(found) if found != digest => Err(endpoint.wrong_digest("manifest", digest, found)),
-            _ => Ok(digest),
+            _ => Ok(WrittenManifest { digest, keeps_referrers: answer.headers().contains_key("oci-subject") }),
         }
     }
 
@@ -145,7 +161,7 @@ impl Registries {
         })
     }
 
-    fn manifest_at(&self, endpoint: &Endpoint, reference: &Reference) -> Result<Manifest, Error> {
+    pub(super) fn manifest_at(&self, endpoint: &Endpoint, reference: &Reference) -> Result<Manifest, Error> {
         let answer = self.ask_for_manifest(endpoint, reference, Method::GET)?;
         if answer.status() != StatusCode::OK {
             return Err(self.answer_error(READ, endpoint, answer));
@@ -153,14 +169,7 @@ impl Registries {
         let announced = announced_digest(&answer);
         let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
-        let mut bytes = Vec::new();
-        answer
-            .take(MANIFEST_LIMIT + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|cause| endpoint.protocol(READ, format!("the answer broke off: {cause}")))?;
-        if bytes.len() as u64 > MANIFEST_LIMIT {
-            return Err(endpoint.protocol(READ, format!("it has more than {} MiB", MANIFEST_LIMIT >> 20)));
-        }
+        let bytes = read_limited(READ, endpoint, answer, MANIFEST_LIMIT)?;
         let found = Digest::of(&bytes);
         let named = match reference.digest() {
             Some(text) => Some(text.parse::<Digest>().map_err(|cause| endpoint.protocol(READ, cause.to_string()))?),
@@ -326,6 +335,24 @@ fn media_type_of(bytes: &[u8]) -> Option<String> {
         media_type: Option<String>,
     }
     serde_json::from_slice::<Document>(bytes).ok()?.media_type.filter(|text| !text.is_empty())
+}
+
+/// An answer's body, an error if it has more than `limit` bytes.
+pub(super) fn read_limited(
+    operation: &'static str,
+    endpoint: &Endpoint,
+    answer: Response,
+    limit: u64,
+) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    answer
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|cause| endpoint.protocol(operation, format!("the answer broke off ({cause})")))?;
+    if bytes.len() as u64 > limit {
+        return Err(endpoint.protocol(operation, format!("it has more than {} MiB", limit >> 20)));
+    }
+    Ok(bytes)
 }
 
 pub(super) fn read_error_body(answer: Response) -> Vec<u8> {

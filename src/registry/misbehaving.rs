@@ -22,6 +22,8 @@ enum Fault {
     SendOnly(usize),
     /// Send the whole blob, whatever range was asked for.
     IgnoreRange,
+    /// None this time.
+    Pass,
 }
 
 #[derive(Default)]
@@ -150,6 +152,10 @@ fn answer(mut request: Request, world: &Mutex<World>, address: SocketAddr) {
     if path == "/token" {
         let count = state.tokens.map_or(1, |count| count + 1);
         state.tokens = Some(count);
+        if request.method == "POST" {
+            let form = request.body(usize::MAX);
+            state.log.push(String::from_utf8_lossy(&form).into_owned());
+        }
         return request.reply(200, &[], format!(r#"{{"token":"t{count}"}}"#).as_bytes());
     }
     if let Some(count) = state.tokens
@@ -300,6 +306,26 @@ fn tokens_name_every_repository_and_are_renewed_when_refused() {
 }
 
 #[test]
+fn an_identity_token_is_exchanged_by_post() {
+    let server = Server::start(World { tokens: Some(0), ..World::default() });
+    let target = server.reference("a:1");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = serde_json::json!({"auths": {target.registry(): {"identitytoken": "refresh me"}}});
+    std::fs::write(folder.path().join("config.json"), config.to_string()).expect("a config");
+    let http = http::Client::new(&http::Options::default()).expect("a client");
+    let config = Config { docker_config: Some(folder.path().to_owned()), ..Config::default() };
+    let registries = Registries::new(http, config);
+    assert!(!registries.has_blob(&target, &Digest::of(b"content")).expect("an answer"));
+    assert_eq!(
+        server.log()[1..3],
+        [
+            "POST /token",
+            "grant_type=refresh_token&client_id=imgforge&service=test&scope=repository%3Aa%3Apull&refresh_token=refresh+me",
+        ]
+    );
+}
+
+#[test]
 fn a_token_that_expires_during_the_upload_is_renewed() {
     let server = Server::start(World { tokens: Some(0), ..World::default() });
     server.world().faults.push((
@@ -379,6 +405,27 @@ fn an_upload_the_registry_forgot_starts_anew() {
     server.world().faults = faults;
     assert_eq!(push(&registries, &target, &bytes, &[]).expect("sent"), BlobOutcome::Sent);
     assert_eq!(server.log().iter().filter(|line| line.starts_with("POST")).count(), 2);
+}
+
+#[test]
+fn sessions_that_are_lost_again_and_again_have_an_end() {
+    let lost = || {
+        let body = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"gone"}]}"#;
+        Fault::Answer(404, vec![("retry-after", "0".to_owned())], body)
+    };
+    let faults = (0..20).flat_map(|_| [("PATCH", Fault::Pass), ("PATCH", lost())]).collect();
+    let server = Server::start(world_with(faults));
+    let config = Config { upload_chunk: Some(3), ..Config::default() };
+    let target = server.reference("a:1");
+    let error = push(&client(config), &target, b"content", &[]).expect_err("lost");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot upload a blob to `{}/a`: the registry answered 404 Not Found (BLOB_UPLOAD_UNKNOWN: gone)",
+            target.registry()
+        )
+    );
+    assert_eq!(server.log().iter().filter(|line| line.starts_with("POST")).count(), http::ATTEMPTS as usize);
 }
 
 #[test]
@@ -529,6 +576,27 @@ fn an_index_leads_to_the_platforms_manifest() {
     assert_eq!(registries.resolve_platform(&reference, Platform::ARM64).expect("found").digest, right);
     let error = registries.resolve_platform(&reference, Platform::AMD64).expect_err("not there");
     assert_eq!(error.to_string(), format!("`{reference}` has no image for linux/amd64"));
+}
+
+#[test]
+fn a_registry_that_keeps_referrers_is_left_to_it() {
+    let server = Server::start(World::default());
+    let (registries, repository) = (client(Config::default()), server.reference("a:1"));
+    let (subject, attached) = (Digest::of(b"image"), Digest::of(b"{}"));
+    let noted = Fault::Answer(201, vec![("oci-subject", subject.to_string())], "");
+    server.world().faults.push(("PUT", noted));
+    let referrer = Referrer {
+        media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+        digest: attached,
+        size: 2,
+        artifact_type: Some("application/vnd.test".into()),
+        annotations: BTreeMap::new(),
+    };
+    registries.push_referrer(&repository, &subject, referrer.clone(), b"{}").expect("attached");
+    assert_eq!(server.log(), [format!("PUT /v2/a/manifests/{attached}")]);
+    let list = serde_json::json!({"schemaVersion": 2, "manifests": [referrer]});
+    server.world().manifests.insert(subject.to_string(), (String::new(), list.to_string().into_bytes()));
+    assert_eq!(registries.referrers(&repository, &subject).expect("listed"), [referrer]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! <https://distribution.github.io/distribution/spec/auth/token/>.
 //!
 //! `challenge` reads `WWW-Authenticate`, `credentials` finds user names, `auth` turns both into headers, `client` asks and
-//! reads, `blob` streams, `upload` writes.
+//! reads, `blob` streams, `upload` writes, `referrers` attaches.
 
 mod auth;
 mod blob;
@@ -16,6 +16,7 @@ mod credentials;
 mod error;
 #[cfg(test)]
 mod misbehaving;
+mod referrers;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use url::Url;
 
 use crate::http;
@@ -31,6 +33,7 @@ use crate::oci::{Digest, Reference};
 pub use blob::BlobReader;
 pub use client::Manifest;
 pub use error::{ApiError, Error};
+pub use referrers::Referrer;
 pub use upload::{Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, RemoteSource};
 
 /// Largest manifest or index that is read, in bytes: the size every registry must accept.
@@ -198,9 +201,9 @@ impl Registries {
         }
         let probe = self.http.raw().get(format!("http://{host}/v2/")).timeout(Duration::from_secs(10)).send();
         let scheme = match probe {
-            Ok(answer) if answer.status() != reqwest::StatusCode::BAD_REQUEST && answer.url().scheme() == "http" => {
-                "http"
-            }
+            Ok(answer) if answer.status() != StatusCode::BAD_REQUEST && answer.url().scheme() == "http" => "http",
+            // Nobody is there yet: that says nothing about who will be.
+            Err(error) if error.is_connect() => return "https",
             _ => "https",
         };
         lock().insert(host.to_owned(), scheme);

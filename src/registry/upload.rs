@@ -3,7 +3,8 @@
 //! A blob normally goes in one PUT with its length, which every registry takes. Pieces (PATCH) are for what one PUT cannot do:
 //! going on from the byte the registry has after a cut, and registries or proxies that refuse large requests (413, or a
 //! connection that is cut again and again before anything arrives). After any doubt the registry is asked how far it is;
-//! if it cannot say, the upload starts anew, after a look whether the blob has arrived after all.
+//! if it cannot say, the upload starts anew, after a look whether the blob has arrived after all. (CNCF distribution 2.8 never
+//! can: it drops a session that got more bytes than it has confirmed.)
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek as _, SeekFrom};
@@ -309,6 +310,8 @@ impl Upload<'_> {
         let mut chunk = self.registries.shared.config.upload_chunk.map(|bytes| bytes.max(1));
         let mut failures = 0;
         let mut cuts = 0;
+        let mut restarts = 0;
+        let mut last_error = None;
         loop {
             let before = session.offset;
             let is_lost = match self.step(&mut session, chunk)? {
@@ -333,12 +336,21 @@ impl Upload<'_> {
                     }
                     cuts += u32::from(failure.is_cut);
                     std::thread::sleep(failure.wait.unwrap_or_else(|| http::backoff(failures)));
+                    last_error = Some(failure.error);
                     failure.is_lost
                 }
             };
             if is_lost || !self.ask_how_far(&mut session)? {
                 if self.is_complete()? {
                     return Ok(());
+                }
+                // Progress within a session resets `failures`, so sessions that are lost again and again have a limit of
+                // their own.
+                restarts += 1;
+                if restarts >= http::ATTEMPTS
+                    && let Some(error) = last_error
+                {
+                    return Err(error);
                 }
                 let was_renewed = session.was_renewed;
                 session = self.start()?;

@@ -255,40 +255,68 @@ pub fn resolve(
     preferences: &Preferences,
     full_python: &dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
 ) -> Result<Resolution, Error> {
-    let model = StackModel::new(spec, catalog)?;
-    let first = resolve_stack(spec, catalog, preferences)?;
-    let mut lines: Vec<PythonVersion> =
-        model.pythons.iter().rev().copied().filter(|line| *line != first.python).collect();
-    lines.insert(0, first.python);
-    let mut first_conflict = None;
-    let mut tried = Vec::new();
-    for line in lines {
-        let stack = match solve_stack(&model, preferences, Some(line)) {
-            Ok(stack) => stack,
-            Err(Failed::Source(error)) => return Err(source_error(error)),
-            Err(Failed::Proof(_)) => continue,
-        };
-        let full = |platform| full_python(line, &stack.base, platform).map_err(Error::Source);
-        match solve_packages(&model, source, preferences, &stack, &full)? {
-            Ok(resolution) => return Ok(resolution),
-            Err(conflict) => {
-                tried.push(line);
-                first_conflict.get_or_insert(conflict);
-            }
+    let question = Question { catalog, source, preferences, full_python };
+    let mut conflict = match question.answer(spec)? {
+        Ok(resolution) => return Ok(resolution),
+        Err(conflict) => conflict,
+    };
+    for (changed, sentence) in relax::package_changes(spec, &conflict) {
+        if let Ok(Ok(resolution)) = question.answer(&changed) {
+            conflict.help.push(sentence(&resolution));
         }
-    }
-    let mut conflict =
-        first_conflict.unwrap_or_else(|| Conflict { asks: Vec::new(), reasons: Vec::new(), help: Vec::new() });
-    if let [first, others @ ..] = tried.as_slice()
-        && !others.is_empty()
-    {
-        conflict.help.push(format!(
-            "this is why Python {first} does not do; Python {} was tried too, without success",
-            stack::describe_lines(others)
-        ));
     }
     conflict.help.extend(sdist_help(&conflict));
     Err(Error::Conflict(Box::new(conflict)))
+}
+
+/// Everything an answer depends on besides the spec.
+struct Question<'a> {
+    catalog: &'a Catalog,
+    source: &'a dyn PackageSource,
+    preferences: &'a Preferences,
+    full_python: &'a dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
+}
+
+impl Question<'_> {
+    /// The answer for a spec, or the conflict over the first Python line that was tried.
+    fn answer(&self, spec: &Spec) -> Result<Result<Resolution, Conflict>, Error> {
+        let model = StackModel::new(spec, self.catalog)?;
+        let first = resolve_stack(spec, self.catalog, self.preferences)?;
+        let mut lines: Vec<PythonVersion> =
+            model.pythons.iter().rev().copied().filter(|line| *line != first.python).collect();
+        lines.insert(0, first.python);
+        let mut first_conflict: Option<Conflict> = None;
+        let mut tried = Vec::new();
+        for line in lines {
+            let stack = match solve_stack(&model, self.preferences, Some(line)) {
+                Ok(stack) => stack,
+                Err(Failed::Source(error)) => return Err(source_error(error)),
+                Err(Failed::Proof(_)) => continue,
+            };
+            let full = |platform| (self.full_python)(line, &stack.base, platform).map_err(Error::Source);
+            match solve_packages(&model, self.source, self.preferences, &stack, &full) {
+                Ok(Ok(resolution)) => return Ok(Ok(resolution)),
+                Ok(Err(conflict)) => {
+                    tried.push(line);
+                    first_conflict.get_or_insert(conflict);
+                }
+                // The base of a later line may be out of reach; that must not hide why the first one does not do.
+                Err(error) if first_conflict.is_none() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let mut conflict =
+            first_conflict.unwrap_or_else(|| Conflict { asks: Vec::new(), reasons: Vec::new(), help: Vec::new() });
+        if let [first, others @ ..] = tried.as_slice()
+            && !others.is_empty()
+        {
+            conflict.help.push(format!(
+                "this is why Python {first} does not do; Python {} was tried too, without success",
+                stack::describe_lines(others)
+            ));
+        }
+        Ok(Err(conflict))
+    }
 }
 
 fn sdist_help(conflict: &Conflict) -> Option<String> {

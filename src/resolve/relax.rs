@@ -3,11 +3,14 @@
 //! Each candidate change gives up one wish of the spec; the stack is solved again without it, which takes milliseconds.
 
 use pep440_rs::VersionSpecifiers;
+use pep508_rs::VersionOrUrl;
 
 use crate::catalog::Catalog;
+use crate::diagnostic::Origin;
 use crate::spec::{BaseChoice, Located, Spec, Target};
+use crate::version::wheel_tag::normalize_name;
 
-use super::{Preferences, StackAnswer, StackModel, solve_stack};
+use super::{Conflict, Preferences, Resolution, StackAnswer, StackModel, solve_stack};
 
 /// At most this many changes are offered.
 const OFFERS: usize = 4;
@@ -135,6 +138,65 @@ fn changes(spec: &Spec) -> Vec<(Spec, Sentence)> {
             ));
         }
     }
+    changes
+}
+
+type PackageSentence = Box<dyn Fn(&Resolution) -> String>;
+
+/// Changes to the packages and to Python that could resolve a conflict among packages: one bound given up at a time, of
+/// those that take part in it.
+pub(super) fn package_changes(spec: &Spec, conflict: &Conflict) -> Vec<(Spec, PackageSentence)> {
+    let mut changes: Vec<(Spec, PackageSentence)> = Vec::new();
+    let takes_part = |origin: &Option<Origin>| {
+        let asks = conflict.asks.iter().map(|ask| &ask.origin);
+        origin.is_some()
+            && asks.chain(conflict.reasons.iter().map(|reason| &reason.origin)).any(|known| known == origin)
+    };
+    for (index, package) in spec.packages.iter().enumerate() {
+        let bounded =
+            matches!(&package.value.version_or_url, Some(VersionOrUrl::VersionSpecifier(set)) if !set.is_empty());
+        if !bounded || !takes_part(&package.origin) {
+            continue;
+        }
+        let mut changed = spec.clone();
+        changed.packages[index].value.version_or_url = None;
+        let name = normalize_name(package.value.name.as_ref());
+        changes.push((
+            changed,
+            Box::new(move |resolution| {
+                let wheels = resolution.platforms.iter().find_map(|platform| platform.wheels.get(&name));
+                match wheels {
+                    Some(wheel) => {
+                        format!("without the bound on `{name}` there is an answer: {name} {}", wheel.version)
+                    }
+                    None => format!("without the bound on `{name}` there is an answer"),
+                }
+            }),
+        ));
+    }
+    for (index, framework) in spec.frameworks.iter().enumerate() {
+        if framework.version.is_empty() || !takes_part(&framework.version_origin) {
+            continue;
+        }
+        let mut changed = spec.clone();
+        changed.frameworks[index].version = VersionSpecifiers::empty();
+        let family = framework.family.value.clone();
+        changes.push((
+            changed,
+            Box::new(move |resolution| {
+                format!("another version of {family} would do: {}", framework_of(&resolution.stack, &family))
+            }),
+        ));
+    }
+    if spec.python.is_some() {
+        let mut changed = spec.clone();
+        changed.python = None;
+        changes.push((
+            changed,
+            Box::new(|resolution| format!("another Python would do: `python: \"{}\"`", resolution.stack.python)),
+        ));
+    }
+    changes.truncate(OFFERS);
     changes
 }
 

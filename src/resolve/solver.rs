@@ -162,7 +162,7 @@ impl DependencyProvider for Problem<'_> {
             Variable::Distribution(name) | Variable::Extra(name, _) => {
                 let conflicts = statistics.conflict_count();
                 let choices = self.packages.map_or(0, |packages| packages.count(name, values));
-                (if conflicts > 4 { conflicts } else { 0 }, if choices <= 1 { 0 } else { 1 })
+                (if conflicts > 4 { conflicts } else { 0 }, usize::from(choices > 1))
             }
             _ => (0, 0),
         };

@@ -192,18 +192,13 @@ impl<'a> StackModel<'a> {
 
     /// Drivers a machine may have, newest first: the last value is the best, and the best answer asks for least.
     fn driver_values(&self, target: &TargetFacts<'_>) -> Vec<Value> {
-        let mut drivers: Vec<Dotted> = match &target.driver {
-            Some(driver) => vec![driver.dotted().clone()],
-            None => {
-                let floors = self.catalog.cuda.floors.iter().map(|floor| floor.driver.dotted().clone());
-                let own = self
-                    .catalog
-                    .cuda
-                    .toolkits
-                    .iter()
-                    .filter_map(|toolkit| Some(toolkit.driver.as_ref()?.dotted().clone()));
-                floors.chain(own).collect()
-            }
+        let mut drivers: Vec<Dotted> = if let Some(driver) = &target.driver {
+            vec![driver.dotted().clone()]
+        } else {
+            let cuda = &self.catalog.cuda;
+            let floors = cuda.floors.iter().map(|floor| floor.driver.dotted().clone());
+            let own = cuda.toolkits.iter().filter_map(|toolkit| Some(toolkit.driver.as_ref()?.dotted().clone()));
+            floors.chain(own).collect()
         };
         drivers.sort();
         drivers.dedup();

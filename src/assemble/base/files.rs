@@ -170,9 +170,7 @@ fn search(reader: &mut impl Read, wanted: &BTreeSet<String>, file_limit: u64) ->
         }
         if wanted.contains(&path) {
             let finding = match entry.kind {
-                EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                    Finding::File(encode(&stream.read_body(file_limit)?))
-                }
+                EntryType::Regular | EntryType::Continuous => Finding::File(encode(&stream.read_body(file_limit)?)),
                 EntryType::Symlink => Finding::Link(resolve_link(folder, &entry.link)),
                 EntryType::Link => Finding::Link(resolve_link("", &entry.link)),
                 _ => Finding::Hidden,

@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use tar::{EntryType, Header};
 
 const BLOCK: usize = 512;
+/// Place of the flag by which a block of a sparse map announces another.
+const SPARSE_FLAG: usize = 504;
 /// Longest name or pax header that is read, in bytes; file systems stop at 4096.
 const NAME_LIMIT: u64 = 1 << 20;
 
@@ -46,6 +48,9 @@ impl<R: Read> TarStream<R> {
             let header = Header::from_byte_slice(&block);
             check_sum(&block, header)?;
             let kind = header.entry_type();
+            if kind == EntryType::GNUSparse && header.as_gnu().is_some_and(tar::GnuHeader::is_extended) {
+                self.skip_sparse_map()?;
+            }
             let header_size = header.entry_size().map_err(|_| damaged("a size is no number"))?;
             let body = match kind {
                 // Links and devices have no body, whatever their size says.
@@ -113,6 +118,17 @@ impl<R: Read> TarStream<R> {
     /// Reads what follows the archive's end mark, so that everything has passed through the reader.
     pub(super) fn drain(&mut self) -> io::Result<()> {
         io::copy(&mut self.reader, &mut io::sink()).map(|_| ())
+    }
+
+    /// The rest of an old GNU sparse map: blocks that follow the header and say themselves whether another comes.
+    fn skip_sparse_map(&mut self) -> io::Result<()> {
+        let mut block = [0; BLOCK];
+        loop {
+            self.reader.read_exact(&mut block)?;
+            if block.get(SPARSE_FLAG) == Some(&0) {
+                return Ok(());
+            }
+        }
     }
 
     fn open_body(&mut self, size: u64) -> io::Result<()> {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::assemble::testing::{Tree, layer_bytes, layer_tree};
+use crate::oci::Digest;
 
 const LIBRARY: &str = "opt/venv/lib/python3.11/site-packages";
 const NAME: &str = "demo-1.0-py3-none-any.whl";
@@ -58,7 +59,9 @@ fn site() -> Site {
     Site { prefix: "/opt/venv".to_owned(), python: PythonVersion { major: 3, minor: 11 } }
 }
 
-fn open(bytes: &[u8]) -> Result<(Wheel<Cursor<&[u8]>>, Installation), Error> {
+type Opened<'a> = (Wheel<Cursor<&'a [u8]>>, Installation);
+
+fn open(bytes: &[u8]) -> Result<Opened<'_>, Error> {
     let mut wheel = Wheel::open(Cursor::new(bytes), NAME)?;
     let installation = wheel.installation(&site())?;
     Ok((wheel, installation))
@@ -166,6 +169,46 @@ fn hostile_names_are_refused() {
     assert_eq!(
         problem(&archive(&complete(twice.to_vec()))),
         "it would put two files at `lib/python3.11/site-packages/x.py`"
+    );
+}
+
+#[test]
+fn a_wheel_with_zip64_fields_is_the_same() {
+    let members = complete(vec![member("demo.py", &[7; 5000])]);
+    let plain = archive(&members);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for Invented { name, content, .. } in &members {
+        zip.start_file(name.as_str(), SimpleFileOptions::default().large_file(true)).expect("a member");
+        zip.write_all(content).expect("a member");
+    }
+    let wide = zip.finish().expect("an archive").into_inner();
+    let layer = install(&plain).expect("a sound wheel");
+    assert!(wide.len() > plain.len());
+    assert_eq!(install(&wide).expect("wide local headers"), layer);
+
+    // Both end records of APPNOTE 4.3.14 and 4.3.15, with the narrow fields all ones.
+    let end = plain.len() - 22;
+    let narrow = |at: usize, length: usize| {
+        plain[end + at..end + at + length].iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte))
+    };
+    let (count, size, offset) = (narrow(10, 2), narrow(12, 4), narrow(16, 4));
+    let with_ends = |count: u64| {
+        let mut bytes = plain[..end].to_vec();
+        bytes.extend_from_slice(b"PK\x06\x06\x2c\0\0\0\0\0\0\0\x2d\x03\x2d\0\0\0\0\0\0\0\0\0");
+        for value in [count, count, size, offset] {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        bytes.extend_from_slice(b"PK\x06\x07\0\0\0\0");
+        bytes.extend_from_slice(&(end as u64).to_le_bytes());
+        bytes.extend_from_slice(b"\x01\0\0\0PK\x05\x06\0\0\0\0");
+        bytes.extend_from_slice(&[0xff; 12]);
+        bytes.extend_from_slice(&[0, 0]);
+        bytes
+    };
+    assert_eq!(install(&with_ends(count)).expect("wide end records"), layer);
+    assert_eq!(
+        problem(&with_ends(count + 1)),
+        "it is not a sound zip archive: its directory has another number of entries than it says"
     );
 }
 

@@ -48,7 +48,7 @@ impl World {
             metadata: MetadataOffer::Unknown,
         };
         self.projects.entry((index.to_owned(), name.to_owned())).or_default().push(file);
-        let lines: String = requires.iter().map(|line| format!("Requires-Dist: {line}\n")).collect();
+        let lines = requires.iter().map(|line| format!("Requires-Dist: {line}\n")).collect::<Vec<_>>().concat();
         self.metadata.insert(filename.to_owned(), format!("Name: {name}\nVersion: {version}\n{lines}"));
         self
     }

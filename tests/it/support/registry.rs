@@ -148,13 +148,22 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
+/// What went through a proxy.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// Connections that were cut.
+    pub(crate) cuts: AtomicU64,
+    /// Bytes that went to the server.
+    pub(crate) sent: AtomicU64,
+}
+
 /// A proxy that hangs up once, when `limit` bytes have gone to the server over one connection. Returns its `host:port` and
-/// the number of connections it has cut.
-pub(crate) fn cutting_proxy(server: SocketAddr, limit: u64) -> (String, Arc<AtomicU64>) {
+/// a view of what it does.
+pub(crate) fn cutting_proxy(server: SocketAddr, limit: u64) -> (String, Arc<Traffic>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let host = listener.local_addr().expect("an address").to_string();
-    let cuts = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&cuts);
+    let traffic = Arc::new(Traffic::default());
+    let view = Arc::clone(&traffic);
     // The threads end with the test process.
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
@@ -164,14 +173,14 @@ pub(crate) fn cutting_proxy(server: SocketAddr, limit: u64) -> (String, Arc<Atom
                 let _ = std::io::copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Both);
             });
-            let counter = Arc::clone(&counter);
-            std::thread::spawn(move || forward(client, upstream, limit, &counter));
+            let traffic = Arc::clone(&traffic);
+            std::thread::spawn(move || forward(client, upstream, limit, &traffic));
         }
     });
-    (host, cuts)
+    (host, view)
 }
 
-fn forward(mut client: TcpStream, mut upstream: TcpStream, limit: u64, cuts: &AtomicU64) {
+fn forward(mut client: TcpStream, mut upstream: TcpStream, limit: u64, traffic: &Traffic) {
     let mut buffer = [0; 16 << 10];
     let mut passed = 0;
     while let Ok(count @ 1..) = client.read(&mut buffer) {
@@ -179,7 +188,8 @@ fn forward(mut client: TcpStream, mut upstream: TcpStream, limit: u64, cuts: &At
             break;
         }
         passed += count as u64;
-        if passed >= limit && cuts.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        traffic.sent.fetch_add(count as u64, Ordering::SeqCst);
+        if passed >= limit && traffic.cuts.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             break;
         }
     }

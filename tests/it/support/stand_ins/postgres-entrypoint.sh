@@ -36,16 +36,17 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     pg_ctl -o "-c listen_addresses=''" -w start
     [ "$database" = postgres ] || createdb --username="$user" "$database"
     export PGUSER="$user" PGDATABASE="$database"
+    export POSTGRES_USER="$user" POSTGRES_DB="$database" POSTGRES_PASSWORD="$password"
     for file in /docker-entrypoint-initdb.d/*; do
         echo "running $file"
         case "$file" in
-        *.sh) sh "$file" ;;
+        *.sh) bash "$file" ;;
         *.sql) psql --no-psqlrc -v ON_ERROR_STOP=1 --file="$file" ;;
         *.sql.gz) gzip -dc "$file" | psql --no-psqlrc -v ON_ERROR_STOP=1 ;;
         *) echo "left out $file" ;;
         esac
     done
-    unset PGUSER PGDATABASE
+    unset PGUSER PGDATABASE POSTGRES_USER POSTGRES_DB POSTGRES_PASSWORD
     pg_ctl -m fast -w stop
 fi
 

@@ -1,0 +1,104 @@
+//! The wheels of one layer, and of one image.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::PathBuf;
+
+use super::{Error, Installation, Problem, Site, Wheel};
+use crate::assemble::layer::LayerWriter;
+use crate::oci::Digest;
+use crate::version::wheel_tag::normalize_name;
+
+/// One wheel of a layer.
+#[derive(Debug, Clone)]
+pub struct WheelInput {
+    /// The file on this machine; its bytes have been checked against `digest`.
+    pub path: PathBuf,
+    /// Its name, which says name and version of the distribution.
+    pub filename: String,
+    /// sha256 of the file.
+    pub digest: Digest,
+}
+
+/// Installs wheels into one layer; see [`write_opened`].
+pub fn write_wheels<W: Write>(wheels: &[WheelInput], site: &Site, layer: &mut LayerWriter<W>) -> Result<(), Error> {
+    let mut opened = sorted(wheels).into_iter().map(|wheel| open(wheel, site)).collect::<Result<Vec<_>, Error>>()?;
+    write_opened(&mut opened, layer)
+}
+
+/// Writes installations, given in the order of their names. Files are sorted by path over all of them; where two wheels
+/// bring the same path, the later one wins, as when pip installs them one after another.
+pub fn write_opened<R: Read + Seek, W: Write>(
+    wheels: &mut [(Wheel<R>, Installation)],
+    layer: &mut LayerWriter<W>,
+) -> Result<(), Error> {
+    let mut winners: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, (_, installation)) in wheels.iter().enumerate() {
+        winners.extend(installation.files.keys().map(|path| (path.clone(), index)));
+    }
+    for (path, index) in winners {
+        let Some((wheel, installation)) = wheels.get_mut(index) else { continue };
+        let Some(file) = installation.files.get(&path) else { continue };
+        wheel.write(&path, file, layer).map_err(|problem| Error { wheel: wheel.file.clone(), problem })?;
+    }
+    Ok(())
+}
+
+/// A path that two wheels of one image fill differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Path in the image.
+    pub path: String,
+    /// `name version` of the wheels, in the order of names.
+    pub wheels: (String, String),
+}
+
+impl std::fmt::Display for Conflict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, wheels: (first, second) } = self;
+        write!(f, "`{first}` and `{second}` bring different files `/{path}`; the image has one of them")
+    }
+}
+
+/// Paths that several wheels of an image bring with different contents. Equal contents are common (`__init__.py` of a
+/// namespace package) and harmless. No error, because packages that work collide in their README or tests.
+pub fn check_conflicts(wheels: &[WheelInput], site: &Site) -> Result<Vec<Conflict>, Error> {
+    // An image may have more wheels than a process may have open files.
+    let installations = sorted(wheels)
+        .into_iter()
+        .map(|wheel| open(wheel, site).map(|(_, installation)| installation))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let mut owners: BTreeMap<&str, (&Installation, (u32, u64))> = BTreeMap::new();
+    let mut conflicts = Vec::new();
+    for installation in &installations {
+        for (path, file) in &installation.files {
+            let before = owners.insert(path, (installation, file.checksum));
+            if let Some((other, _)) = before.filter(|(_, checksum)| *checksum != file.checksum) {
+                let label = |of: &Installation| format!("{} {}", of.name, of.version);
+                conflicts.push(Conflict { path: path.clone(), wheels: (label(other), label(installation)) });
+            }
+        }
+    }
+    conflicts.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(conflicts)
+}
+
+/// In the order of their names, which does not depend on the caller. File names start with the distribution's.
+fn sorted(wheels: &[WheelInput]) -> Vec<&WheelInput> {
+    let mut sorted: Vec<&WheelInput> = wheels.iter().collect();
+    sorted.sort_by_cached_key(|wheel| {
+        let name = wheel.filename.split('-').next().unwrap_or_default();
+        (normalize_name(name), wheel.filename.clone())
+    });
+    sorted
+}
+
+fn open(wheel: &WheelInput, site: &Site) -> Result<(Wheel<File>, Installation), Error> {
+    let WheelInput { path, filename, .. } = wheel;
+    let file = File::open(path)
+        .map_err(|source| Error { wheel: filename.clone(), problem: Problem::Open { path: path.clone(), source } })?;
+    let mut wheel = Wheel::open(file, filename)?;
+    let installation = wheel.installation(site)?;
+    Ok((wheel, installation))
+}

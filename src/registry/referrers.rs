@@ -1,0 +1,113 @@
+//! What is attached to an image: manifests whose `subject` it is, such as its lock, its SBOM and its provenance.
+//!
+//! Registries that know the referrers API (distribution specification 1.1) keep the list; for others it is an index under the
+//! tag `sha256-<hex>`, which the client writes. Two clients that attach to the same image at the same moment can lose one entry
+//! of such an index: the specification accepts that.
+
+use std::collections::BTreeMap;
+
+use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::auth::Scopes;
+use super::client::{Question, read_limited};
+use super::{Error, MANIFEST_LIMIT, Registries};
+use crate::oci::{Digest, Reference};
+
+const READ: &str = "list what is attached to an image of";
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+/// A manifest that is attached to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Referrer {
+    /// Media type of the manifest.
+    pub media_type: String,
+    /// Its address.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// Its annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u32,
+    media_type: Option<String>,
+    #[serde(default)]
+    manifests: Vec<Referrer>,
+}
+
+impl Registries {
+    /// Manifests attached to `subject` in the reference's repository, in the registry's order.
+    pub fn referrers(&self, repository: &Reference, subject: &Digest) -> Result<Vec<Referrer>, Error> {
+        let endpoint = self.home(repository)?;
+        let answer = self.ask(&Question {
+            operation: READ,
+            endpoint: &endpoint,
+            scopes: &Scopes::pull(&endpoint.repository),
+            method: Method::GET,
+            url: endpoint.url(READ, &format!("referrers/{subject}"))?,
+            headers: vec![(ACCEPT, HeaderValue::from_static(INDEX_TYPE))],
+            body: None,
+        })?;
+        if answer.status() != StatusCode::OK {
+            return self.tagged_referrers(repository, subject);
+        }
+        let bytes = read_limited(READ, &endpoint, answer, MANIFEST_LIMIT)?;
+        let index: Index = serde_json::from_slice(&bytes)
+            .map_err(|cause| endpoint.protocol(READ, format!("the list cannot be read ({cause})")))?;
+        Ok(index.manifests)
+    }
+
+    /// Writes a manifest that names `subject`, and sees to it that it is found from there. Its blobs must be there. `referrer`
+    /// describes it; its digest and size are set from `bytes`.
+    pub fn push_referrer(
+        &self,
+        repository: &Reference,
+        subject: &Digest,
+        mut referrer: Referrer,
+        bytes: &[u8],
+    ) -> Result<Digest, Error> {
+        let digest = Digest::of(bytes);
+        let by_digest = repository.clone_with_digest(digest.to_string());
+        if self.put_manifest(&by_digest, &referrer.media_type, bytes)?.keeps_referrers {
+            return Ok(digest);
+        }
+        (referrer.digest, referrer.size) = (digest, bytes.len() as u64);
+        let mut manifests = self.tagged_referrers(repository, subject)?;
+        if manifests.iter().all(|known| known.digest != digest) {
+            manifests.push(referrer);
+            let index = Index { schema_version: 2, media_type: Some(INDEX_TYPE.to_owned()), manifests };
+            let index = serde_json::to_vec(&index).unwrap_or_default();
+            self.push_manifest(&fallback(repository, subject), INDEX_TYPE, &index)?;
+        }
+        Ok(digest)
+    }
+
+    fn tagged_referrers(&self, repository: &Reference, subject: &Digest) -> Result<Vec<Referrer>, Error> {
+        let tagged = fallback(repository, subject);
+        let endpoint = self.home(&tagged)?;
+        match self.manifest_at(&endpoint, &tagged) {
+            Ok(manifest) => {
+                let index: Index = serde_json::from_slice(&manifest.bytes)
+                    .map_err(|cause| endpoint.protocol(READ, format!("the list cannot be read ({cause})")))?;
+                Ok(index.manifests)
+            }
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn fallback(repository: &Reference, subject: &Digest) -> Reference {
+    let (registry, name) = (repository.registry().to_owned(), repository.repository().to_owned());
+    Reference::with_tag(registry, name, format!("sha256-{}", subject.hex()))
+}
