@@ -1,6 +1,7 @@
 //! The tests that run the program, or look at the tree, as a user or a reviewer would. What can be shown with a module
 //! alone is tested beside it in `src/`.
 //!
+//! - `build`: from a spec to a container that runs
 //! - `examples`: the committed locks and rendered files
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
@@ -8,6 +9,7 @@
 //! - `registry`: push and pull as a library, against the CNCF registry
 //! - `support`: those parts, and the program with a home of its own
 
+mod build;
 mod examples;
 mod layering;
 mod parts;

@@ -14,7 +14,8 @@ use imgforge::oci::Digest;
 use super::engine::{docker, mirror};
 use super::{output, run, test_cache};
 
-const RECIPE_LABEL: &str = "dev.imgforge.test.recipe";
+/// The label that carries a recipe's digest.
+pub(crate) const RECIPE_LABEL: &str = "dev.imgforge.test.recipe";
 
 const PYTHON: &str = include_str!("stand_ins/python.Dockerfile");
 const POSTGRES: &str = include_str!("stand_ins/postgres.Dockerfile");
