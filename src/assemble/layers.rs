@@ -213,6 +213,7 @@ pub struct Job<'a> {
 pub struct LayerCache<'a> {
     store: &'a Store,
     folder: PathBuf,
+    others: Vec<PathBuf>,
 }
 
 /// A layer as the store remembers it.
@@ -229,7 +230,15 @@ pub struct KnownLayer {
 impl<'a> LayerCache<'a> {
     /// Layers go to `folder`, the `blobs/sha256` of a layout, which must exist.
     pub fn new(store: &'a Store, folder: &Path) -> Self {
-        Self { store, folder: folder.to_owned() }
+        Self { store, folder: folder.to_owned(), others: Vec::new() }
+    }
+
+    /// Folders of other layouts on this machine, whose layers are linked instead of made again: the images of one stack
+    /// share a base.
+    #[must_use]
+    pub fn beside(mut self, others: &[PathBuf]) -> Self {
+        self.others = others.to_vec();
+        self
     }
 
     /// What an earlier build made of this key, whether or not the bytes are still anywhere.
@@ -255,7 +264,12 @@ impl<'a> LayerCache<'a> {
         let Job { key, contents, modified, build, .. } = job;
         let remembered = self.recall(&key);
         let blob = |known: &KnownLayer| self.folder.join(known.digest.hex());
-        let here = remembered.filter(|known| blob(known).metadata().is_ok_and(|blob| blob.len() == known.size));
+        let whole = |path: &Path, known: &KnownLayer| path.metadata().is_ok_and(|blob| blob.len() == known.size);
+        let here = remembered.filter(|known| {
+            let other = |folder: &PathBuf| Some(folder.join(known.digest.hex())).filter(|path| whole(path, known));
+            whole(&blob(known), known)
+                || self.others.iter().filter_map(other).any(|path| std::fs::hard_link(path, blob(known)).is_ok())
+        });
         let known = match here {
             Some(known) => known,
             None => self.build(&key, remembered, modified, build)?,
@@ -351,7 +365,7 @@ mod tests {
     use super::*;
 
     struct World {
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
         store: Store,
         blobs: PathBuf,
     }
@@ -360,7 +374,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let blobs = folder.path().join("blobs");
         fs::create_dir(&blobs).expect("a folder");
-        World { store: Store::open(&folder.path().join("cache")), blobs, _folder: folder }
+        World { store: Store::open(&folder.path().join("cache")), blobs, folder }
     }
 
     /// A layer with one file, whose content is `content` whatever the key says.
@@ -388,6 +402,20 @@ mod tests {
         fs::remove_file(&path).expect("removed");
         assert_eq!(cache.layer(job("a", "1", &built)).expect("a layer").digest, first.digest);
         assert_eq!(built.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_layer_of_another_layout_is_linked() {
+        use std::os::unix::fs::MetadataExt as _;
+        let world = world();
+        let built = AtomicUsize::new(0);
+        let first = LayerCache::new(&world.store, &world.blobs).layer(job("a", "1", &built)).expect("a layer");
+        let second = tempfile::tempdir_in(world.folder.path()).expect("a folder");
+        let cache = LayerCache::new(&world.store, second.path()).beside(std::slice::from_ref(&world.blobs));
+        assert_eq!(cache.layer(job("a", "1", &built)).expect("a layer").digest, first.digest);
+        assert_eq!(built.load(Ordering::Relaxed), 1);
+        let inode = |folder: &Path| fs::metadata(folder.join(first.digest.hex())).expect("the blob").ino();
+        assert_eq!(inode(&world.blobs), inode(second.path()));
     }
 
     #[test]

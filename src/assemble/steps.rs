@@ -100,14 +100,24 @@ impl Hint for Error {
     }
 }
 
-/// Makes the image of a plan. Layers go to `blobs`, the `blobs/sha256` of a layout; `created` is the time of every entry
+/// Where an image's layers go, and what is known of them.
+#[derive(Debug, Clone)]
+pub struct Workplace<'a> {
+    /// The `blobs/sha256` of the layout that is being made.
+    pub blobs: &'a Path,
+    /// Those of other layouts on this machine: a layer that is there is linked, not made.
+    pub others: &'a [PathBuf],
+    /// What is remembered between builds.
+    pub store: &'a Store,
+}
+
+/// Makes the image of a plan. `created` is the time of every entry
 /// and of the image, in seconds since 1970; `folder` is the spec's, whose `.dockerignore` applies.
 pub fn assemble(
     plan: &Plan,
     materials: &Materials,
     folder: &Path,
-    blobs: &Path,
-    store: &Store,
+    workplace: &Workplace<'_>,
     created: u64,
     task: &Task,
 ) -> Result<AssembledImage, Error> {
@@ -116,7 +126,8 @@ pub fn assemble(
             return Err(Error::NeedsEngine { command: command.clone() });
         }
     }
-    let cache = LayerCache::new(store, blobs);
+    let Workplace { blobs, others, store } = *workplace;
+    let cache = LayerCache::new(store, blobs).beside(others);
     let site = Site { prefix: VENV.to_owned(), python: plan.python };
     let debs: Vec<(LockedDeb, PathBuf)> = plan
         .steps

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::assemble::base;
-use crate::assemble::steps::{self, Materials};
+use crate::assemble::steps::{self, Materials, Workplace};
 use crate::cli::{BuildArgs, Engine, Format};
 use crate::debian;
 use crate::diagnostic::{Failure, Hint};
@@ -173,23 +173,28 @@ pub(super) fn assemble_all(
     folder: &Path,
 ) -> Result<Vec<Built>, Failure> {
     let digest = lock.digest();
-    let mut built = vec![assemble_one(context, outside, spec, lock, digest, &folder.join("oci"))?];
+    let layouts = [folder.join("oci"), folder.join("services/mlflow/oci")];
+    let mut built = vec![assemble_one(context, outside, spec, lock, digest, &layouts)?];
     if let Some(server) = mlflow_lock(lock) {
-        let layout = folder.join("services/mlflow/oci");
-        built.push(assemble_one(context, outside, spec, &server, digest, &layout)?);
+        let [first, second] = layouts;
+        built.push(assemble_one(context, outside, spec, &server, digest, &[second, first])?);
     }
     Ok(built)
 }
 
+/// One image, in the first of the layouts; layers that the others have are shared.
 fn assemble_one(
     context: &Context,
     outside: &Outside,
     spec: &Spec,
     lock: &Lock,
     lock_digest: Digest,
-    layout: &Path,
+    layouts: &[PathBuf; 2],
 ) -> Result<Built, Failure> {
+    let [layout, others @ ..] = layouts;
     let blobs = layout.join("blobs/sha256");
+    let others: Vec<PathBuf> = others.iter().map(|other| other.join("blobs/sha256")).collect();
+    let workplace = Workplace { blobs: &blobs, others: &others, store: &outside.store };
     std::fs::create_dir_all(&blobs).map_err(|source| Error::Io { action: "create", path: blobs.clone(), source })?;
     let created = created()?;
     let mut images = Vec::new();
@@ -198,7 +203,7 @@ fn assemble_one(
         let materials = materials(context, outside, platform)?;
         let work = platform.wheels.iter().map(|wheel| wheel.size).chain(platform.debs.iter().map(|deb| deb.size)).sum();
         let task = context.progress.task(format!("assembling `{}` for {}", lock.name, platform.name), Some(work));
-        let image = steps::assemble(&plan, &materials, &spec.folder, &blobs, &outside.store, created, &task)?;
+        let image = steps::assemble(&plan, &materials, &spec.folder, &workplace, created, &task)?;
         task.done(format!(
             "assembled `{}` for {}: {} layers, {}",
             lock.name,

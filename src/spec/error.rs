@@ -186,7 +186,10 @@ impl Error {
 impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
-            Self::Missing { .. } => vec!["`name: my-image` and a list of `packages:` make a first spec; `imgforge schema` knows every key".to_owned()],
+            Self::Missing { .. } => vec![
+                "`name: my-image` and a list of `packages:` make a first spec; `imgforge schema` knows every key"
+                    .to_owned(),
+            ],
             Self::Invalid { problem, .. } => problem.help(),
             Self::Read { .. } | Self::TooLarge { .. } => Vec::new(),
         }
