@@ -103,7 +103,8 @@ fn skopeo_and_umoci_take_the_layout() {
     let example = quickstart();
     let layout = example.layout("quickstart");
     let reference = format!("{}:latest", example.path("generated/quickstart/oci").display());
-    let inspected = run(Command::new("skopeo").args(["inspect", "--format", "{{.Digest}}"]).arg(format!("oci:{reference}")));
+    let inspected =
+        run(Command::new("skopeo").args(["inspect", "--format", "{{.Digest}}"]).arg(format!("oci:{reference}")));
     assert_eq!(inspected, layout.digest);
     assert_eq!(example.answer["images"][0]["digest"], layout.digest.as_str());
 
@@ -171,12 +172,14 @@ fn the_dockerfile_gives_the_same_environment() {
     assert_eq!(built.distributions, assembled.distributions);
     assert_eq!((&built.python, &built.user), (&assembled.python, &assembled.user));
     assert_eq!((built.unmet, built.not_importable), (assembled.unmet, assembled.not_importable));
-    let stat = ["stat", "--format=%n %a %U:%G", "/workspace", "/workspace/data", "/workspace/src/train.py", "/opt/venv"];
+    let stat =
+        ["stat", "--format=%n %a %U:%G", "/workspace", "/workspace/data", "/workspace/src/train.py", "/opt/venv"];
     let owners = |image: &str| run(docker().args(["run", "--rm", image]).args(stat));
     assert_eq!(owners("quickstart-of-dockerfile"), owners("quickstart:latest"));
     let settings = |image: &str| {
-        let mut config: Value = serde_json::from_str(&run(docker().args(["image", "inspect", "--format", "{{json .Config}}", image])))
-            .expect("JSON");
+        let mut config: Value =
+            serde_json::from_str(&run(docker().args(["image", "inspect", "--format", "{{json .Config}}", image])))
+                .expect("JSON");
         // The order of variables says nothing, and the stand-in for the base has a label of its own.
         config["Env"].as_array_mut().expect("variables").sort_by_key(Value::to_string);
         config["Labels"].as_object_mut().expect("labels").retain(|name, _| name != images::RECIPE_LABEL);
@@ -216,15 +219,21 @@ fn an_engine_builds_what_the_daemonless_build_refuses() {
 fn a_base_by_reference_is_built_upon() {
     let base = images::python_slim("3.13").alias("library/python", "3.13-slim-trixie");
     let forge = Forge::new();
-    forge.write("spec.yaml", "name: on-slim\npython: \"3.13\"\nbase: slim\npackages: [six, packaging]\nsystem: [tree]\n");
-    let answer = standard_output(forge.imgforge_with_engine().args(["build", "spec.yaml", "--load", "--format", "json"]));
+    forge.write(
+        "spec.yaml",
+        "name: on-slim\npython: \"3.13\"\nbase: slim\npackages: [six, packaging]\nsystem: [tree]\n",
+    );
+    let answer =
+        standard_output(forge.imgforge_with_engine().args(["build", "spec.yaml", "--load", "--format", "json"]));
     let answer: Value = serde_json::from_str(&answer).expect("JSON");
 
     let lock = Lock::read(&forge.path("imgforge.lock")).expect("a readable lock").expect("a lock");
     let locked = &lock.platforms[0].base;
     assert_eq!((locked.kind.as_str(), locked.interpreter.as_str()), ("slim", "/usr/local/bin/python3.13"));
     assert_eq!(locked.digest.map(|digest| digest.to_string()), Some(base.digest()));
-    let manifest = run(Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false"]).arg(format!("docker://{}", base.mirrored())));
+    let manifest = run(Command::new("skopeo")
+        .args(["inspect", "--raw", "--tls-verify=false"])
+        .arg(format!("docker://{}", base.mirrored())));
     let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
     for (position, layer) in manifest["layers"].as_array().expect("layers").iter().enumerate() {
         assert_eq!(answer["images"][0]["layers"][position]["digest"], layer["digest"], "the base's layers come first");
@@ -235,7 +244,7 @@ fn a_base_by_reference_is_built_upon() {
     assert_eq!(found.user.0, 1000);
     assert!(found.authorities > 100, "{} certificate authorities", found.authorities);
     let tree = run(docker().args(["run", "--rm", "on-slim:latest", "tree", "--noreport", "-L", "1", "/opt"]));
-    assert_eq!(tree, "/opt\n`-- venv");
+    assert_eq!(tree, "/opt\n└── venv");
 }
 
 #[test]

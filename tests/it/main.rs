@@ -7,6 +7,8 @@
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
 //! - `render`: rendered files, read by hadolint and Docker Compose
 //! - `registry`: push and pull as a library, against the CNCF registry
+//! - `reproducible`: same lock, same bytes
+//! - `stack`: the quickstart with its database and its tracking server
 //! - `support`: those parts, and the program with a home of its own
 
 mod build;
@@ -15,4 +17,6 @@ mod layering;
 mod parts;
 mod registry;
 mod render;
+mod reproducible;
+mod stack;
 mod support;
