@@ -2,6 +2,7 @@
 //! alone is tested beside it in `src/`.
 //!
 //! - `build`: from a spec to a container that runs
+//! - `cli`: exit codes, streams and words
 //! - `examples`: the committed locks and rendered files
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
@@ -12,6 +13,7 @@
 //! - `support`: those parts, and the program with a home of its own
 
 mod build;
+mod cli;
 mod examples;
 mod layering;
 mod parts;

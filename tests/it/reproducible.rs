@@ -57,8 +57,8 @@ fn two_users_of_one_lock_build_the_same_image() {
     let first = Layout::open(&forge.path("generated/same/oci"));
     assert_eq!(printed, first.digest);
 
-    // Another user elsewhere: a home, a cache, a mask, a zone and a locale of their own, files of another time, an older
-    // clock in none of them, and no network.
+    // Another user elsewhere: a home, a cache, a mask, a zone and a locale of their own, files of another time, and no
+    // network.
     let place = TempDir::with_prefix("elsewhere-").expect("a temporary folder");
     let project = place.path().join("deep/er/project");
     check_out(&project, 0o077, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
@@ -129,7 +129,7 @@ fn the_asked_time_is_the_time_of_everything() {
     assert_eq!(one.manifest["annotations"]["org.opencontainers.image.created"], "2023-11-14T22:13:20Z");
     for layer in one.manifest["layers"].as_array().expect("layers") {
         let bytes = one.blob(layer);
-        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
+        let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(bytes.as_slice()));
         for entry in archive.entries().expect("an archive") {
             let entry = entry.expect("an entry");
             let path = entry.path().expect("a path").into_owned();
