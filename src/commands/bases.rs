@@ -98,8 +98,9 @@ impl<'a> BaseFacts<'a> {
                 Ok(newest.ok_or_else(|| Error::NoPython { suite: suite.clone(), python: line })?)
             }
             (None, Some(reference)) => {
-                let image = self.image(reference, platform).map_err(|failure| self.out_of_reach(base, failure))?;
-                let release = image.variable("PYTHON_VERSION").and_then(|text| text.parse::<Version>().ok());
+                // A base out of reach is no reason to stop yet: this line may not do anyway. If it does, locking says so.
+                let image = self.image(reference, platform).ok();
+                let release = image.and_then(|image| image.variable("PYTHON_VERSION")?.parse::<Version>().ok());
                 let fallback = || Version::new([u64::from(line.major), u64::from(line.minor), 99]);
                 Ok(release.filter(|release| is_line(release, line)).unwrap_or_else(fallback))
             }
@@ -132,7 +133,7 @@ impl<'a> BaseFacts<'a> {
             return Ok((locked, debian::resolve(&packages, &wanted, &[])?));
         }
         let Some(reference) = &base.reference else { return Ok((locked, Vec::new())) };
-        let image = self.image(reference, platform)?;
+        let image = self.image(reference, platform).map_err(|failure| self.out_of_reach(base, failure))?;
         locked.digest = Some(image.digest);
         let places = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
         let interpreters: Vec<String> = places.iter().map(|place| format!("{place}/python{}", stack.python)).collect();
@@ -180,7 +181,7 @@ impl<'a> BaseFacts<'a> {
 
     fn out_of_reach(&self, base: &BaseRow, failure: Failure) -> Failure {
         let suites = self.context.catalog().map(|catalog| catalog.bases.debian).unwrap_or_default();
-        let alternatives: Vec<String> = suites.iter().rev().take(2).map(|suite| suite.python.to_string()).collect();
+        let alternatives: Vec<String> = suites.iter().take(2).map(|suite| suite.python.to_string()).collect();
         match base.kind {
             "slim" if !alternatives.is_empty() => OutOfReach { failure, alternatives }.into(),
             _ => failure,

@@ -99,10 +99,12 @@ impl Hint for Error {
                     "a machine that is not listed can be named by its card: `{gpu: T4}`".to_owned(),
                 ])
                 .collect(),
-            Self::UnknownFramework { known, .. } => vec![format!(
-                "known are {}; anything else can be listed under `packages:`",
-                known.iter().map(|family| format!("`{family}`")).collect::<Vec<_>>().join(", ")
-            )],
+            Self::UnknownFramework { family, known, .. } => {
+                let close = crate::diagnostic::suggestion(family, known.iter().map(String::as_str)).map(str::to_owned);
+                let names: Vec<String> = known.iter().map(|family| format!("`{family}`")).collect();
+                let list = format!("known are {}; anything else can be listed under `packages:`", names.join(", "));
+                meant(&close).into_iter().chain([list]).collect()
+            }
             Self::Source(failure) => failure.0.help(),
         }
     }

@@ -307,7 +307,12 @@ impl<'a> PackageModel<'a> {
                     true => vec![&release.version],
                     false => release.companions.get(name).into_iter().flatten().collect(),
                 };
-                for build in release.builds.iter().filter(|build| build.index != "default") {
+                // An index is asked only for builds that can suit: it may be out of reach, and would say nothing new.
+                let suits = |build: &&crate::catalog::Build| {
+                    let row = super::stack::Row { release, build };
+                    build.index != "default" && !self.stack.is_excluded(&framework.family, &row)
+                };
+                for build in release.builds.iter().filter(suits) {
                     let labelled = versions.iter().any(|version| {
                         let text = format!("{version}+{}", build.name);
                         text.parse().is_ok_and(|version: Version| values.contains(&Value::Release(version)))

@@ -391,6 +391,11 @@ impl<'a> StackModel<'a> {
         }
     }
 
+    /// Whether a build cannot be chosen whatever else is decided: no code for a card, no wheels for a platform.
+    pub(super) fn is_excluded(&self, family: &str, row: &Row<'_>) -> bool {
+        !self.suits_vendor(row.build) || self.row_edges(family, row).iter().any(|edge| edge.values.is_empty())
+    }
+
     fn row_edges(&self, family: &str, row: &Row<'_>) -> Vec<Edge> {
         let label = row_label(family, row);
         let source = || if row.build.source.is_empty() { row.release.source.clone() } else { row.build.source.clone() };

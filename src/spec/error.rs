@@ -186,7 +186,7 @@ impl Error {
 impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
-            Self::Missing { .. } => vec!["`imgforge init` writes a first spec".to_owned()],
+            Self::Missing { .. } => vec!["`name: my-image` and a list of `packages:` make a first spec; `imgforge schema` knows every key".to_owned()],
             Self::Invalid { problem, .. } => problem.help(),
             Self::Read { .. } | Self::TooLarge { .. } => Vec::new(),
         }
@@ -213,7 +213,7 @@ impl Problem {
         let listed = |allowed: &[&str]| allowed.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
         let one = |text: &str| vec![text.to_owned()];
         match self {
-            Self::Empty => one("`name: my-image` is the smallest spec; `imgforge init` writes a longer one"),
+            Self::Empty => one("`name: my-image` is the smallest spec; `imgforge schema` knows every key"),
             Self::UnknownKey { key, allowed } => meant(key, allowed)
                 .into_iter()
                 .chain([match allowed.as_slice() {

@@ -126,7 +126,7 @@ fn specs_that_cannot_be_read() {
     let shown = |error: Error| rendered(error).replace(&folder.0.path().display().to_string(), "FOLDER");
     assert_eq!(
         shown(Spec::load(&path).expect_err("missing")),
-        "error: there is no `FOLDER/spec.yaml`\nhelp: `imgforge init` writes a first spec\n"
+        "error: there is no `FOLDER/spec.yaml`\nhelp: `name: my-image` and a list of `packages:` make a first spec; `imgforge schema` knows every key\n"
     );
     std::fs::write(&path, vec![b'a'; (1 << 20) + 1]).expect("written");
     assert_eq!(
