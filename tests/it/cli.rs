@@ -123,7 +123,7 @@ fn a_stale_lock_is_refused_where_it_must_hold() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(stderr, @r#"
             error: the lock `imgforge.lock` is stale: the spec has changed since
-            help: run `imgforge lock SPEC`, or leave `--locked` out
+            help: run `imgforge lock SPEC`; a `build` without `--locked` does it by itself
             "#);
         }
     }
