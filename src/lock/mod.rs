@@ -312,7 +312,7 @@ impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
             Self::Missing { .. } | Self::Stale { .. } => {
-                vec!["run `imgforge lock SPEC`, or leave `--locked` out".to_owned()]
+                vec!["run `imgforge lock SPEC`; a `build` without `--locked` does it by itself".to_owned()]
             }
             Self::Unreadable { path, .. } => {
                 vec![format!("it is made by a program: remove `{}` and lock again", path.display())]

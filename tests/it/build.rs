@@ -244,7 +244,7 @@ fn a_base_by_reference_is_built_upon() {
     assert_eq!(found.user.0, 1000);
     assert!(found.authorities > 100, "{} certificate authorities", found.authorities);
     let tree = run(docker().args(["run", "--rm", "on-slim:latest", "tree", "--noreport", "-L", "1", "/opt"]));
-    assert_eq!(tree, "/opt\n`-- venv");
+    assert_eq!(tree, "/opt\n└── venv");
 }
 
 #[test]

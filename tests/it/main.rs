@@ -2,17 +2,23 @@
 //! alone is tested beside it in `src/`.
 //!
 //! - `build`: from a spec to a container that runs
+//! - `cli`: exit codes, streams and words
 //! - `examples`: the committed locks and rendered files
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
 //! - `render`: rendered files, read by hadolint and Docker Compose
 //! - `registry`: push and pull as a library, against the CNCF registry
+//! - `reproducible`: same lock, same bytes
+//! - `stack`: the quickstart with its database and its tracking server
 //! - `support`: those parts, and the program with a home of its own
 
 mod build;
+mod cli;
 mod examples;
 mod layering;
 mod parts;
 mod registry;
 mod render;
+mod reproducible;
+mod stack;
 mod support;

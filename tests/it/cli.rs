@@ -1,0 +1,328 @@
+//! The program's manners: exit codes, what goes to which stream, and the words of its refusals.
+//!
+//! Nothing here needs a network but the two tests that say so by making a lock.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::forge::{Forge, standard_output};
+use crate::support::quickstart::quickstart;
+use crate::support::registry::RegistryServer;
+use crate::support::{copy_folder, files_below, repository};
+
+/// Exit code, standard output and standard error of `imgforge ARGUMENTS`.
+fn imgforge(forge: &Forge, arguments: &[&str]) -> (i32, String, String) {
+    let output = forge.imgforge().args(arguments).output().expect("the program");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn an_unknown_key_is_pointed_at() {
+    let forge = Forge::new();
+    forge.write("spec.yaml", "name: churn\ntargets: [cpu]\npakages: [pandas]\n");
+    for command in [&["build", "spec.yaml"][..], &["resolve", "spec.yaml", "--format", "json"], &["lock", "spec.yaml"]]
+    {
+        let (code, stdout, stderr) = imgforge(&forge, command);
+        assert_eq!((code, stdout.as_str()), (2, ""));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(stderr, @r#"
+            error: unknown key `pakages`
+             --> spec.yaml:3:1
+              |
+            3 | pakages: [pandas]
+              | ^^^^^^^
+            help: did you mean `packages`?
+            help: the keys here are `name`, `targets`, `platforms`, `python`, `frameworks`, `packages`, `indexes`, `system`, `cuda`, `cudnn`, `os`, `base`, `image`, `files`, `env`, `workdir`, `user`, `entrypoint`, `command`, `run`, `services`
+            "#);
+        }
+    }
+    assert_eq!(files_below(&forge.path("")).len(), 1, "nothing was written");
+}
+
+#[test]
+fn broken_yaml_is_pointed_at() {
+    let forge = Forge::new();
+    forge.write("spec.yaml", "name: churn\npackages: [pandas\nenv: {A: 1}\n");
+    let (code, stdout, stderr) = imgforge(&forge, &["resolve", "spec.yaml"]);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    insta::assert_snapshot!(stderr, @r#"
+    error: not valid YAML: illegal placement of ':' indicator
+     --> spec.yaml:3:4
+      |
+    3 | env: {A: 1}
+      |    ^
+    "#);
+}
+
+#[test]
+fn a_conflict_is_an_answer() {
+    let forge = Forge::new();
+    forge
+        .write("spec.yaml", "name: churn\ntargets: [{gpu: T4}]\npython: \"3.13\"\nframeworks:\n  pytorch: \"2.1.0\"\n");
+    let (code, stdout, stderr) = imgforge(&forge, &["resolve", "spec.yaml", "--format", "json"]);
+    assert_eq!(code, 1);
+    let answer: Value = serde_json::from_str(&stdout).expect("JSON alone");
+    assert_eq!(answer["status"], "conflict");
+    let reason = &answer["reasons"][0];
+    assert_eq!((&reason["code"], &reason["spec_line"]), (&json!("no_wheel_for_python"), &json!(3)));
+    assert_eq!(reason["fact"], "pytorch 2.1.0 (cu121) has wheels for Python 3.8 to 3.11");
+    assert!(reason["source"].as_str().is_some_and(|source| !source.is_empty()));
+    assert!(answer["help"].as_array().is_some_and(|help| !help.is_empty()));
+    let located = "error: no environment meets this spec: pytorch 2.1.0 (cu121) has wheels for Python 3.8 to 3.11\n \
+                   --> spec.yaml:3:9\n  |\n3 | python: \"3.13\"\n  |         ^^^^^^\n";
+    assert!(stderr.starts_with(located), "{stderr}");
+
+    let (code, stdout, prose) = imgforge(&forge, &["resolve", "spec.yaml"]);
+    assert_eq!((code, stdout.as_str()), (1, ""), "an answer in prose goes to stderr, like every failure");
+    assert_eq!(prose, stderr);
+    let (code, stdout, _) = imgforge(&forge, &["lock", "spec.yaml", "--format", "json", "--offline"]);
+    assert_eq!(code, 1);
+    assert_eq!(serde_json::from_str::<Value>(&stdout).expect("JSON alone"), answer, "the lock finds the same");
+    assert!(!forge.path("imgforge.lock").exists());
+}
+
+#[test]
+fn without_a_lock_the_answer_is_no() {
+    let forge = Forge::new();
+    forge.write("spec.yaml", "name: churn\npackages: [six]\n");
+    for command in [
+        &["build", "spec.yaml", "--locked"][..],
+        &["lock", "--check", "spec.yaml"],
+        &["render", "spec.yaml"],
+        &["push", "spec.yaml", "--repository", "localhost:1/churn"],
+    ] {
+        let (code, stdout, stderr) = imgforge(&forge, command);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{command:?}");
+        assert!(
+            stderr.starts_with("error: there is no lock at `imgforge.lock`\nhelp: run `imgforge lock SPEC`"),
+            "{stderr}"
+        );
+    }
+    assert!(!forge.path("generated").exists());
+}
+
+#[test]
+fn a_stale_lock_is_refused_where_it_must_hold() {
+    let forge = Forge::new();
+    copy_folder(&repository().join("examples/quickstart"), &forge.path(""));
+    let spec = forge.read("spec.yaml");
+    let before = forge.read("imgforge.lock");
+    // A comment is no change of meaning.
+    forge.write("spec.yaml", format!("# first of all\n{spec}"));
+    let (code, stdout, _) = imgforge(&forge, &["lock", "--check", "spec.yaml"]);
+    assert_eq!(code, 0);
+    assert!(stdout.starts_with("sha256:"), "{stdout}");
+    forge.write("spec.yaml", spec.replace("  - pandas\n", "  - pandas<3\n"));
+    for command in
+        [&["build", "spec.yaml", "--locked"][..], &["lock", "--check", "spec.yaml"], &["render", "spec.yaml"]]
+    {
+        let (code, stdout, stderr) = imgforge(&forge, command);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{command:?}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(stderr, @r#"
+            error: the lock `imgforge.lock` is stale: the spec has changed since
+            help: run `imgforge lock SPEC`; a `build` without `--locked` does it by itself
+            "#);
+        }
+    }
+    assert_eq!(forge.read("imgforge.lock"), before);
+}
+
+#[test]
+fn a_damaged_lock_is_not_taken_for_a_missing_one() {
+    let forge = Forge::new();
+    forge.write("spec.yaml", "name: churn\n");
+    forge.write("imgforge.lock", "format = 1\n<<<<<<< ours\n");
+    let (code, stdout, stderr) = imgforge(&forge, &["build", "spec.yaml"]);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    insta::assert_snapshot!(stderr, @r#"
+    error: `imgforge.lock` is not a lock this program can read: key with no value, expected `=`
+     --> imgforge.lock:2:9
+      |
+    2 | <<<<<<< ours
+      |         ^
+    help: it is made by a program: remove `imgforge.lock` and lock again
+    "#);
+}
+
+#[test]
+fn offline_says_what_is_missing() {
+    let forge = Forge::new();
+    forge.write("spec.yaml", "name: churn\npython: \"3.13\"\npackages: [six]\n");
+    let mut build = forge.imgforge();
+    build.args(["build", "spec.yaml", "--offline"]).env("IMGFORGE_CACHE", forge.path("cache"));
+    build.env("IMGFORGE_DEBIAN_MIRROR", "https://mirror.example.com/debian");
+    let output = build.assert().code(2).get_output().clone();
+    assert_eq!(output.stdout, b"");
+    insta::assert_snapshot!(String::from_utf8(output.stderr).expect("UTF-8"), @r#"
+    error: https://mirror.example.com/debian/dists/trixie/InRelease is not in the cache, and `--offline` forbids fetching it
+    help: run once without `--offline`
+    "#);
+    assert!(!forge.path("imgforge.lock").exists());
+
+    let example = quickstart();
+    let mut build = example.imgforge();
+    build.args(["build", "spec.yaml", "--locked", "--offline", "--output"]).arg(forge.path("output"));
+    build.env("IMGFORGE_CACHE", forge.path("cache"));
+    let output = build.assert().code(2).get_output().clone();
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(said.contains("is not in the cache, and `--offline` forbids fetching it\n"), "{said}");
+    assert!(!forge.path("output/oci/index.json").exists());
+}
+
+#[test]
+fn a_registry_that_wants_a_password_says_how_to_give_it() {
+    let example = quickstart();
+    let registry = RegistryServer::secure("ann", "secret");
+    let forge = Forge::new();
+    let push = |login: &std::path::Path| {
+        let mut push = example.imgforge();
+        push.args(["push", "spec.yaml", "--repository", &format!("{}/ml/churn", registry.host())]);
+        push.env("IMGFORGE_CA_FILE", registry.ca_file()).env("DOCKER_CONFIG", login);
+        push.assert().code(2).get_output().clone()
+    };
+    let output = push(&forge.home());
+    assert_eq!(output.stdout, b"");
+    let said = String::from_utf8(output.stderr).expect("UTF-8").replace(&registry.host(), "HOST");
+    insta::assert_snapshot!(said.split_once("error: ").expect("an error").1, @r#"
+    cannot look for a blob in `HOST/ml/churn`: access denied without credentials
+    help: log in with `docker login HOST` (or `podman login HOST`)
+    "#);
+
+    let output = push(&registry.docker_config("ann", "guess"));
+    let said = String::from_utf8(output.stderr).expect("UTF-8").replace(&registry.host(), "HOST");
+    insta::assert_snapshot!(said.split_once("error: ").expect("an error").1, @r#"
+    cannot look for a blob in `HOST/ml/churn`: access denied for user `ann`
+    help: check that `ann` may do this, or log in anew with `docker login HOST`
+    "#);
+}
+
+#[test]
+fn pushing_needs_a_place_to_push_to() {
+    let forge = Forge::new();
+    forge.write("spec.yaml", "name: churn\n");
+    let (code, stdout, stderr) = imgforge(&forge, &["build", "spec.yaml", "--push"]);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    insta::assert_snapshot!(stderr, @r#"
+    error: the spec names no repository to push to
+    help: add `image: {repository: HOST/NAME}` to the spec, or give `--repository HOST/NAME`
+    "#);
+    let (code, _, stderr) = imgforge(&forge, &["build", "spec.yaml", "--push", "--repository", "Not A Place"]);
+    assert_eq!(code, 2);
+    insta::assert_snapshot!(stderr, @r#"
+    error: `Not A Place` is not a repository: invalid reference format
+    help: write it like `registry.example.com/ml/churn`, without a tag
+    "#);
+}
+
+#[test]
+fn usage_errors_are_exit_code_2() {
+    let forge = Forge::new();
+    for command in [
+        &["frobnicate"][..],
+        &["build"],
+        &["build", "missing.yaml"],
+        &["resolve", "spec.yaml", "--format", "xml"],
+        &["lock", "spec.yaml", "--check", "--upgrade"],
+        &["catalog", "list", "nonsense"],
+    ] {
+        let (code, stdout, stderr) = imgforge(&forge, command);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{command:?}");
+        assert!(stderr.starts_with("error: "), "{command:?}: {stderr}");
+    }
+    let (code, stdout, stderr) = imgforge(&forge, &["--version"]);
+    assert_eq!((code, stdout, stderr), (0, format!("imgforge {}\n", env!("CARGO_PKG_VERSION")), String::new()));
+}
+
+#[test]
+fn colours_come_when_asked_for() {
+    let forge = Forge::new();
+    forge.write("spec.yaml", "nmae: churn\n");
+    let colours = |arguments: &[&str]| {
+        let mut command = forge.imgforge();
+        command.env_remove("NO_COLOR").args(["resolve", "spec.yaml"]).args(arguments);
+        command.assert().code(2).get_output().stderr.contains(&0x1b)
+    };
+    assert!(!colours(&[]), "a pipe is no terminal");
+    assert!(!colours(&["--color", "never"]));
+    assert!(colours(&["--color", "always"]));
+}
+
+#[test]
+fn the_catalog_answers() {
+    let forge = Forge::new();
+    let (code, listed, stderr) = imgforge(&forge, &["catalog", "list", "gpus", "--format", "json"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert!(listed.to_string().contains("\"T4\"") && listed.to_string().contains("\"MI300X\""), "{listed}");
+    for kind in ["gpus", "instances", "cuda", "frameworks", "pythons", "bases", "services", "rules"] {
+        let text = standard_output(forge.imgforge().args(["catalog", "list", kind]));
+        assert!(text.lines().count() > 2, "{kind}: {text}");
+    }
+    let card = standard_output(forge.imgforge().args(["catalog", "show", "gpu", "T4"]));
+    let field = |name: &str| card.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    assert_eq!((field("compute capability"), field("memory gb")), (Some("7.5"), Some("16")));
+    assert!(field("source").is_some(), "{card}");
+    let (code, stdout, stderr) = imgforge(&forge, &["catalog", "show", "gpu", "T5"]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    insta::assert_snapshot!(stderr, @r#"
+    error: the catalog has no card `T5`
+    help: did you mean `T4`?
+    "#);
+    let (code, stdout, stderr) = imgforge(&forge, &["catalog", "check"]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "", "the catalog is consistent\n"));
+    let (_, quiet, stderr) = imgforge(&forge, &["catalog", "check", "--quiet"]);
+    assert_eq!((quiet.as_str(), stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn an_overlay_is_checked_with_the_catalog() {
+    let forge = Forge::new();
+    fs::create_dir(forge.path("overlay")).expect("a folder");
+    forge.write("overlay/nonsense.yaml", "- {name: no such kind of file}\n");
+    let (code, stdout, stderr) = imgforge(&forge, &["catalog", "check", "--catalog", "overlay"]);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.starts_with("error: "), "{stderr}");
+    assert!(stderr.contains("nonsense.yaml"), "{stderr}");
+}
+
+#[test]
+fn the_schema_knows_every_key() {
+    let forge = Forge::new();
+    let schema: Value = serde_json::from_str(&standard_output(forge.imgforge().arg("schema"))).expect("JSON");
+    let mut keys: Vec<&String> = schema["properties"].as_object().expect("properties").keys().collect();
+    keys.sort();
+    let expected = "base command cuda cudnn entrypoint env files frameworks image indexes name os packages platforms python run \
+                    services system targets user workdir";
+    assert_eq!(keys, expected.split(' ').collect::<Vec<_>>());
+    assert_eq!(schema["additionalProperties"], false);
+}
+
+#[test]
+fn completions_name_the_commands() {
+    let forge = Forge::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = standard_output(forge.imgforge().args(["completions", shell]));
+        for command in ["build", "resolve", "catalog", "completions"] {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+    // The shell itself takes it.
+    let script = forge.write("completion.bash", standard_output(forge.imgforge().args(["completions", "bash"])));
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-c", "source \"$0\" && complete -p imgforge"]).arg(script);
+    assert!(crate::support::run(&mut bash).contains("-F _imgforge"));
+}
+
+#[test]
+fn pruning_removes_only_what_the_cache_wrote() {
+    let forge = Forge::new();
+    let cache = forge.write("cache/blobs/sha256/00/11", "bytes").ancestors().nth(4).expect("the cache").to_owned();
+    forge.write("cache/mine.txt", "a user's");
+    let run = |arguments: &[&str]| standard_output(forge.imgforge().args(arguments).env("IMGFORGE_CACHE", &cache));
+    assert_eq!(run(&["cache", "dir"]), cache.display().to_string());
+    assert_eq!(run(&["cache", "prune"]), "");
+    assert_eq!(files_below(&cache).keys().collect::<Vec<_>>(), ["mine.txt"]);
+}
