@@ -6,9 +6,9 @@ use crate::lock::Lock;
 use crate::progress::human_bytes;
 use crate::spec::Spec;
 
-use super::build::{assemble_all, output_folder, push, repository, to_json};
+use super::build::{assemble_all, output_folder, push, repository};
 use super::outside::Outside;
-use super::{Context, lock, print, print_json};
+use super::{Context, lock, print, print_json, summary};
 
 pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure> {
     let spec = Spec::load(&arguments.spec)?;
@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure
         ));
     }
     match arguments.format {
-        Format::Json => print_json(&to_json(&built, &published, &folder)),
+        Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => published.first().iter().for_each(|published| print(&published.reference.whole())),
     }
     Ok(0)
