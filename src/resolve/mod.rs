@@ -450,7 +450,8 @@ fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer {
             })
             .collect();
         let source = if row.build.source.is_empty() { &row.release.source } else { &row.build.source };
-        because.push((format!("{} is the newest that suits every target", row_label(family, row)), source.clone()));
+        let of = asked.map(asked_versions).unwrap_or_default();
+        because.push((format!("{} is the newest{of} that suits every target", row_label(family, row)), source.clone()));
         frameworks.push(ChosenFramework {
             family: (*family).to_owned(),
             package: model.families.get(family).map(|table| table.package.to_owned()).unwrap_or_default(),
@@ -474,26 +475,18 @@ fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer {
             }
         }
     }
-    let drivers = (0..model.targets.len()).filter_map(|index| {
-        let constrained = chosen.iter().any(|(family, _)| {
-            let rank = solution.get(&Variable::Build((*family).to_owned()));
-            rank.is_some_and(|rank| {
-                let edges = model.edges(&Variable::Build((*family).to_owned()), rank);
-                edges.iter().any(|edge| edge.to == Variable::Driver(index))
-            })
-        });
-        constrained.then_some(index)
-    });
-    let driver_minimum = drivers.filter_map(|index| minimum_driver(model, &chosen, solution, index)).max();
+    let driver_minimum =
+        (0..model.targets.len()).filter_map(|index| minimum_driver(model, &chosen, solution, index)).max();
+    let system_cuda = chosen.iter().any(|(_, row)| row.build.needs_system_cuda);
     let toolkit = base.toolkit.clone();
     let of_frameworks = |pick: &dyn Fn(&ChosenFramework) -> Option<Dotted>| frameworks.iter().filter_map(pick).next();
     let cuda = toolkit.as_ref().map(|toolkit| toolkit.major_minor()).or_else(|| {
         of_frameworks(&|framework| framework.toolkit.as_ref().map(|v| v.dotted().clone())).map(|v| major_minor(&v))
     });
-    let cudnn = of_frameworks(&|framework| framework.cudnn.as_ref().map(|v| v.dotted().clone()))
-        .or_else(|| base.cudnn.as_ref().map(|v| v.dotted().clone()))
-        .map(|v| v.to_string());
-    let base_reason = base_reason(&base, python, &frameworks, model);
+    let of_base = base.cudnn.as_ref().map(|v| v.dotted().clone());
+    let of_wheels = of_frameworks(&|framework| framework.cudnn.as_ref().map(|v| v.dotted().clone()));
+    let cudnn = if system_cuda { of_base.or(of_wheels) } else { of_wheels.or(of_base) }.map(|v| v.to_string());
+    let base_reason = base_reason(&base, python, &frameworks, system_cuda, model);
     because.push((base_reason.clone(), base.source.clone()));
     let targets = model
         .targets
@@ -521,24 +514,38 @@ fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer {
     }
 }
 
-/// The lowest driver that every chosen build allows on a target: what the builds ask for, not what the machine has.
+/// ` of `>=2.4``: the versions and the build a spec leaves to choose from.
+fn asked_versions(framework: &crate::spec::Framework) -> String {
+    let version = (!framework.version.is_empty()).then(|| format!("`{}`", framework.version));
+    let build = framework.build.as_ref().map(|build| format!("build `{}`", build.value));
+    match (version, build) {
+        (None, None) => String::new(),
+        (Some(one), None) | (None, Some(one)) => format!(" of {one}"),
+        (Some(version), Some(build)) => format!(" of {version}, {build}"),
+    }
+}
+
+/// The lowest driver that every chosen build allows on a target and that knows its card: what they ask for, not what the
+/// machine has.
 fn minimum_driver(
     model: &StackModel<'_>,
     chosen: &[(&str, stack::Row<'_>)],
     solution: &Solution,
     index: usize,
 ) -> Option<DriverVersion> {
-    let mut floors = Vec::new();
-    for (family, _) in chosen {
-        let variable = Variable::Build((*family).to_owned());
-        let rank = solution.get(&variable)?;
-        for edge in model.edges(&variable, rank).into_iter().filter(|edge| edge.to == Variable::Driver(index)) {
+    let mut floors: Vec<DriverVersion> = Vec::new();
+    let builds = chosen.iter().map(|(family, _)| Variable::Build((*family).to_owned()));
+    for variable in builds.chain([Variable::PinnedCuda]) {
+        let Some(value) = solution.get(&variable) else { continue };
+        for edge in model.edges(&variable, value).into_iter().filter(|edge| edge.to == Variable::Driver(index)) {
             if let Some((std::ops::Bound::Included(Value::Number(low)), _)) = edge.values.bounding_range() {
                 floors.extend(low.to_string().parse::<DriverVersion>().ok());
             }
         }
     }
-    floors.into_iter().max()
+    let floor = floors.into_iter().max()?;
+    let card = model.targets.get(index)?.gpu?.minimum_driver.clone();
+    Some(card.map_or(floor.clone(), |card| card.max(floor)))
 }
 
 fn major_minor(version: &Dotted) -> String {
@@ -549,6 +556,7 @@ fn base_reason(
     base: &BaseRow,
     python: PythonVersion,
     frameworks: &[ChosenFramework],
+    system_cuda: bool,
     model: &StackModel<'_>,
 ) -> String {
     let brings_cuda = frameworks.iter().any(|framework| framework.accelerator == Accelerator::Cuda);
@@ -556,7 +564,8 @@ fn base_reason(
     match base.kind {
         "reference" => format!("the spec names {label}"),
         "cuda" if model.spec.cuda.is_some() => format!("the spec pins a system CUDA toolkit, which {label} has"),
-        "cuda" => format!("a framework needs a system CUDA toolkit, which {label} has"),
+        "cuda" if system_cuda => format!("a framework needs a system CUDA toolkit, which {label} has"),
+        "cuda" => format!("{label} is the smallest base that the spec allows"),
         _ if brings_cuda => {
             format!(
                 "the wheels bring their own CUDA libraries, so {label} with Python {python} is enough: CUDA is in the image once"

@@ -4,16 +4,16 @@
 //! the floor driver of its major; a cubin runs within its major; PTX needs the toolkit's own driver; wheels exist for
 //! certain Python lines only) are the catalog's entries, quoted here as evidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pep440_rs::Version;
 use pubgrub::Ranges;
 
-use crate::catalog::{Accelerator, Build, Catalog, Gpu, PythonStatus, Release, Support, Vendor};
+use crate::catalog::{Accelerator, Build, Catalog, Gpu, PythonStatus, Release, Support, Toolkit, Vendor};
 use crate::diagnostic::Origin;
 use crate::oci::Platform;
 use crate::spec::{BaseChoice, Spec, Target};
-use crate::version::{Dotted, DriverVersion, PythonVersion};
+use crate::version::{Dotted, DriverVersion, PythonVersion, ToolkitVersion};
 
 use super::Error;
 use super::bases::BaseRow;
@@ -77,9 +77,12 @@ pub struct StackModel<'a> {
 impl<'a> StackModel<'a> {
     /// Tables for this spec. Fails when the spec names a machine or a card that the catalog does not know.
     pub fn new(spec: &'a Spec, catalog: &'a Catalog) -> Result<Self, Error> {
-        let targets =
-            spec.targets.iter().map(|target| target_facts(target, catalog)).collect::<Result<Vec<_>, Error>>()?;
         let mut platforms: Vec<Platform> = spec.platforms.iter().map(|platform| platform.value).collect();
+        let targets = spec
+            .targets
+            .iter()
+            .map(|target| target_facts(target, &platforms, catalog))
+            .collect::<Result<Vec<_>, Error>>()?;
         if platforms.is_empty() {
             for target in &targets {
                 if !platforms.contains(&target.platform) {
@@ -174,16 +177,28 @@ impl<'a> StackModel<'a> {
                 values
             }
             Variable::Toolkit => {
-                let mut values: Vec<Value> = self.bases.iter().map(BaseRow::toolkit_value).collect();
+                // No toolkit is the best toolkit: CUDA is in the image once, and wheels bring theirs. Then the newest of
+                // those that come without compilers.
+                let mut toolkits: BTreeMap<Value, bool> = BTreeMap::new();
+                for base in &self.bases {
+                    *toolkits.entry(base.toolkit_value()).or_default() |= !base.development;
+                }
+                let mut values: Vec<(bool, bool, Value)> =
+                    toolkits.into_iter().map(|(toolkit, slender)| (toolkit == zero(), slender, toolkit)).collect();
+                values.sort();
+                values.into_iter().map(|(_, _, toolkit)| toolkit).collect()
+            }
+            Variable::SystemCudnn => {
+                let mut values: Vec<Value> = self.bases.iter().map(BaseRow::cudnn_value).collect();
                 values.sort();
                 values.dedup();
-                // No toolkit is the best toolkit: CUDA is in the image once, and wheels bring theirs.
-                let none = values.iter().position(|value| *value == zero());
-                if let Some(position) = none {
-                    let value = values.remove(position);
-                    values.push(value);
-                }
                 values
+            }
+            Variable::WheelCuda => {
+                let rows = self.families.values().flat_map(|table| &table.rows);
+                let majors = rows.filter_map(|row| Some(row.build.toolkit.as_ref()?.major()));
+                let majors: BTreeSet<u64> = majors.collect();
+                majors.into_iter().map(|major| number(&major.to_string())).collect()
             }
             Variable::Driver(index) => self.driver_values(self.targets.get(*index)?),
             Variable::Distribution(_) | Variable::Extra(..) => return None,
@@ -215,6 +230,7 @@ impl<'a> StackModel<'a> {
             (Variable::Base, Value::Rank(rank)) => {
                 self.bases.get(*rank as usize).map(|base| base.edges(&self.platforms)).unwrap_or_default()
             }
+            (Variable::PinnedCuda, _) => self.pinned_cuda_edges(),
             _ => Vec::new(),
         }
     }
@@ -235,8 +251,21 @@ impl<'a> StackModel<'a> {
                 });
                 if gpu.vendor == Vendor::Nvidia {
                     edges.extend(driver_edge(index, target, gpu));
+                    edges.extend(self.unknown_to_driver(index, target, gpu));
                 }
             }
+        }
+        for target in self.targets.iter().filter(|target| !self.platforms.contains(&target.platform)) {
+            edges.push(Edge {
+                to: Variable::Platform(target.platform),
+                values: Ranges::empty(),
+                evidence: Evidence {
+                    code: Code::NoBuildForPlatform,
+                    fact: format!("target `{}` is {}, for which the spec asks no image", target.name, target.platform),
+                    source: target.source.clone().unwrap_or_else(|| "spec".to_owned()),
+                    origin: target.origin.clone(),
+                },
+            });
         }
         for (position, platform) in self.platforms.iter().enumerate() {
             let origin = self.spec.platforms.get(position).and_then(|platform| platform.origin.clone()).or_else(|| {
@@ -291,6 +320,15 @@ impl<'a> StackModel<'a> {
                 },
             });
         }
+        let wants_system = self.spec.cuda.is_some() || self.spec.base.value == BaseChoice::Cuda;
+        if let Some(cudnn) = self.spec.cudnn.as_ref().filter(|_| wants_system) {
+            let value = cudnn.value.dotted();
+            edges.push(Edge {
+                to: Variable::SystemCudnn,
+                values: starting_with(value),
+                evidence: spec_says(format!("the spec pins cuDNN {value}"), cudnn.origin.clone()),
+            });
+        }
         if let Some(cudnn) = &self.spec.cudnn {
             let value = cudnn.value.dotted();
             edges.push(Edge {
@@ -305,6 +343,62 @@ impl<'a> StackModel<'a> {
         edges
     }
 
+    /// What a pinned system toolkit needs of the machines: the driver of its major, and a card it still compiles for.
+    fn pinned_cuda_edges(&self) -> Vec<Edge> {
+        let Some(cuda) = &self.spec.cuda else { return Vec::new() };
+        let mut edges = Vec::new();
+        let nvidia = self.targets.iter().enumerate().filter_map(|(index, target)| {
+            let gpu = target.gpu.filter(|gpu| gpu.vendor == Vendor::Nvidia)?;
+            Some((index, target, gpu))
+        });
+        for (index, target, gpu) in nvidia {
+            let floor = self.floor(cuda.value.major());
+            let ended = floor.as_ref().is_some_and(|(driver, ..)| {
+                gpu.last_driver_branch.is_some_and(|branch| u64::from(branch.0) < driver.dotted().component(0))
+            });
+            if let Some((driver, source, _)) = floor {
+                edges.push(Edge {
+                    to: Variable::Driver(index),
+                    values: Ranges::higher_than(Value::Number(driver.dotted().clone())),
+                    evidence: Evidence {
+                        code: driver_code(target),
+                        fact: format!("CUDA {} needs driver {driver} or newer", cuda.value),
+                        source,
+                        origin: None,
+                    },
+                });
+            }
+            if let (Some(known), Some(capability), false) =
+                (self.documented_toolkit(&cuda.value), &gpu.compute_capability, ended)
+                && known.compute_capabilities.iter().all(|compiled| capability < compiled)
+            {
+                edges.push(Edge {
+                    to: Variable::Card(index),
+                    values: Ranges::empty(),
+                    evidence: Evidence {
+                        code: Code::CcRemovedFromToolkit,
+                        fact: format!(
+                            "CUDA {} no longer compiles for compute capability {capability}, that of {}",
+                            cuda.value, gpu.name
+                        ),
+                        source: known.source.clone(),
+                        origin: None,
+                    },
+                });
+            }
+        }
+        edges
+    }
+
+    /// The toolkit that `version` means, by preference one that the release notes describe in full.
+    fn documented_toolkit(&self, version: &ToolkitVersion) -> Option<&Toolkit> {
+        let toolkits = &self.catalog.cuda.toolkits;
+        toolkits
+            .iter()
+            .find(|toolkit| toolkit.driver.is_some() && toolkit.version.dotted().starts_with(version.dotted()))
+            .or_else(|| self.catalog.toolkit(version))
+    }
+
     fn base_edge(&self) -> Edge {
         let base = &self.spec.base;
         let os = self.spec.os.as_ref();
@@ -316,10 +410,24 @@ impl<'a> StackModel<'a> {
             (BaseChoice::Auto, Some(os)) => format!("the spec asks for {} {}", os.value.distribution, os.value.release),
             (choice, _) => format!("the spec asks for base `{}`", super::bases::choice_name(choice)),
         };
-        let origin = base.origin.clone().or_else(|| os.and_then(|os| os.origin.clone()));
+        let allowed = one_of(allowed.map(|(rank, _)| Value::Rank(rank as u32)));
+        let wish = match os.filter(|_| allowed == Ranges::empty()) {
+            None => wish,
+            Some(os) => {
+                let own: BTreeSet<String> =
+                    self.bases.iter().filter(|row| row.is_choice(&base.value)).map(BaseRow::os).collect();
+                let own: Vec<String> = own.into_iter().collect();
+                let (distribution, release) = (&os.value.distribution, &os.value.release);
+                format!("the spec asks for {distribution} {release}, and the bases known have {}", own.join(", "))
+            }
+        };
+        let origin = match os {
+            Some(os) if allowed == Ranges::empty() => os.origin.clone(),
+            _ => base.origin.clone().or_else(|| os.and_then(|os| os.origin.clone())),
+        };
         Edge {
             to: Variable::Base,
-            values: one_of(allowed.map(|(rank, _)| Value::Rank(rank as u32))),
+            values: allowed,
             evidence: Evidence { code: Code::NoSuchImage, ..spec_says(wish, origin) },
         }
     }
@@ -398,18 +506,26 @@ impl<'a> StackModel<'a> {
 
     fn row_edges(&self, family: &str, row: &Row<'_>) -> Vec<Edge> {
         let label = row_label(family, row);
-        let source = || if row.build.source.is_empty() { row.release.source.clone() } else { row.build.source.clone() };
-        let edge = |to, values, code, fact| Edge {
+        let cited = |source: &str, to, values, code, fact| Edge {
             to,
             values,
-            evidence: Evidence { code, fact, source: source(), origin: None },
+            evidence: Evidence { code, fact, source: source.to_owned(), origin: None },
         };
+        // What wheels exist is the release's fact; what is in them is the build's.
+        let (release, build) = (&row.release.source, &row.build.source);
+        let (release, build) = match (release.is_empty(), build.is_empty()) {
+            (true, _) => (build, build),
+            (false, true) => (release, release),
+            (false, false) => (release, build),
+        };
+        let wheels = |to, values, code, fact| cited(release, to, values, code, fact);
+        let edge = |to, values, code, fact| cited(build, to, values, code, fact);
         let mut edges = Vec::new();
         let mut glibc = None;
         let mut lines: Option<Vec<PythonVersion>> = None;
         for platform in &self.platforms {
             let Some(support) = row.build.platforms.get(platform) else {
-                edges.push(edge(
+                edges.push(wheels(
                     Variable::Platform(*platform),
                     Ranges::empty(),
                     Code::NoBuildForPlatform,
@@ -425,7 +541,7 @@ impl<'a> StackModel<'a> {
         }
         if let Some(required) = &row.release.requires_python {
             let allowed = self.pythons.iter().filter(|line| python_allowed(required, **line));
-            edges.push(edge(
+            edges.push(wheels(
                 Variable::Python,
                 one_of(allowed.map(|line| python_value(*line))),
                 Code::RequiresPython,
@@ -433,7 +549,7 @@ impl<'a> StackModel<'a> {
             ));
         }
         if let Some(lines) = lines {
-            edges.push(edge(
+            edges.push(wheels(
                 Variable::Python,
                 one_of(lines.iter().map(|line| python_value(*line))),
                 Code::NoWheelForPython,
@@ -441,7 +557,7 @@ impl<'a> StackModel<'a> {
             ));
         }
         if let Some((major, minor)) = glibc {
-            edges.push(edge(
+            edges.push(wheels(
                 Variable::Glibc,
                 Ranges::higher_than(number(&format!("{major}.{minor}"))),
                 Code::GlibcTooOld,
@@ -451,10 +567,57 @@ impl<'a> StackModel<'a> {
         for (index, target) in self.targets.iter().enumerate() {
             if let Some(gpu) = target.gpu {
                 edges.extend(self.card_edges(index, target, gpu, row, &label));
+            } else if row.build.accelerator != Accelerator::Cpu && self.needs_card(family) {
+                edges.push(edge(
+                    Variable::Platform(target.platform),
+                    Ranges::empty(),
+                    Code::NoAcceleratorBuild,
+                    format!("{label} computes on a GPU only, and target `{}` has none", target.name),
+                ));
             }
+        }
+        for framework in &self.spec.frameworks {
+            let other = framework.family.value.as_str();
+            let Some(table) = self.families.get(other).filter(|_| other != family) else { continue };
+            let Some(versions) = row.release.companions.get(table.package) else { continue };
+            let listed: Vec<String> = versions.iter().map(ToString::to_string).collect();
+            let matching = table.rows.iter().enumerate().filter(|(_, row)| versions.contains(&row.release.version));
+            edges.push(wheels(
+                Variable::Build(other.to_owned()),
+                one_of(matching.map(|(rank, _)| Value::Rank(rank as u32))),
+                Code::PinConflict,
+                format!("{label} requires {} {}", table.package, listed.join(" or ")),
+            ));
         }
         self.toolkit_edges(row, &label, &edge, &mut edges);
         edges
+    }
+
+    /// Whether a family has builds for accelerators only: those of torch also run on a processor, vLLM's do not.
+    fn needs_card(&self, family: &str) -> bool {
+        self.families.get(family).is_some_and(|table| {
+            table.rows.iter().all(|row| {
+                row.build.accelerator != Accelerator::Cpu
+                    && row.build.platforms.values().all(|wheels| wheels.accelerator != Some(Accelerator::Cpu))
+            })
+        })
+    }
+
+    /// A card with a driver that is older than the card.
+    fn unknown_to_driver(&self, index: usize, target: &TargetFacts<'_>, gpu: &Gpu) -> Option<Edge> {
+        let first = gpu.minimum_driver.as_ref()?;
+        target.driver.as_ref().filter(|driver| driver.dotted() < first.dotted())?;
+        let toolkit = self.catalog.cuda.toolkits.iter().find(|toolkit| toolkit.driver.as_ref() == Some(first));
+        Some(Edge {
+            to: Variable::Driver(index),
+            values: Ranges::higher_than(Value::Number(first.dotted().clone())),
+            evidence: Evidence {
+                code: Code::DriverBelowFloor,
+                fact: format!("{} is known to driver {first} and newer", gpu.name),
+                source: toolkit.map_or_else(|| gpu.source.clone(), |toolkit| toolkit.source.clone()),
+                origin: target.origin.clone(),
+            },
+        })
     }
 
     /// CUDA and cuDNN: what the spec pins against what the build brings, and builds that need a toolkit in the base.
@@ -469,6 +632,15 @@ impl<'a> StackModel<'a> {
         if row.build.accelerator != Accelerator::Cuda {
             return;
         }
+        edges.push(edge(
+            Variable::WheelCuda,
+            Ranges::singleton(number(&toolkit.major().to_string())),
+            Code::CudaMismatch,
+            format!(
+                "{label} brings libraries of CUDA {}, and an environment holds those of one major",
+                toolkit.major()
+            ),
+        ));
         if self.spec.cuda.is_some() {
             // Extensions are compiled across minors of one major, never across majors.
             edges.push(edge(
@@ -493,6 +665,14 @@ impl<'a> StackModel<'a> {
                 Code::NoSuchImage,
                 format!("{label} needs a CUDA {}.x toolkit in the base", toolkit.major()),
             ));
+            if let Some(cudnn) = &row.build.cudnn {
+                edges.push(edge(
+                    Variable::SystemCudnn,
+                    within_major(cudnn.major()),
+                    Code::CudnnMismatch,
+                    format!("{label} needs cuDNN {}.x in the base", cudnn.major()),
+                ));
+            }
         }
     }
 
@@ -515,6 +695,10 @@ impl<'a> StackModel<'a> {
         match (gpu.vendor, accelerator) {
             (Vendor::Nvidia, Accelerator::Cuda) => {
                 let Some(capability) = &gpu.compute_capability else { return edges };
+                // A platform without wheels is a reason of its own.
+                if !row.build.platforms.contains_key(&target.platform) {
+                    return edges;
+                }
                 let toolkit = row.build.toolkit.as_ref();
                 let mut minimum = toolkit.and_then(|toolkit| self.floor(toolkit.major()));
                 match row.build.runs_on_platform(target.platform, capability) {
@@ -527,30 +711,38 @@ impl<'a> StackModel<'a> {
                         }
                     }
                     Support::No => {
-                        let lowest = row.build.sass.iter().chain(&row.build.ptx).min();
-                        let (code, fact) = match lowest {
-                            Some(lowest) if capability < lowest => (
-                                Code::CcRemovedFromToolkit,
-                                format!(
-                                    "{label} holds code from compute capability {lowest} on, and {} has {capability}",
-                                    gpu.name
+                        let known = toolkit.and_then(|toolkit| Some((toolkit, self.documented_toolkit(toolkit)?)));
+                        let removed = known.filter(|(_, known)| {
+                            known.compute_capabilities.iter().all(|compiled| capability < compiled)
+                        });
+                        edges.push(match removed {
+                            Some((toolkit, known)) => Edge {
+                                to: Variable::Card(index),
+                                values: Ranges::empty(),
+                                evidence: evidence(
+                                    Code::CcRemovedFromToolkit,
+                                    format!(
+                                        "{label} is built with CUDA {toolkit}, which no longer compiles for compute \
+                                         capability {capability}, that of {}",
+                                        gpu.name
+                                    ),
+                                    &known.source,
                                 ),
-                            ),
-                            _ => (
+                            },
+                            None => unserved(
                                 Code::CcNotSupported,
                                 format!(
                                     "{label} holds code for compute capability {}, and {} has {capability}",
-                                    describe_capabilities(row.build),
+                                    describe_capabilities(row.build, target.platform),
                                     gpu.name
                                 ),
                             ),
-                        };
-                        edges.push(unserved(code, fact));
+                        });
                         return edges;
                     }
                 }
                 if let (Some((driver, source, from_ptx)), Some(toolkit)) = (minimum, toolkit) {
-                    let code = if target.driver.is_some() { Code::DriverBelowFloor } else { Code::DriverBranchEnds };
+                    let code = driver_code(target);
                     let why = if from_ptx { " (its code for this card is PTX, compiled by the driver)" } else { "" };
                     edges.push(Edge {
                         to: Variable::Driver(index),
@@ -592,17 +784,21 @@ impl<'a> StackModel<'a> {
     }
 }
 
-fn target_facts<'a>(target: &crate::spec::Located<Target>, catalog: &'a Catalog) -> Result<TargetFacts<'a>, Error> {
+/// What the catalog knows of a target. A machine that may have either processor has one of `platforms`, those of the spec.
+fn target_facts<'a>(
+    target: &crate::spec::Located<Target>,
+    platforms: &[Platform],
+    catalog: &'a Catalog,
+) -> Result<TargetFacts<'a>, Error> {
     let origin = target.origin.clone();
+    let either = match platforms {
+        [first, ..] if !platforms.contains(&Platform::AMD64) => *first,
+        _ => Platform::AMD64,
+    };
     match &target.value {
-        Target::Cpu => Ok(TargetFacts {
-            name: "cpu".to_owned(),
-            origin,
-            gpu: None,
-            driver: None,
-            platform: Platform::AMD64,
-            source: None,
-        }),
+        Target::Cpu => {
+            Ok(TargetFacts { name: "cpu".to_owned(), origin, gpu: None, driver: None, platform: either, source: None })
+        }
         Target::Card { gpu, driver, platform } => {
             let known = catalog.gpu(gpu).ok_or_else(|| Error::UnknownCard {
                 name: gpu.clone(),
@@ -614,7 +810,7 @@ fn target_facts<'a>(target: &crate::spec::Located<Target>, catalog: &'a Catalog)
                 origin,
                 gpu: Some(known),
                 driver: driver.clone(),
-                platform: platform.unwrap_or(Platform::AMD64),
+                platform: platform.or(known.host).unwrap_or(either),
                 source: None,
             })
         }
@@ -660,6 +856,11 @@ fn driver_edge(index: usize, target: &TargetFacts<'_>, gpu: &Gpu) -> Option<Edge
             origin: target.origin.clone(),
         },
     })
+}
+
+/// What it is called when a target's drivers are too old.
+fn driver_code(target: &TargetFacts<'_>) -> Code {
+    if target.driver.is_some() { Code::DriverBelowFloor } else { Code::DriverBranchEnds }
 }
 
 fn spec_says(fact: String, origin: Option<Origin>) -> Evidence {
@@ -761,9 +962,11 @@ pub(super) fn describe_card(gpu: &Gpu) -> String {
     }
 }
 
-fn describe_capabilities(build: &Build) -> String {
-    let mut names: Vec<String> = build.sass.iter().map(ToString::to_string).collect();
-    names.extend(build.ptx.iter().filter(|ptx| !build.sass.contains(ptx)).map(|ptx| format!("{ptx} (PTX)")));
+fn describe_capabilities(build: &Build, platform: Platform) -> String {
+    let own = build.platforms.get(&platform).filter(|wheels| !wheels.sass.is_empty());
+    let (sass, ptx) = own.map_or((&build.sass, &build.ptx), |wheels| (&wheels.sass, &wheels.ptx));
+    let mut names: Vec<String> = sass.iter().map(ToString::to_string).collect();
+    names.extend(ptx.iter().filter(|ptx| !sass.contains(ptx)).map(|ptx| format!("{ptx} (PTX)")));
     if names.is_empty() { "none that is known".to_owned() } else { names.join(", ") }
 }
 
