@@ -6,6 +6,7 @@
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
 //! - `render`: rendered files, read by hadolint and Docker Compose
 //! - `registry`: push and pull as a library, against the CNCF registry
+//! - `truth`: what experts would answer, against what the program says from the catalog
 //! - `support`: those parts, and the program with a home of its own
 
 mod examples;
@@ -14,3 +15,4 @@ mod parts;
 mod registry;
 mod render;
 mod support;
+mod truth;
