@@ -205,7 +205,10 @@ impl BaseRow {
                     None => format!("base {label} has no CUDA toolkit"),
                 },
             ),
-            edge(
+        ];
+        // Without a toolkit there is nothing that could use one, and the toolkit is what is missed.
+        if self.toolkit.is_some() {
+            edges.push(edge(
                 Variable::SystemCudnn,
                 Ranges::singleton(self.cudnn_value()),
                 Code::CudnnMismatch,
@@ -213,8 +216,8 @@ impl BaseRow {
                     Some(cudnn) => format!("base {label} has cuDNN {cudnn}"),
                     None => format!("base {label} has no cuDNN"),
                 },
-            ),
-        ];
+            ));
+        }
         if let Some(python) = self.python {
             edges.push(edge(
                 Variable::Python,
