@@ -11,6 +11,7 @@ use crate::cli::{BuildArgs, Engine, Format};
 use crate::debian;
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{Lock, LockedPlatform};
+use crate::oci::layout::Layout;
 use crate::oci::{AssembledImage, Digest, Platform, Reference};
 use crate::plan::Plan;
 use crate::progress::human_bytes;
@@ -67,6 +68,8 @@ pub(super) struct Built {
     pub(super) digest: Digest,
     /// The layout's folder.
     pub(super) layout: PathBuf,
+    /// Keeps other builds off that folder until the image is where it goes.
+    _held: std::fs::File,
 }
 
 pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failure> {
@@ -196,6 +199,12 @@ fn assemble_one(
     let others: Vec<PathBuf> = others.iter().map(|other| other.join("blobs/sha256")).collect();
     let workplace = Workplace { blobs: &blobs, others: &others, store: &outside.store };
     std::fs::create_dir_all(&blobs).map_err(|source| Error::Io { action: "create", path: blobs.clone(), source })?;
+    let waiting = || context.progress.say(format!("waiting for another build into `{}`", layout.display()));
+    let held = Layout::hold(layout, waiting).map_err(|source| Error::Io {
+        action: "lock",
+        path: layout.clone(),
+        source,
+    })?;
     let created = created()?;
     let mut images = Vec::new();
     for platform in &lock.platforms {
@@ -216,7 +225,7 @@ fn assemble_one(
     let tag = lock.image.tags.first().map_or("latest", String::as_str);
     let Outside { registries, store, .. } = outside;
     let digest = publish::layout::write(registries, store, &images, layout, tag, &context.progress)?;
-    Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout: layout.to_owned() })
+    Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout: layout.to_owned(), _held: held })
 }
 
 /// Brings what a platform's steps are made from into the store.
