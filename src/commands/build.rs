@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::assemble::base;
+use crate::assemble::findings::{self, Findings};
 use crate::assemble::steps::{self, Materials, Workplace};
 use crate::cli::{BuildArgs, Engine, Format};
 use crate::debian;
@@ -200,11 +201,8 @@ fn assemble_one(
     let workplace = Workplace { blobs: &blobs, others: &others, store: &outside.store };
     std::fs::create_dir_all(&blobs).map_err(|source| Error::Io { action: "create", path: blobs.clone(), source })?;
     let waiting = || context.progress.say(format!("waiting for another build into `{}`", layout.display()));
-    let held = Layout::hold(layout, waiting).map_err(|source| Error::Io {
-        action: "lock",
-        path: layout.clone(),
-        source,
-    })?;
+    let held =
+        Layout::hold(layout, waiting).map_err(|source| Error::Io { action: "lock", path: layout.clone(), source })?;
     let created = created()?;
     let mut images = Vec::new();
     for platform in &lock.platforms {
@@ -220,12 +218,28 @@ fn assemble_one(
             image.layers.len(),
             human_bytes(image.layers_size())
         ));
+        report(context, &image, &findings::find(&plan, &materials, &outside.store)?);
         images.push(image);
     }
     let tag = lock.image.tags.first().map_or("latest", String::as_str);
     let Outside { registries, store, .. } = outside;
     let digest = publish::layout::write(registries, store, &images, layout, tag, &context.progress)?;
     Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout: layout.to_owned(), _held: held })
+}
+
+/// What deserves a look in an image, and with `--verbose` what it is made of.
+fn report(context: &Context, image: &AssembledImage, findings: &Findings) {
+    for conflict in &findings.conflicts {
+        context.progress.say(format!("warning: {conflict}"));
+    }
+    for note in &findings.notes {
+        context.progress.detail(format!("note: {note}"));
+    }
+    for layer in &image.layers {
+        let annotation = |name: &str| layer.annotations.get(name).map_or("", String::as_str);
+        let (kind, contents) = (annotation("dev.imgforge.layer.kind"), annotation("dev.imgforge.layer.contents"));
+        context.progress.detail(format!("layer {} {kind}, {}: {contents}", layer.digest, human_bytes(layer.size)));
+    }
 }
 
 /// Brings what a platform's steps are made from into the store.
