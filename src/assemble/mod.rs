@@ -9,6 +9,7 @@ pub mod base;
 mod entry_points;
 pub mod environment;
 pub mod files;
+pub mod findings;
 pub mod grouping;
 mod gzip;
 pub mod ignore;

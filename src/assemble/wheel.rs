@@ -26,7 +26,7 @@ use crate::diagnostic::Hint;
 use crate::version::PythonVersion;
 use crate::version::wheel_tag::{FilenameError, WheelFilename, normalize_name};
 
-pub use set::{Conflict, WheelInput, check_conflicts, write_opened, write_wheels};
+pub use set::{Conflict, WheelInput, examine, write_opened, write_wheels};
 
 /// Files of `.dist-info` and scripts that are read into memory may be this large; the largest RECORDs have a few MB.
 const MEMORY_LIMIT: u64 = 64 << 20;

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::assemble::base;
+use crate::assemble::findings::{self, Findings};
 use crate::assemble::steps::{self, Materials, Workplace};
 use crate::cli::{BuildArgs, Engine, Format};
 use crate::debian;
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{Lock, LockedPlatform};
+use crate::oci::layout::Layout;
 use crate::oci::{AssembledImage, Digest, Platform, Reference};
 use crate::plan::Plan;
 use crate::progress::human_bytes;
@@ -65,6 +67,8 @@ pub(super) struct Built {
     pub(super) digest: Digest,
     /// The layout's folder.
     pub(super) layout: PathBuf,
+    /// Keeps other builds off that folder until the image is where it goes.
+    _held: std::fs::File,
 }
 
 pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failure> {
@@ -194,6 +198,9 @@ fn assemble_one(
     let others: Vec<PathBuf> = others.iter().map(|other| other.join("blobs/sha256")).collect();
     let workplace = Workplace { blobs: &blobs, others: &others, store: &outside.store };
     std::fs::create_dir_all(&blobs).map_err(|source| Error::Io { action: "create", path: blobs.clone(), source })?;
+    let waiting = || context.progress.say(format!("waiting for another build into `{}`", layout.display()));
+    let held =
+        Layout::hold(layout, waiting).map_err(|source| Error::Io { action: "lock", path: layout.clone(), source })?;
     let created = created()?;
     let mut images = Vec::new();
     for platform in &lock.platforms {
@@ -209,12 +216,28 @@ fn assemble_one(
             image.layers.len(),
             human_bytes(image.layers_size())
         ));
+        report(context, &image, &findings::find(&plan, &materials, &outside.store)?);
         images.push(image);
     }
     let tag = lock.image.tags.first().map_or("latest", String::as_str);
     let Outside { registries, store, .. } = outside;
     let digest = publish::layout::write(registries, store, &images, layout, tag, &context.progress)?;
-    Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout: layout.to_owned() })
+    Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout: layout.to_owned(), _held: held })
+}
+
+/// What deserves a look in an image, and with `--verbose` what it is made of.
+fn report(context: &Context, image: &AssembledImage, findings: &Findings) {
+    for conflict in &findings.conflicts {
+        context.progress.say(format!("warning: {conflict}"));
+    }
+    for note in &findings.notes {
+        context.progress.detail(format!("note: {note}"));
+    }
+    for layer in &image.layers {
+        let annotation = |name: &str| layer.annotations.get(name).map_or("", String::as_str);
+        let (kind, contents) = (annotation("dev.imgforge.layer.kind"), annotation("dev.imgforge.layer.contents"));
+        context.progress.detail(format!("layer {} {kind}, {}: {contents}", layer.digest, human_bytes(layer.size)));
+    }
 }
 
 /// Brings what a platform's steps are made from into the store.

@@ -106,6 +106,17 @@ fn packages(
     let resolution = resolve(spec, catalog, &outside.index, preferences, &full_python)?;
     let count: usize = resolution.platforms.iter().map(|platform| platform.wheels.len()).sum();
     task.done(format!("resolved {count} packages of `{}` for Python {}", spec.name.value, resolution.stack.python));
+    for (fact, source) in &resolution.stack.because {
+        context.progress.detail(format!("because {fact} [{source}]"));
+    }
+    for platform in &resolution.platforms {
+        for (name, candidate) in &platform.wheels {
+            let (version, index, file) = (&candidate.version, &candidate.index, &candidate.file.filename);
+            context
+                .progress
+                .detail(format!("{}: {name} {version}, `{file}` from the index `{index}`", platform.platform));
+        }
+    }
     Ok(resolution)
 }
 

@@ -389,9 +389,10 @@ impl Lock {
         })
     }
 
-    /// Whether the lock answers this spec.
+    /// Whether the lock answers this spec. The name counts by itself: it is the folder that is written to, and an edited
+    /// lock must not choose another.
     pub fn satisfies(&self, spec: &Spec) -> bool {
-        self.inputs.spec == spec.digest
+        self.inputs.spec == spec.digest && self.name == spec.name.value
     }
 
     /// What a new resolution should keep. `upgraded` names packages to let go; all of them if `all`.

@@ -4,7 +4,7 @@
 //! interrupted leaves the previous image readable. Blobs no manifest of the layout names are removed after that.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,17 @@ impl Layout {
         let layout = Self { root: root.to_owned() };
         layout.write_file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         Ok(layout)
+    }
+
+    /// Holds the folder until the value is dropped: the end of one build removes what another has begun. `waiting` is called
+    /// if another process holds it. File systems that know no locks are taken as they are.
+    pub fn hold(root: &Path, waiting: impl FnOnce()) -> io::Result<File> {
+        let folder = File::open(root)?;
+        if let Err(TryLockError::WouldBlock) = folder.try_lock() {
+            waiting();
+            folder.lock()?;
+        }
+        Ok(folder)
     }
 
     /// Path at which a blob lies or would lie.
@@ -142,7 +153,7 @@ fn copy_or_link(from: &Path, to: &Path) -> io::Result<()> {
     }
     let folder = to.parent().ok_or_else(|| io::Error::other("a blob has no folder"))?;
     let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
-    io::copy(&mut fs::File::open(from)?, &mut file)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
     crate::store::make_readable(file.path())?;
     file.persist(to).map_err(|error| error.error)?;
     Ok(())

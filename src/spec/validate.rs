@@ -49,7 +49,10 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
         workdir: builder.optional(&document.workdir, directory)?.map(|workdir| workdir.value),
         user: builder.optional(&document.user, rules::user)?.map_or_else(|| "app".to_owned(), |user| user.value),
         entrypoint: builder.arguments(&document.entrypoint)?,
-        command: builder.arguments(&document.command)?,
+        command: match (&document.entrypoint.0, &document.command.0) {
+            (None, None) => vec!["python".to_owned()],
+            _ => builder.arguments(&document.command)?,
+        },
         run: builder.commands(&document.run)?,
         services: builder.services(&document.services)?,
         digest: crate::oci::Digest::of(b""),

@@ -45,43 +45,49 @@ pub fn write_opened<R: Read + Seek, W: Write>(
     Ok(())
 }
 
-/// A path that two wheels of one image fill differently.
+/// Two wheels of one image that fill paths differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// Path in the image.
-    pub path: String,
     /// `name version` of the wheels, in the order of names.
     pub wheels: (String, String),
+    /// Paths in the image, sorted; at least one.
+    pub paths: Vec<String>,
 }
 
 impl std::fmt::Display for Conflict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { path, wheels: (first, second) } = self;
-        write!(f, "`{first}` and `{second}` bring different files `/{path}`; the image has one of them")
+        let Self { wheels: (first, second), paths } = self;
+        write!(f, "`{first}` and `{second}` bring different files `/{}`", paths.first().map_or("", String::as_str))?;
+        if paths.len() > 1 {
+            write!(f, " and {} more", paths.len() - 1)?;
+        }
+        write!(f, "; the image has one of them")
     }
 }
 
-/// Paths that several wheels of an image bring with different contents. Equal contents are common (`__init__.py` of a
-/// namespace package) and harmless. No error, because packages that work collide in their README or tests.
-pub fn check_conflicts(wheels: &[WheelInput], site: &Site) -> Result<Vec<Conflict>, Error> {
+/// What a careful reader may want to know of an image's wheels: those that bring different contents for the same path, by
+/// pairs, and the notes of each ([`Installation::notes`]). Equal contents are common (`__init__.py` of a namespace package)
+/// and harmless. No error, because packages that work collide in their README or tests.
+pub fn examine(wheels: &[WheelInput], site: &Site) -> Result<(Vec<Conflict>, Vec<String>), Error> {
     // An image may have more wheels than a process may have open files.
     let installations = sorted(wheels)
         .into_iter()
         .map(|wheel| open(wheel, site).map(|(_, installation)| installation))
         .collect::<Result<Vec<_>, Error>>()?;
+    let label = |of: &Installation| format!("{} {}", of.name, of.version);
     let mut owners: BTreeMap<&str, (&Installation, (u32, u64))> = BTreeMap::new();
-    let mut conflicts = Vec::new();
+    let mut pairs: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let mut notes = Vec::new();
     for installation in &installations {
+        notes.extend(installation.notes.iter().map(|note| format!("{}: {note}", label(installation))));
         for (path, file) in &installation.files {
             let before = owners.insert(path, (installation, file.checksum));
             if let Some((other, _)) = before.filter(|(_, checksum)| *checksum != file.checksum) {
-                let label = |of: &Installation| format!("{} {}", of.name, of.version);
-                conflicts.push(Conflict { path: path.clone(), wheels: (label(other), label(installation)) });
+                pairs.entry((label(other), label(installation))).or_default().push(path.clone());
             }
         }
     }
-    conflicts.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(conflicts)
+    Ok((pairs.into_iter().map(|(wheels, paths)| Conflict { wheels, paths }).collect(), notes))
 }
 
 /// In the order of their names, which does not depend on the caller. File names start with the distribution's.
