@@ -9,9 +9,10 @@ use crate::oci::Platform;
 use crate::version::{CudnnVersion, DriverVersion, PythonVersion, ToolkitVersion};
 
 use super::bases::BaseRow;
+use super::builds::row_label;
 use super::evidence::Code;
 use super::solver::Solution;
-use super::stack::{self, StackModel, row_label};
+use super::stack::{self, StackModel};
 use super::variable::{Value, Variable};
 
 /// A framework of an answer.

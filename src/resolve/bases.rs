@@ -11,7 +11,7 @@ use crate::spec::{BaseChoice, Spec};
 use crate::version::{CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
 
 use super::evidence::{Code, Edge, Evidence};
-use super::stack::{python_value, zero};
+use super::numbers::{python_value, zero};
 use super::variable::{Value, Variable};
 
 /// One base.

@@ -10,13 +10,17 @@
 
 mod answer;
 mod bases;
+mod builds;
 mod conflict;
 mod evidence;
+mod numbers;
 mod packages;
 mod relax;
 mod solver;
 mod stack;
+mod targets;
 mod variable;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -38,9 +42,10 @@ pub use evidence::{Code, Evidence};
 pub use packages::{Candidate, PackageSource};
 
 use answer::answer;
+use numbers::python_value;
 use packages::PackageModel;
 use solver::{Failed, Problem};
-use stack::{StackModel, python_value};
+use stack::StackModel;
 use variable::{Value, Variable};
 
 /// Why there is no resolution.
@@ -252,7 +257,7 @@ impl Question<'_> {
         {
             conflict.help.push(format!(
                 "this is why Python {first} does not do; Python {} was tried too, without success",
-                stack::describe_lines(others)
+                numbers::describe_lines(others)
             ));
         }
         Ok(Err(conflict))
