@@ -354,7 +354,7 @@ impl<'a> StackModel<'a> {
         for (index, target, gpu) in nvidia {
             let floor = self.floor(cuda.value.major());
             let ended = floor.as_ref().is_some_and(|(driver, ..)| {
-                gpu.last_driver_branch.is_some_and(|branch| u64::from(branch.0) < driver.dotted().component(0))
+                gpu.last_driver_branch.is_some_and(|branch| branch.0 < driver.dotted().component(0))
             });
             if let Some((driver, source, _)) = floor {
                 edges.push(Edge {
