@@ -138,9 +138,10 @@ fn a_package_without_a_wheel_for_the_newest_python_moves_python() {
         .file("default", "a-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", "a", "1.0", ">=3.8", None, &[])
         .file("default", "a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl", "a", "1.0", ">=3.8", None, &[]);
     assert_eq!(versions(&world, "packages: [a]\n"), "a 1.0 on 3.12");
-    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r"
+    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r#"
     no_wheel_for_python: a 1.0 has wheels for Python 3.11 to 3.12, not for Python 3.13 (line 3)
-    ");
+    help: another Python would do: `python: "3.12"`
+    "#);
 }
 
 #[test]
