@@ -46,7 +46,11 @@ pub fn mlflow_lock(lock: &Lock) -> Option<Lock> {
             .map(str::to_owned)
             .to_vec(),
         run: Vec::new(),
-        env: BTreeMap::from([("MLFLOW_DISABLE_TELEMETRY".to_owned(), "true".to_owned())]),
+        // The server's job workers take more memory than the server, and tracking needs none of them.
+        env: [("MLFLOW_DISABLE_TELEMETRY", "true"), ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
         files: Vec::new(),
     };
     for platform in &mut server.platforms {
