@@ -26,6 +26,8 @@ use super::{Context, answer_in, bases, engines, lock, print, print_json, render}
 
 /// 1980-01-01, in seconds since 1970.
 const DEFAULT_EPOCH: u64 = 315_532_800;
+/// The last second of 9999, the last year that an image's config can say.
+const LAST_EPOCH: u64 = 253_402_300_799;
 
 /// Why a build cannot start or end.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +53,11 @@ impl Hint for Error {
             Self::NoRepository => {
                 vec!["add `image: {repository: HOST/NAME}` to the spec, or give `--repository HOST/NAME`".to_owned()]
             }
+            Self::SourceDateEpoch(_) => {
+                vec!["set it to such a number, as `git log -1 --format=%ct` prints it, or unset it".to_owned()]
+            }
             Self::Repository { .. } => vec!["write it like `registry.example.com/ml/churn`, without a tag".to_owned()],
-            _ => Vec::new(),
+            Self::Io { .. } => Vec::new(),
         }
     }
 }
@@ -76,6 +81,8 @@ pub(super) struct Built {
 pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failure> {
     let started = Instant::now();
     let spec = Spec::load(&arguments.spec)?;
+    // Said before anything is written.
+    created()?;
     let outside = Outside::new(context, &spec)?;
     let repository = match arguments.push {
         true => Some(repository(arguments.repository.as_deref(), &spec)?),
@@ -86,7 +93,12 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     let folder = output_folder(arguments.output.as_deref(), &lock.name);
     render::write(context, &lock, &spec, &folder)?;
     if arguments.engine != Engine::Native {
-        engines::build(context, &outside, arguments, &spec, &lock, &folder)?;
+        let engine = arguments.engine;
+        let references = engines::build(context, &outside, engine, repository.as_ref(), &spec, &lock, &folder)?;
+        match arguments.format {
+            Format::Json => print_json(&json!({"status": "ok", "folder": folder, "references": references})),
+            Format::Text => references.last().iter().for_each(|reference| print(reference)),
+        }
         return Ok(0);
     }
     let built = assemble_all(context, &outside, &spec, &lock, &folder)?;
@@ -163,7 +175,10 @@ pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, 
 /// programs in the image can pack what is there.
 fn created() -> Result<u64, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) if !text.is_empty() => Ok(text.parse().map_err(|_| Error::SourceDateEpoch(text))?),
+        Ok(text) if !text.is_empty() => {
+            let seconds = text.parse().ok().filter(|&seconds| seconds <= LAST_EPOCH);
+            Ok(seconds.ok_or(Error::SourceDateEpoch(text))?)
+        }
         _ => Ok(DEFAULT_EPOCH),
     }
 }
@@ -288,7 +303,6 @@ fn load(context: &Context, outside: &Outside, built: &[Built]) -> Result<(), Fai
         let native = native_image(&image.images);
         let Outside { registries, store, .. } = outside;
         engine.load(registries, store, native, &names, &context.progress)?;
-        context.progress.say(format!("loaded `{}` into {}", names.join("`, `"), engine.program));
     }
     Ok(())
 }
@@ -310,12 +324,9 @@ pub(super) fn push(
     repository: &Reference,
 ) -> Result<Vec<Published>, Failure> {
     let mut published: Vec<Published> = Vec::new();
-    for (position, image) in built.iter().enumerate() {
-        let name = match image.name.strip_prefix(built[0].name.as_str()) {
-            Some(suffix) if position > 0 => format!("{}{suffix}", repository.repository()),
-            _ => repository.repository().to_owned(),
-        };
-        let target = Reference::with_tag(repository.registry().to_owned(), name, "latest".to_owned());
+    let main = built.first().map_or("", |main| main.name.as_str());
+    for image in built {
+        let target = beside(repository, main, &image.name);
         let mount_from: Vec<Reference> = published.iter().map(|published| published.reference.clone()).collect();
         let target =
             publish::registry::Target { repository: &target, tags: &image.lock.image.tags, mount_from: &mount_from };
@@ -323,6 +334,12 @@ pub(super) fn push(
         published.push(publish::registry::push(registries, store, &image.images, &target, &context.progress)?);
     }
     Ok(published)
+}
+
+/// The repository of an image beside that of the main one: `ml/churn` has `ml/churn-mlflow` beside it.
+pub(super) fn beside(repository: &Reference, main: &str, image: &str) -> Reference {
+    let name = format!("{}{}", repository.repository(), image.strip_prefix(main).unwrap_or_default());
+    Reference::with_tag(repository.registry().to_owned(), name, "latest".to_owned())
 }
 
 /// What stdout gets: the reference to use where the image was pushed, else its digest.
@@ -380,13 +397,7 @@ fn summary(
         say(format!("{:<11} {}", image.name, image.digest));
         say(format!("{:<11} {}, {layers} layers, in {}", "", human_bytes(size), image.layout.display()));
         if let Some(published) = published.get(position) {
-            say(format!(
-                "{:<11} pushed as {} ({} sent, {} already there)",
-                "",
-                published.reference.whole(),
-                human_bytes(published.bytes_sent),
-                human_bytes(published.bytes_skipped + published.bytes_mounted)
-            ));
+            say(format!("{:<11} pushed as {}", "", published.reference.whole()));
         }
     }
     say(format!("done in {:.1} s", started.elapsed().as_secs_f64()));
