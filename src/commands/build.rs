@@ -20,6 +20,7 @@ use crate::publish::{self, engine, registry::Published};
 use crate::render::mlflow_lock;
 use crate::resolve::Preferences;
 use crate::spec::Spec;
+use crate::store::Store;
 
 use super::outside::Outside;
 use super::{Context, answer_in, bases, engines, lock, print, print_json, render};
@@ -40,6 +41,8 @@ pub(super) enum Error {
     Repository { text: String, cause: String },
     #[error("`SOURCE_DATE_EPOCH={0}` is not a number of seconds since 1970")]
     SourceDateEpoch(String),
+    #[error("the cache's copy of {} was damaged, and is removed", .0.join(", "))]
+    Damaged(Vec<String>),
     #[error("{action} `{path}`: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }
@@ -56,7 +59,10 @@ impl Hint for Error {
             Self::SourceDateEpoch(_) => {
                 vec!["set it to such a number, as `git log -1 --format=%ct` prints it, or unset it".to_owned()]
             }
-            Self::Repository { .. } => vec!["write it like `registry.example.com/ml/churn`, without a tag".to_owned()],
+            Self::Repository { .. } => {
+                vec!["write it like `registry.example.com/ml/churn`, without a tag, in lower case".to_owned()]
+            }
+            Self::Damaged(_) => vec!["build again: it is downloaded anew".to_owned()],
             Self::Io { .. } => Vec::new(),
         }
     }
@@ -225,7 +231,8 @@ fn assemble_one(
         let materials = materials(context, outside, platform)?;
         let work = platform.wheels.iter().map(|wheel| wheel.size).chain(platform.debs.iter().map(|deb| deb.size)).sum();
         let task = context.progress.task(format!("assembling `{}` for {}", lock.name, platform.name), Some(work));
-        let image = steps::assemble(&plan, &materials, &spec.folder, &workplace, created, &task)?;
+        let image = steps::assemble(&plan, &materials, &spec.folder, &workplace, created, &task)
+            .map_err(|error| damaged(&outside.store, platform).map_or_else(|| error.into(), Failure::from))?;
         task.done(format!(
             "assembled `{}` for {}: {} layers, {}",
             lock.name,
@@ -240,6 +247,15 @@ fn assemble_one(
     let Outside { registries, store, .. } = outside;
     let digest = publish::layout::write(registries, store, &images, layout, tag, &context.progress)?;
     Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout: layout.to_owned(), _held: held })
+}
+
+/// When assembling failed: the files in the cache that are no longer what the lock names, which explains it.
+fn damaged(store: &Store, platform: &LockedPlatform) -> Option<Error> {
+    let wheels = platform.wheels.iter().map(|wheel| (&wheel.digest, wheel.file.as_str()));
+    let debs = platform.debs.iter().map(|deb| (&deb.digest, deb.path.as_str()));
+    let removed = wheels.chain(debs).filter(|(digest, _)| store.discard_if_damaged(digest));
+    let names: Vec<String> = removed.map(|(_, name)| format!("`{name}`")).collect();
+    (!names.is_empty()).then_some(Error::Damaged(names))
 }
 
 /// What deserves a look in an image, and with `--verbose` what it is made of.
