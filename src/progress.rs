@@ -55,9 +55,8 @@ impl Progress {
         let label = label.into();
         let bar = self.bars.as_ref().map(|bars| {
             let bar = match bytes {
-                Some(total) => {
-                    ProgressBar::new(total).with_style(style("{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {eta}"))
-                }
+                Some(total) => ProgressBar::new(total)
+                    .with_style(style("{spinner} {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes}")),
                 None => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
             };
             let bar = bars.add(bar);

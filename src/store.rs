@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::diagnostic::Hint;
 use crate::oci::{Digest, Hasher};
 
 /// A store's folder.
@@ -51,6 +52,49 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The file system's own error, for callers that name action and path themselves.
+    pub fn into_io(self) -> io::Error {
+        match self {
+            Self::Io { source, .. } => source,
+            other => io::Error::other(other),
+        }
+    }
+
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source: without_path(source) }
+    }
+}
+
+/// Temporary files put their path into every error, behind a message that names it already.
+fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path \"") {
+        Some((cause, _)) => io::Error::new(error.kind(), cause),
+        None => error,
+    }
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        let kind = match self {
+            Self::WrongDigest { .. } | Self::WrongSize { .. } => {
+                return vec!["if it is the same when tried again, do not trust where the file comes from".to_owned()];
+            }
+            Self::Io { source, .. } => source.kind(),
+        };
+        match kind {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                vec!["free space there (`imgforge cache prune`), or name another folder in `IMGFORGE_CACHE`".to_owned()]
+            }
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+                vec!["name a folder that can be written in `IMGFORGE_CACHE`".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl Store {
     /// Folders directly below the root: everything a store ever writes.
     pub const PARTS: [&'static str; 3] = ["blobs", "facts", "tmp"];
@@ -87,6 +131,13 @@ impl Store {
         Some(self.blob_path(digest)).filter(|path| path.is_file())
     }
 
+    /// Removes a blob whose bytes are no longer those of its name, and says whether it was so: names are trusted, because
+    /// hashing gigabytes at every build is slow, and this is for when something went wrong.
+    pub fn discard_if_damaged(&self, digest: &Digest) -> bool {
+        let Some(path) = self.blob(digest) else { return false };
+        digest_file(&path).is_ok_and(|(found, _)| found != *digest) && fs::remove_file(&path).is_ok()
+    }
+
     /// Streams `source` into the store. A returned path means that the bytes are there and are the right ones; `progress`
     /// is told of each piece as it passes.
     pub fn insert(
@@ -99,10 +150,7 @@ impl Store {
     ) -> Result<PathBuf, Error> {
         let target = self.blob_path(expected);
         let folder = self.root.join("tmp");
-        let io_error = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Io { action, path, source }
-        };
+        let io_error = Error::io;
         fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
         let mut file = tempfile::Builder::new().tempfile_in(&folder).map_err(io_error("create a file in", &folder))?;
         let mut hasher = Hasher::new();
@@ -158,10 +206,7 @@ impl Store {
 
 /// Writes a file whole or not at all, creating its folder; readable by all as far as the umask allows nothing less.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let error = |action| {
-        let path = path.to_owned();
-        move |source| Error::Io { action, path, source }
-    };
+    let error = |action| Error::io(action, path);
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(error("create the folder of"))?;
     let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder).map_err(error("write"))?;
@@ -215,6 +260,18 @@ mod tests {
         assert_eq!(store.blob(&digest), None);
         let path = store.insert("x", &mut &b"abc"[..], &digest, Some(3), &mut quiet).expect("stored");
         assert_eq!(store.blob(&digest), Some(path));
+    }
+
+    #[test]
+    fn damaged_blobs_are_found_and_removed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path());
+        let digest = Digest::of(b"abc");
+        let path = store.insert("x", &mut &b"abc"[..], &digest, None, &mut |_| {}).expect("stored");
+        assert!(!store.discard_if_damaged(&digest));
+        fs::write(path, b"abd").expect("written");
+        assert!(store.discard_if_damaged(&digest));
+        assert_eq!(store.blob(&digest), None);
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl Hint for Error {
             Self::Unusable { .. } => {
                 vec!["name another image as `base:`, or leave it out to have one chosen".to_owned()]
             }
-            Self::Store(_) | Self::Layer { .. } => Vec::new(),
+            Self::Store(error) => error.help(),
+            Self::Layer { .. } => Vec::new(),
         }
     }
     fn notes(&self) -> Vec<String> {

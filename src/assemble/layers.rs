@@ -84,7 +84,8 @@ impl Hint for Error {
                 "this is a defect of imgforge: please report it with the lock".to_owned(),
                 "`imgforge cache prune` forgets the earlier build".to_owned(),
             ],
-            Self::Layer(_) | Self::Store(_) | Self::Io { .. } => Vec::new(),
+            Self::Store(error) => error.help(),
+            Self::Layer(_) | Self::Io { .. } => Vec::new(),
         }
     }
     fn notes(&self) -> Vec<String> {

@@ -18,12 +18,15 @@ use crate::publish::{self, engine, registry::Published};
 use crate::render::mlflow_lock;
 use crate::resolve::Preferences;
 use crate::spec::Spec;
+use crate::store::Store;
 
 use super::outside::Outside;
 use super::{Context, answer_in, bases, engines, lock, print, print_json, render, summary};
 
 /// 1980-01-01, in seconds since 1970.
 const DEFAULT_EPOCH: u64 = 315_532_800;
+/// The last second of 9999, the last year that an image's config can say.
+const LAST_EPOCH: u64 = 253_402_300_799;
 
 /// Why a build cannot start or end.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,8 @@ pub(super) enum Error {
     Repository { text: String, cause: String },
     #[error("`SOURCE_DATE_EPOCH={0}` is not a number of seconds since 1970")]
     SourceDateEpoch(String),
+    #[error("the cache's copy of {} was damaged, and is removed", .0.join(", "))]
+    Damaged(Vec<String>),
     #[error("{action} `{path}`: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }
@@ -49,8 +54,14 @@ impl Hint for Error {
             Self::NoRepository => {
                 vec!["add `image: {repository: HOST/NAME}` to the spec, or give `--repository HOST/NAME`".to_owned()]
             }
-            Self::Repository { .. } => vec!["write it like `registry.example.com/ml/churn`, without a tag".to_owned()],
-            _ => Vec::new(),
+            Self::SourceDateEpoch(_) => {
+                vec!["set it to such a number, as `git log -1 --format=%ct` prints it, or unset it".to_owned()]
+            }
+            Self::Repository { .. } => {
+                vec!["write it like `registry.example.com/ml/churn`, without a tag, in lower case".to_owned()]
+            }
+            Self::Damaged(_) => vec!["build again: it is downloaded anew".to_owned()],
+            Self::Io { .. } => Vec::new(),
         }
     }
 }
@@ -74,6 +85,8 @@ pub(super) struct Built {
 pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failure> {
     let started = Instant::now();
     let spec = Spec::load(&arguments.spec)?;
+    // Said before anything is written.
+    created()?;
     let outside = Outside::new(context, &spec)?;
     let repository = match arguments.push {
         true => Some(repository(arguments.repository.as_deref(), &spec)?),
@@ -84,7 +97,14 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     let folder = output_folder(arguments.output.as_deref(), &lock.name);
     render::write(context, &lock, &spec, &folder)?;
     if arguments.engine != Engine::Native {
-        engines::build(context, &outside, arguments, &spec, &lock, &folder)?;
+        let engine = arguments.engine;
+        let references = engines::build(context, &outside, engine, repository.as_ref(), &spec, &lock, &folder)?;
+        match arguments.format {
+            Format::Json => {
+                print_json(&serde_json::json!({"status": "ok", "folder": folder, "references": references}));
+            }
+            Format::Text => references.last().iter().for_each(|reference| print(reference)),
+        }
         return Ok(0);
     }
     let built = assemble_all(context, &outside, &spec, &lock, &folder)?;
@@ -161,7 +181,10 @@ pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, 
 /// programs in the image can pack what is there.
 fn created() -> Result<u64, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) if !text.is_empty() => Ok(text.parse().map_err(|_| Error::SourceDateEpoch(text))?),
+        Ok(text) if !text.is_empty() => {
+            let seconds = text.parse().ok().filter(|&seconds| seconds <= LAST_EPOCH);
+            Ok(seconds.ok_or(Error::SourceDateEpoch(text))?)
+        }
         _ => Ok(DEFAULT_EPOCH),
     }
 }
@@ -208,7 +231,8 @@ fn assemble_one(
         let materials = materials(context, outside, platform)?;
         let work = platform.wheels.iter().map(|wheel| wheel.size).chain(platform.debs.iter().map(|deb| deb.size)).sum();
         let task = context.progress.task(format!("assembling `{}` for {}", lock.name, platform.name), Some(work));
-        let image = steps::assemble(&plan, &materials, &spec.folder, &workplace, created, &task)?;
+        let image = steps::assemble(&plan, &materials, &spec.folder, &workplace, created, &task)
+            .map_err(|error| damaged(&outside.store, platform).map_or_else(|| error.into(), Failure::from))?;
         task.done(format!(
             "assembled `{}` for {}: {} layers, {}",
             lock.name,
@@ -223,6 +247,15 @@ fn assemble_one(
     let Outside { registries, store, .. } = outside;
     let digest = publish::layout::write(registries, store, &images, layout, tag, &context.progress)?;
     Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout: layout.to_owned(), _held: held })
+}
+
+/// When assembling failed: the files in the cache that are no longer what the lock names, which explains it.
+fn damaged(store: &Store, platform: &LockedPlatform) -> Option<Error> {
+    let wheels = platform.wheels.iter().map(|wheel| (&wheel.digest, wheel.file.as_str()));
+    let debs = platform.debs.iter().map(|deb| (&deb.digest, deb.path.as_str()));
+    let removed = wheels.chain(debs).filter(|(digest, _)| store.discard_if_damaged(digest));
+    let names: Vec<String> = removed.map(|(_, name)| format!("`{name}`")).collect();
+    (!names.is_empty()).then_some(Error::Damaged(names))
 }
 
 /// What deserves a look in an image, and with `--verbose` what it is made of.
@@ -286,7 +319,6 @@ fn load(context: &Context, outside: &Outside, built: &[Built]) -> Result<(), Fai
         let native = native_image(&image.images);
         let Outside { registries, store, .. } = outside;
         engine.load(registries, store, native, &names, &context.progress)?;
-        context.progress.say(format!("loaded `{}` into {}", names.join("`, `"), engine.program));
     }
     Ok(())
 }
@@ -308,12 +340,9 @@ pub(super) fn push(
     repository: &Reference,
 ) -> Result<Vec<Published>, Failure> {
     let mut published: Vec<Published> = Vec::new();
-    for (position, image) in built.iter().enumerate() {
-        let name = match image.name.strip_prefix(built[0].name.as_str()) {
-            Some(suffix) if position > 0 => format!("{}{suffix}", repository.repository()),
-            _ => repository.repository().to_owned(),
-        };
-        let target = Reference::with_tag(repository.registry().to_owned(), name, "latest".to_owned());
+    let main = built.first().map_or("", |main| main.name.as_str());
+    for image in built {
+        let target = beside(repository, main, &image.name);
         let mount_from: Vec<Reference> = published.iter().map(|published| published.reference.clone()).collect();
         let target =
             publish::registry::Target { repository: &target, tags: &image.lock.image.tags, mount_from: &mount_from };
@@ -321,4 +350,10 @@ pub(super) fn push(
         published.push(publish::registry::push(registries, store, &image.images, &target, &context.progress)?);
     }
     Ok(published)
+}
+
+/// The repository of an image beside that of the main one: `ml/churn` has `ml/churn-mlflow` beside it.
+pub(super) fn beside(repository: &Reference, main: &str, image: &str) -> Reference {
+    let name = format!("{}{}", repository.repository(), image.strip_prefix(main).unwrap_or_default());
+    Reference::with_tag(repository.registry().to_owned(), name, "latest".to_owned())
 }

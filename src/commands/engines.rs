@@ -1,16 +1,18 @@
 //! Building with an engine (`--engine`): the rendered Dockerfile, for steps that only an engine can run; and the stack,
 //! through `docker compose`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cli::{BuildArgs, Engine, StackArgs};
+use crate::cli::{Engine, StackArgs};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::Lock;
+use crate::oci::Reference;
 use crate::spec::Spec;
 
 use super::Context;
-use super::build::output_folder;
+use super::build::{beside, output_folder};
 use super::outside::Outside;
 
 #[derive(Debug, thiserror::Error)]
@@ -33,61 +35,79 @@ impl Hint for Error {
     }
 }
 
-/// Builds the image and those of its services with an engine.
+/// Builds the image and those of its services with an engine, pushes them to `repository` if there is one, and returns
+/// the main image's references: those that the Compose stack uses, then those in the repository.
 pub(super) fn build(
     context: &Context,
     outside: &Outside,
-    arguments: &BuildArgs,
+    engine: Engine,
+    repository: Option<&Reference>,
     spec: &Spec,
     lock: &Lock,
     folder: &Path,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
+    let program = match engine {
+        Engine::Native | Engine::Docker => "docker",
+        Engine::Podman => "podman",
+        Engine::Buildah => "buildah",
+    };
     let mut contexts = vec![(lock.clone(), folder.to_owned())];
     if let Some(server) = crate::render::mlflow_lock(lock) {
         contexts.push((server, folder.join("services/mlflow")));
     }
-    for (lock, folder) in contexts {
-        let name = lock.image.repository.as_ref().unwrap_or(&lock.name);
-        let (program, subcommand): (&str, &[&str]) = match arguments.engine {
-            Engine::Native | Engine::Docker => ("docker", &["build"]),
-            Engine::Podman => ("podman", &["build"]),
-            Engine::Buildah => ("buildah", &["build"]),
-        };
-        let mut command = Command::new(program);
-        command.args(subcommand);
-        for tag in &lock.image.tags {
-            command.arg("--tag").arg(format!("{name}:{tag}"));
-        }
-        let platforms: Vec<String> = lock.platforms.iter().map(|platform| platform.name.to_string()).collect();
-        command.arg("--platform").arg(platforms.join(","));
-        if let Some(certificates) = outside.settings.ca_files.first().cloned().or_else(system_certificates) {
-            command.arg("--secret").arg(format!("id=ca,src={}", certificates.display()));
-        }
-        let indexes: std::collections::BTreeSet<&str> =
-            lock.platforms.iter().flat_map(|platform| &platform.wheels).map(|wheel| wheel.index.as_str()).collect();
-        for index in indexes {
-            if let Some(location) = outside.settings.index_url(index) {
-                let variable = format!("INDEX_{}_URL", index.to_uppercase().replace(['-', '.'], "_"));
-                command.arg("--build-arg").arg(format!("{variable}={}", location.url));
-            }
-        }
-        if !lock.image.files.is_empty() {
-            command.arg("--build-context").arg(format!("project={}", spec.folder.display()));
-        }
-        command.arg(&folder);
+    let tagged = |name: &str| -> Vec<String> { lock.image.tags.iter().map(|tag| format!("{name}:{tag}")).collect() };
+    let mut references = Vec::new();
+    for (image, folder) in &contexts {
+        let name = image.image.repository.as_ref().unwrap_or(&image.name);
+        let pushed = repository.map(|repository| beside(repository, &lock.name, &image.name));
+        let pushed = pushed.map(|target| tagged(&format!("{}/{}", target.registry(), target.repository())));
+        let pushed = pushed.unwrap_or_default();
+        let mut names = tagged(name);
+        names.extend(pushed.iter().filter(|reference| !names.contains(reference)).cloned().collect::<Vec<_>>());
         context.progress.say(format!("building `{name}` with {program}"));
-        run(command)?;
-    }
-    if arguments.push {
-        for tag in &lock.image.tags {
-            let name = lock.image.repository.as_ref().unwrap_or(&lock.name);
-            let program = if arguments.engine == Engine::Podman { "podman" } else { "docker" };
-            let mut command = Command::new(program);
-            command.arg("push").arg(format!("{name}:{tag}"));
-            run(command)?;
+        run(build_command(program, outside, spec, image, folder, &names))?;
+        for reference in &pushed {
+            run_with(program, &["push", reference])?;
+        }
+        if references.is_empty() {
+            references = names;
         }
     }
-    Ok(())
+    Ok(references)
+}
+
+fn build_command(
+    program: &str,
+    outside: &Outside,
+    spec: &Spec,
+    lock: &Lock,
+    folder: &Path,
+    names: &[String],
+) -> Command {
+    let mut command = Command::new(program);
+    command.arg("build");
+    for name in names {
+        command.arg("--tag").arg(name);
+    }
+    let platforms: Vec<String> = lock.platforms.iter().map(|platform| platform.name.to_string()).collect();
+    command.arg("--platform").arg(platforms.join(","));
+    if let Some(certificates) = outside.settings.ca_files.first().cloned().or_else(system_certificates) {
+        command.arg("--secret").arg(format!("id=ca,src={}", certificates.display()));
+    }
+    let indexes: BTreeSet<&str> =
+        lock.platforms.iter().flat_map(|platform| &platform.wheels).map(|wheel| wheel.index.as_str()).collect();
+    for index in indexes {
+        if let Some(location) = outside.settings.index_url(index) {
+            let variable = format!("INDEX_{}_URL", index.to_uppercase().replace(['-', '.'], "_"));
+            // The address has no credentials: those would stay in the image's history.
+            command.arg("--build-arg").arg(format!("{variable}={}", location.url));
+        }
+    }
+    if !lock.image.files.is_empty() {
+        command.arg("--build-context").arg(format!("project={}", spec.folder.display()));
+    }
+    command.arg(folder);
+    command
 }
 
 /// The system's certificates, for a build behind a proxy that has its own authority.
@@ -111,9 +131,19 @@ pub(super) fn stack(arguments: &StackArgs, up: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
+fn run_with(program: &str, arguments: &[&str]) -> Result<(), Failure> {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    run(command)
+}
+
+/// Runs a program to its end. What it says goes to stderr: stdout is for this command's own answer.
 fn run(mut command: Command) -> Result<(), Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().map_err(|source| Error::Start { program: program.clone(), source })?;
+    let status = command
+        .stdout(std::io::stderr())
+        .status()
+        .map_err(|source| Error::Start { program: program.clone(), source })?;
     match status.success() {
         true => Ok(()),
         false => Err(Error::Failed { program, status }.into()),

@@ -3,7 +3,6 @@
 use crate::cli::{Format, PushArgs};
 use crate::diagnostic::Failure;
 use crate::lock::Lock;
-use crate::progress::human_bytes;
 use crate::spec::Spec;
 
 use super::build::{assemble_all, output_folder, push, repository};
@@ -19,14 +18,6 @@ pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure
     let folder = output_folder(arguments.output.as_deref(), &locked.name);
     let built = assemble_all(context, &outside, &spec, &locked, &folder)?;
     let published = push(context, &outside, &built, &repository)?;
-    for published in &published {
-        context.progress.say(format!(
-            "{}: {} sent, {} already there",
-            published.reference.whole(),
-            human_bytes(published.bytes_sent),
-            human_bytes(published.bytes_skipped + published.bytes_mounted)
-        ));
-    }
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => published.first().iter().for_each(|published| print(&published.reference.whole())),

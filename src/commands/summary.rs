@@ -69,13 +69,7 @@ pub(super) fn say(
         say(format!("{:<11} {}", image.name, image.digest));
         say(format!("{:<11} {}, {layers} layers, in {}", "", human_bytes(size), image.layout.display()));
         if let Some(published) = published.get(position) {
-            say(format!(
-                "{:<11} pushed as {} ({} sent, {} already there)",
-                "",
-                published.reference.whole(),
-                human_bytes(published.bytes_sent),
-                human_bytes(published.bytes_skipped + published.bytes_mounted)
-            ));
+            say(format!("{:<11} pushed as {}", "", published.reference.whole()));
         }
     }
     say(format!("done in {:.1} s", started.elapsed().as_secs_f64()));

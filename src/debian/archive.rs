@@ -4,6 +4,7 @@
 //! the store under its hash; the text of `InRelease` is remembered and asked for again after [`FRESH`] seconds, so a lock
 //! can be made offline as long as the suite has not expired.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -87,7 +88,9 @@ pub fn fetch_packages(
     for result in results {
         packages.merge(result?);
     }
-    task.done(format!("read Debian's package indexes ({} packages)", packages.names().count()));
+    let suites: BTreeSet<&str> = archives.iter().flat_map(|archive| &archive.suites).map(String::as_str).collect();
+    let suites = suites.into_iter().collect::<Vec<_>>().join(", ");
+    task.done(format!("read Debian's package indexes of {suites} for {architecture}"));
     Ok(packages)
 }
 

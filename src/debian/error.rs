@@ -173,6 +173,7 @@ impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
             Self::Http(error) => error.help(),
+            Self::Store(error) => error.help(),
             Self::Untrusted { .. } => {
                 vec!["check that the archive's URL in the settings is a mirror of Debian itself".to_owned()]
             }

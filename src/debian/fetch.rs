@@ -47,7 +47,7 @@ pub fn fetch(
     let missing: Vec<_> = debs.iter().filter(|deb| store.blob(&deb.digest).is_none()).collect();
     if !missing.is_empty() {
         let bytes = missing.iter().map(|deb| deb.size).sum();
-        let task = progress.task(format!("fetching {} Debian packages", missing.len()), Some(bytes));
+        let task = progress.task(format!("downloading {} Debian packages", missing.len()), Some(bytes));
         let next = std::sync::atomic::AtomicUsize::new(0);
         let worker = || -> Result<(), Error> {
             while let Some(deb) = missing.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
@@ -66,7 +66,7 @@ pub fn fetch(
                 .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             results.collect::<Result<Vec<()>, Error>>()
         })?;
-        task.done(format!("fetched {} Debian packages ({})", missing.len(), human_bytes(bytes)));
+        task.done(format!("downloaded {} Debian packages, {}", missing.len(), human_bytes(bytes)));
     }
     Ok(debs.iter().map(|deb| store.blob_path(&deb.digest)).collect())
 }

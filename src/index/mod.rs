@@ -214,6 +214,7 @@ impl Hint for Error {
                 ]
             }
             Self::Http { source, .. } => source.help(),
+            Self::Store { source, .. } => source.help(),
             _ => Vec::new(),
         }
     }

@@ -385,7 +385,7 @@ impl Lock {
         crate::store::write_atomically(path, self.to_text().as_bytes()).map_err(|error| Error::Io {
             action: "write",
             path: path.to_owned(),
-            source: std::io::Error::other(error.to_string()),
+            source: error.into_io(),
         })
     }
 

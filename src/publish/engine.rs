@@ -68,7 +68,7 @@ impl Engine {
         progress: &Progress,
     ) -> Result<(), Error> {
         let images = localize(registries, store, std::slice::from_ref(image), progress)?;
-        let task = progress.task(format!("load into {}", self.program), Some(image.layers_size()));
+        let task = progress.task(format!("loading into {}", self.program), Some(image.layers_size()));
         let failed = |source| Error::Engine { program: self.program.clone(), source };
         let format = match self.kind {
             EngineKind::Docker => Format::Both,
@@ -99,7 +99,7 @@ impl Engine {
             return Err(Error::EngineRefused { program: self.program.clone(), message });
         }
         written.map_err(failed)?;
-        task.done(format!("loaded {} into {}", names.join(", "), self.program));
+        task.done(format!("loaded `{}` into {}", names.join("`, `"), self.program));
         Ok(())
     }
 }

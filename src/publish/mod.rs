@@ -98,7 +98,7 @@ pub fn localize(
     let mut images = images.to_vec();
     for layer in images.iter_mut().flat_map(|image| &mut image.layers) {
         if let LayerSource::Registry(reference) = &layer.source {
-            let task = progress.task(format!("fetch a layer of {reference}"), Some(layer.size));
+            let task = progress.task(format!("fetching a layer of {reference}"), Some(layer.size));
             let mut advance = |bytes| task.advance(bytes);
             let path = registries.fetch_blob(reference, &layer.digest, Some(layer.size), store, &mut advance)?;
             layer.source = LayerSource::File(path);

@@ -65,7 +65,7 @@ pub fn push(
     let jobs = jobs(registries, store, images, target);
     let total = jobs.iter().map(|job| job.size).sum();
     let (registry, repository) = (target.repository.registry().to_owned(), target.repository.repository().to_owned());
-    let task = Arc::new(progress.task(format!("push to {registry}/{repository}"), Some(total)));
+    let task = Arc::new(progress.task(format!("pushing to {registry}/{repository}"), Some(total)));
     let outcomes = push_blobs(registries, target.repository, &jobs, &task)?;
 
     let by_digest = |digest: &Digest| Reference::with_digest(registry.clone(), repository.clone(), digest.to_string());
@@ -105,7 +105,7 @@ pub fn push(
     if let Some(task) = Arc::into_inner(task) {
         let not_sent = published.bytes_skipped + published.bytes_mounted;
         let (sent, not_sent) = (human_bytes(published.bytes_sent), human_bytes(not_sent));
-        task.done(format!("pushed {}: {sent} sent, {not_sent} already there", published.reference));
+        task.done(format!("pushed `{}`: {sent} sent, {not_sent} already there", published.reference));
     }
     Ok(published)
 }

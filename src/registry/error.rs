@@ -215,6 +215,7 @@ impl Hint for Error {
                 help.push(format!("it exists for {}", available.join(", ")));
             }
             Self::Nowhere { failures, .. } => help.extend(failures.last().map(Hint::help).unwrap_or_default()),
+            Self::Store(error) => help.extend(error.help()),
             Self::SourceSize { .. } => help.push("the cached file was changed: remove it and build again".to_owned()),
             _ => {}
         }
@@ -242,6 +243,9 @@ fn code_help(code: &str) -> Option<&'static str> {
         "NAME_UNKNOWN" => "the registry does not know this repository: create it there, or check its spelling",
         "NAME_INVALID" => "the registry does not allow this repository name: many want `project/name`",
         "TAG_INVALID" => "this registry does not allow the tag, or it is immutable there",
+        "DIGEST_INVALID" => {
+            "a layer's file was damaged on this machine or on the way: remove the `oci` folder and build again"
+        }
         "UNSUPPORTED" => "the registry does not support this kind of content: an update of it may",
         _ => return None,
     })

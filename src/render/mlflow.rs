@@ -1,8 +1,6 @@
 //! MLflow's server as an image of its own: the public image has neither a PostgreSQL driver nor a bucket's client. It is
 //! planned, rendered and assembled like any other image, from a lock derived from the stack's.
 
-use std::collections::BTreeMap;
-
 use crate::lock::{ImageSettings, Lock, LockedPlatform, LockedService, LockedWheel, Stack};
 use crate::oci::Platform;
 use crate::spec::ArtifactStore;

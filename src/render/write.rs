@@ -24,7 +24,7 @@ impl Rendered {
             if is_same(&path, &file.bytes, file.mode) {
                 continue;
             }
-            store::write_atomically(&path, &file.bytes).map_err(|cause| error(&path)(io::Error::other(cause)))?;
+            store::write_atomically(&path, &file.bytes).map_err(|cause| error(&path)(cause.into_io()))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(error(&path))?;
             changed.insert(name.clone());
         }

@@ -91,7 +91,7 @@ pub struct Spec {
     pub user: String,
     /// Entry point; empty means none.
     pub entrypoint: Vec<String>,
-    /// Default command.
+    /// Default command; `python` if the spec says neither it nor an entry point.
     pub command: Vec<String>,
     /// Shell commands that need an engine.
     pub run: Vec<Located<String>>,

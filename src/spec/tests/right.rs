@@ -17,6 +17,7 @@ fn the_smallest_spec_has_defaults() {
     assert_eq!(spec.base, Located::default_of(BaseChoice::Auto));
     assert_eq!(spec.image.tags, ["latest"]);
     assert_eq!(spec.user, "app");
+    assert_eq!(spec.command, ["python"]);
     assert!(spec.platforms.is_empty() && spec.python.is_none() && spec.services.postgres.is_none());
 }
 
@@ -233,7 +234,7 @@ fn the_digest_follows_the_meaning_alone() {
     }
     assert_eq!(
         base.to_string(),
-        "sha256:af95fc6c444a38d96654e00f6746ab4edeb8b1c1a6fa7d4cdbeeaabb04918d52",
+        "sha256:fbf078c6fef1f7529ee5179dbdd385c859b7cc7d401e9b183c33ce9aa82fbeea",
         "locks of earlier runs depend on it"
     );
 }
