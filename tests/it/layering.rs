@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("registry", &["diagnostic", "http", "oci", "progress", "redact", "store"]),
     ("spec", &["diagnostic", "oci", "redact", "version"]),
     ("catalog", &["diagnostic", "oci", "version"]),
-    ("resolve", &["catalog", "diagnostic", "oci", "packaging", "spec", "version"]),
+    ("resolve", &["catalog", "diagnostic", "oci", "packaging", "redact", "spec", "version"]),
     ("lock", &["diagnostic", "oci", "resolve", "spec", "store", "version"]),
     ("plan", &["lock", "oci", "spec", "version"]),
     ("render", &["diagnostic", "lock", "oci", "plan", "spec", "store", "version"]),
