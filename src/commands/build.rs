@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::assemble::base;
 use crate::assemble::findings::{self, Findings};
@@ -23,7 +23,7 @@ use crate::spec::Spec;
 use crate::store::Store;
 
 use super::outside::Outside;
-use super::{Context, answer_in, bases, engines, lock, print, print_json, render};
+use super::{Context, answer_in, bases, engines, lock, print, print_json, render, summary};
 
 /// 1980-01-01, in seconds since 1970.
 const DEFAULT_EPOCH: u64 = 315_532_800;
@@ -116,10 +116,10 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
         None => Vec::new(),
     };
     match arguments.format {
-        Format::Json => print_json(&to_json(&built, &published, &folder)),
-        Format::Text => print(&first_line(&built, &published)),
+        Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
+        Format::Text => print(&summary::first_line(&built, &published)),
     }
-    summary(context, arguments, &built, &published, &folder, made, started);
+    summary::say(context, arguments, &built, &published, &folder, made, started);
     Ok(0)
 }
 
@@ -356,103 +356,4 @@ pub(super) fn push(
 pub(super) fn beside(repository: &Reference, main: &str, image: &str) -> Reference {
     let name = format!("{}{}", repository.repository(), image.strip_prefix(main).unwrap_or_default());
     Reference::with_tag(repository.registry().to_owned(), name, "latest".to_owned())
-}
-
-/// What stdout gets: the reference to use where the image was pushed, else its digest.
-fn first_line(built: &[Built], published: &[Published]) -> String {
-    match published.first() {
-        Some(published) => published.reference.whole(),
-        None => built.first().map(|built| built.digest.to_string()).unwrap_or_default(),
-    }
-}
-
-pub(super) fn to_json(built: &[Built], published: &[Published], folder: &Path) -> Value {
-    let image = |position: usize, built: &Built| {
-        let layers: Vec<Value> = built
-            .images
-            .iter()
-            .flat_map(|image| &image.layers)
-            .map(|layer| json!({"digest": layer.digest, "size": layer.size, "annotations": layer.annotations}))
-            .collect();
-        json!({
-            "name": built.name,
-            "digest": built.digest,
-            "tags": built.lock.image.tags,
-            "layout": built.layout,
-            "size": built.images.iter().map(AssembledImage::layers_size).sum::<u64>(),
-            "layers": layers,
-            "reference": published.get(position).map(|published| published.reference.whole()),
-        })
-    };
-    json!({
-        "status": "ok",
-        "folder": folder,
-        "images": built.iter().enumerate().map(|(position, built)| image(position, built)).collect::<Vec<_>>(),
-    })
-}
-
-fn summary(
-    context: &Context,
-    arguments: &BuildArgs,
-    built: &[Built],
-    published: &[Published],
-    folder: &Path,
-    locked_now: bool,
-    started: Instant,
-) {
-    let say = |line: String| context.progress.say(line);
-    say(String::new());
-    for (position, image) in built.iter().enumerate() {
-        let size: u64 = image.images.iter().map(AssembledImage::layers_size).sum();
-        let layers: usize = image.images.iter().map(|image| image.layers.len()).sum();
-        if position == 0 {
-            for line in stack_lines(&image.lock) {
-                say(line);
-            }
-        }
-        say(format!("{:<11} {}", image.name, image.digest));
-        say(format!("{:<11} {}, {layers} layers, in {}", "", human_bytes(size), image.layout.display()));
-        if let Some(published) = published.get(position) {
-            say(format!("{:<11} pushed as {}", "", published.reference.whole()));
-        }
-    }
-    say(format!("done in {:.1} s", started.elapsed().as_secs_f64()));
-    say(String::new());
-    let spec = arguments.spec.display();
-    if locked_now {
-        say(format!("commit `{}` to keep these versions", Lock::path_for(&arguments.spec).display()));
-    }
-    let has_services = built.first().is_some_and(|built| !built.lock.services.is_empty());
-    let next = match (published.first(), arguments.load, has_services) {
-        (Some(published), _, _) => format!("docker run --rm -it {}", published.reference.whole()),
-        (None, true, true) => format!("imgforge up {spec}"),
-        (None, true, false) => {
-            let lock = built.first().map(|built| &built.lock);
-            let name =
-                lock.map(|lock| lock.image.repository.as_ref().unwrap_or(&lock.name).clone()).unwrap_or_default();
-            let tag = lock.and_then(|lock| lock.image.tags.first().cloned()).unwrap_or_default();
-            format!("docker run --rm -it {name}:{tag}")
-        }
-        (None, false, _) => format!("imgforge build {spec} --load   (or --push)"),
-    };
-    say(format!("rendered files are in `{}`; next: {next}", folder.display()));
-}
-
-fn stack_lines(lock: &Lock) -> Vec<String> {
-    let mut lines = vec![format!("{:<11} {}", "python", lock.stack.python)];
-    for framework in &lock.frameworks {
-        let with: Vec<String> = framework.with.iter().map(|(name, version)| format!(", {name} {version}")).collect();
-        let with = with.concat();
-        lines.push(format!("{:<11} {} ({}){with}", framework.package, framework.version, framework.build));
-    }
-    if let Some(cuda) = &lock.stack.cuda {
-        let cudnn = lock.stack.cudnn.as_ref().map(|cudnn| format!(", cuDNN {cudnn}")).unwrap_or_default();
-        let driver = lock.stack.driver_minimum.as_ref();
-        let driver = driver.map(|driver| format!(", driver {driver} or newer")).unwrap_or_default();
-        lines.push(format!("{:<11} {cuda}{cudnn}{driver}", "cuda"));
-    }
-    if let Some(platform) = lock.platforms.first() {
-        lines.push(format!("{:<11} {}", "base", platform.base.reason));
-    }
-    lines
 }

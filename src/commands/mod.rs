@@ -10,6 +10,7 @@ mod outside;
 mod push;
 mod render;
 mod resolve;
+mod summary;
 
 use std::io::Write as _;
 

@@ -5,9 +5,9 @@ use crate::diagnostic::Failure;
 use crate::lock::Lock;
 use crate::spec::Spec;
 
-use super::build::{assemble_all, output_folder, push, repository, to_json};
+use super::build::{assemble_all, output_folder, push, repository};
 use super::outside::Outside;
-use super::{Context, lock, print, print_json};
+use super::{Context, lock, print, print_json, summary};
 
 pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure> {
     let spec = Spec::load(&arguments.spec)?;
@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure
     let built = assemble_all(context, &outside, &spec, &locked, &folder)?;
     let published = push(context, &outside, &built, &repository)?;
     match arguments.format {
-        Format::Json => print_json(&to_json(&built, &published, &folder)),
+        Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => published.first().iter().for_each(|published| print(&published.reference.whole())),
     }
     Ok(0)

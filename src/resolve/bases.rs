@@ -11,7 +11,7 @@ use crate::spec::{BaseChoice, Spec};
 use crate::version::{CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
 
 use super::evidence::{Code, Edge, Evidence};
-use super::stack::{python_value, zero};
+use super::numbers::{python_value, zero};
 use super::variable::{Value, Variable};
 
 /// One base.
@@ -27,6 +27,8 @@ pub struct BaseRow {
     pub toolkit: Option<ToolkitVersion>,
     /// cuDNN in it.
     pub cudnn: Option<CudnnVersion>,
+    /// Whether it holds compilers and headers as well, several times the size of the libraries.
+    pub development: bool,
     /// `debian`, `ubuntu`, or `unknown`.
     pub distribution: String,
     /// `12`, `22.04`.
@@ -53,6 +55,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
             glibc: glibc((2, 28)),
             toolkit: None,
             cudnn: None,
+            development: false,
             distribution: "unknown".to_owned(),
             release: String::new(),
             suite: None,
@@ -64,7 +67,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
     let mut images: Vec<_> = catalog.bases.cuda.iter().filter(|image| image.flavour != CudaFlavour::Base).collect();
     images.sort_by_key(|image| {
         let runtime = image.flavour == CudaFlavour::Runtime;
-        (image.toolkit.dotted().clone(), image.cudnn.is_some(), runtime, image.os.clone(), image.tag.clone())
+        (runtime, image.toolkit.dotted().clone(), image.cudnn.is_none(), image.os.clone(), image.tag.clone())
     });
     rows.extend(images.into_iter().map(|image| BaseRow {
         kind: "cuda",
@@ -72,6 +75,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
         glibc: glibc(image.glibc),
         toolkit: Some(image.toolkit.clone()),
         cudnn: image.cudnn.clone(),
+        development: image.flavour == CudaFlavour::Devel,
         distribution: image.os.split(' ').next().unwrap_or_default().to_owned(),
         release: image.os.split(' ').nth(1).unwrap_or_default().to_owned(),
         suite: None,
@@ -93,6 +97,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
         glibc: glibc(suite.glibc),
         toolkit: None,
         cudnn: None,
+        development: false,
         distribution: "debian".to_owned(),
         release: suite.release.clone(),
         suite: None,
@@ -100,12 +105,15 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
         platforms: image.platforms.clone(),
         source: image.source.clone(),
     }));
-    rows.extend(suites.iter().map(|suite| BaseRow {
+    let mut suites: Vec<_> = suites.iter().collect();
+    suites.sort_by_key(|suite| suite.glibc);
+    rows.extend(suites.into_iter().map(|suite| BaseRow {
         kind: "debian",
         python: Some(suite.python),
         glibc: glibc(suite.glibc),
         toolkit: None,
         cudnn: None,
+        development: false,
         distribution: "debian".to_owned(),
         release: suite.release.clone(),
         suite: Some(suite.suite.clone()),
@@ -154,6 +162,11 @@ impl BaseRow {
         self.toolkit.as_ref().map_or_else(zero, |toolkit| Value::Number(toolkit.dotted().clone()))
     }
 
+    /// The cuDNN as a value, 0 for none.
+    pub fn cudnn_value(&self) -> Value {
+        self.cudnn.as_ref().map_or_else(zero, |cudnn| Value::Number(cudnn.dotted().clone()))
+    }
+
     /// `debian 12 (bookworm)`, `python:3.12-slim-bookworm`.
     pub fn label(&self) -> String {
         match (&self.suite, &self.reference) {
@@ -193,6 +206,18 @@ impl BaseRow {
                 },
             ),
         ];
+        // Without a toolkit there is nothing that could use one, and the toolkit is what is missed.
+        if self.toolkit.is_some() {
+            edges.push(edge(
+                Variable::SystemCudnn,
+                Ranges::singleton(self.cudnn_value()),
+                Code::CudnnMismatch,
+                match &self.cudnn {
+                    Some(cudnn) => format!("base {label} has cuDNN {cudnn}"),
+                    None => format!("base {label} has no cuDNN"),
+                },
+            ));
+        }
         if let Some(python) = self.python {
             edges.push(edge(
                 Variable::Python,

@@ -1,5 +1,6 @@
 //! Why there is no answer, as data: the steps of the proof with their sources, and the spec's lines that asked.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Bound;
@@ -46,7 +47,7 @@ impl Conflict {
         let mut leaves = Vec::new();
         collect(proof, &mut leaves);
         let mut asks: Vec<(Variable, Evidence)> = Vec::new();
-        let mut steps: Vec<(Variable, Variable, Vec<Evidence>)> = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
         for leaf in &leaves {
             match leaf {
                 External::NotRoot(..) => {}
@@ -58,9 +59,11 @@ impl Conflict {
                     }
                 }
                 External::FromDependencyOf(from, values, to, _) => {
-                    let members = members(problem, from, values);
-                    let found = members.iter().rev().flat_map(|value| binding_evidence(problem, from, value, to));
-                    steps.push((from.clone(), to.clone(), found.collect()));
+                    let found = members(problem, from, values).into_iter().flat_map(|value| {
+                        let evidence = binding_evidence(problem, from, &value, to);
+                        evidence.into_iter().map(move |evidence| (value.clone(), evidence))
+                    });
+                    add_step(&mut steps, from, to, found.collect());
                 }
                 External::NoVersions(variable, values) => {
                     // Where versions of the same package are refused by other leaves, this one only says that there are no more.
@@ -68,7 +71,7 @@ impl Conflict {
                         matches!(leaf, External::FromDependencyOf(from, ..) | External::Custom(from, ..) if from == variable)
                     });
                     if let Some(evidence) = nothing_left(problem, variable, values).filter(|_| !refused) {
-                        steps.push((variable.clone(), variable.clone(), vec![evidence]));
+                        add_step(&mut steps, variable, variable, vec![(Value::Only, evidence)]);
                     }
                 }
                 External::Custom(variable, _, text) => {
@@ -78,23 +81,24 @@ impl Conflict {
                         source: format!("metadata of {variable}"),
                         origin: None,
                     };
-                    steps.push((variable.clone(), variable.clone(), vec![evidence]));
+                    add_step(&mut steps, variable, variable, vec![(Value::Only, evidence)]);
                 }
             }
         }
         let mut reasons: Vec<Reason> = Vec::new();
         let mut seen = BTreeSet::new();
-        for (from, to, evidence) in &steps {
+        for Step { from, to, evidence } in &mut steps {
+            evidence.sort_by_cached_key(|(value, _)| (misses(problem, from, value), Reverse(value.clone())));
+            let evidence: Vec<&Evidence> = evidence.iter().map(|(_, evidence)| evidence).collect();
             let ask = |variable: &Variable| asks.iter().find(|(asked, _)| asked == variable).map(|(_, ask)| ask);
             let origin = ask(to).or_else(|| ask(from)).and_then(|ask| ask.origin.clone());
             for code in evidence.iter().map(|step| step.code).collect::<BTreeSet<_>>() {
-                let of_kind: Vec<&Evidence> = evidence.iter().filter(|step| step.code == code).collect();
+                let of_kind: Vec<&Evidence> = evidence.iter().copied().filter(|step| step.code == code).collect();
                 let more = of_kind.len().saturating_sub(FACTS_PER_KIND);
                 for (position, step) in of_kind.iter().take(FACTS_PER_KIND).enumerate() {
                     let suffix = match more {
                         0 => String::new(),
-                        1 if position + 1 == FACTS_PER_KIND => "; likewise 1 older version".to_owned(),
-                        _ if position + 1 == FACTS_PER_KIND => format!("; likewise {more} older versions"),
+                        _ if position + 1 == FACTS_PER_KIND => format!("; likewise {}", others(from, more)),
                         _ => String::new(),
                     };
                     let fact = format!("{}{suffix}", step.fact);
@@ -136,6 +140,47 @@ impl Conflict {
             "help": self.help,
         })
     }
+}
+
+/// What the values of one variable need of another, over all leaves of the proof.
+struct Step {
+    from: Variable,
+    to: Variable,
+    evidence: Vec<(Value, Evidence)>,
+}
+
+fn add_step(steps: &mut Vec<Step>, from: &Variable, to: &Variable, found: Vec<(Value, Evidence)>) {
+    let position = steps.iter().position(|step| step.from == *from && step.to == *to).unwrap_or_else(|| {
+        steps.push(Step { from: from.clone(), to: to.clone(), evidence: Vec::new() });
+        steps.len() - 1
+    });
+    for entry in found {
+        if !steps[position].evidence.contains(&entry) {
+            steps[position].evidence.push(entry);
+        }
+    }
+}
+
+/// How many of the spec's wishes a base fails: the nearest miss explains most.
+fn misses(problem: &Problem<'_>, variable: &Variable, value: &Value) -> usize {
+    if *variable != Variable::Base {
+        return 0;
+    }
+    let asked = problem.stack.edges(&Variable::Spec, &Value::Only);
+    let own = problem.stack.edges(variable, value);
+    let fails =
+        |ask: &&super::evidence::Edge| own.iter().any(|edge| edge.to == ask.to && edge.values.is_disjoint(&ask.values));
+    asked.iter().filter(fails).count()
+}
+
+/// `12 other builds`.
+fn others(variable: &Variable, count: usize) -> String {
+    let (one, many) = match variable {
+        Variable::Build(_) => ("other build", "other builds"),
+        Variable::Base => ("other base", "other bases"),
+        _ => ("older version", "older versions"),
+    };
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn collect<'p>(proof: &'p Proof, leaves: &mut Vec<&'p External<Variable, Values, String>>) {
@@ -195,7 +240,16 @@ fn nothing_left(problem: &Problem<'_>, variable: &Variable, values: &Values) -> 
             let (code, fact) = packages.explain_none(name, values);
             Some(Evidence { code, fact, source: "package index".to_owned(), origin: None })
         }
-        Variable::Toolkit => Some(evidence(Code::NoSuchImage, "no base has such a CUDA toolkit".to_owned())),
+        Variable::Toolkit => {
+            let pinned = problem.stack.spec.cuda.as_ref().map(|cuda| format!(" {}", cuda.value)).unwrap_or_default();
+            let mut known: Vec<_> = problem.stack.bases.iter().filter_map(|base| base.toolkit.as_ref()).collect();
+            known.sort_by_key(|toolkit| std::cmp::Reverse(toolkit.dotted()));
+            let mut known: Vec<String> = known.iter().map(|toolkit| toolkit.major_minor()).collect();
+            known.dedup();
+            let fact = format!("no base has the CUDA toolkit{pinned}; known are {}", known.join(", "));
+            Some(evidence(Code::NoSuchImage, fact))
+        }
+        Variable::SystemCudnn => Some(evidence(Code::CudnnMismatch, "no base has such a cuDNN".to_owned())),
         Variable::Driver(index) => {
             let target = problem.stack.targets.get(*index)?;
             let code = if target.driver.is_some() { Code::DriverBelowFloor } else { Code::DriverBranchEnds };

@@ -8,14 +8,19 @@
 //! Choice among answers: what a lock holds first; then the newest release that suits every target, the default index
 //! before others, the newest Python, the smallest base. When there is none, [`Conflict`] holds the proof.
 
+mod answer;
 mod bases;
+mod builds;
 mod conflict;
 mod evidence;
+mod numbers;
 mod packages;
 mod relax;
 mod solver;
 mod stack;
+mod targets;
 mod variable;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -24,20 +29,23 @@ use std::collections::BTreeMap;
 
 use pep440_rs::Version;
 
-use crate::catalog::{Accelerator, Catalog};
+use crate::catalog::Catalog;
 use crate::diagnostic::{Failure, Hint, Origin};
 use crate::oci::Platform;
 use crate::spec::Spec;
-use crate::version::{CudnnVersion, Dotted, DriverVersion, PythonVersion, ToolkitVersion};
+use crate::version::PythonVersion;
 
+pub use answer::{ChosenFramework, ChosenTarget, StackAnswer};
 pub use bases::BaseRow;
 pub use conflict::{Conflict, Reason};
 pub use evidence::{Code, Evidence};
 pub use packages::{Candidate, PackageSource};
 
+use answer::answer;
+use numbers::python_value;
 use packages::PackageModel;
-use solver::{Failed, Problem, Solution};
-use stack::{StackModel, python_value, row_label};
+use solver::{Failed, Problem};
+use stack::StackModel;
 use variable::{Value, Variable};
 
 /// Why there is no resolution.
@@ -150,71 +158,6 @@ pub struct Preferences {
     pub python: Option<PythonVersion>,
 }
 
-/// A framework of an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ChosenFramework {
-    /// `pytorch`.
-    pub family: String,
-    /// `torch`.
-    pub package: String,
-    /// Version without label.
-    pub version: Version,
-    /// `cu124`, `cpu`.
-    pub build: String,
-    /// Index name.
-    pub index: String,
-    /// What the build computes on.
-    pub accelerator: Accelerator,
-    /// CUDA it was built with.
-    pub toolkit: Option<ToolkitVersion>,
-    /// cuDNN it was built with.
-    pub cudnn: Option<CudnnVersion>,
-    /// Companions asked for, with the version that belongs to this release.
-    pub companions: BTreeMap<String, Version>,
-}
-
-/// A target of an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ChosenTarget {
-    /// As the spec writes it.
-    pub name: String,
-    /// Card.
-    pub gpu: Option<String>,
-    /// `nvidia` or `amd`.
-    pub vendor: Option<String>,
-    /// Compute capability.
-    pub compute_capability: Option<String>,
-    /// Platform.
-    pub platform: Platform,
-}
-
-/// The stack's part of an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StackAnswer {
-    /// Python line.
-    pub python: PythonVersion,
-    /// `cuda`, `rocm` or `cpu`.
-    pub accelerator: &'static str,
-    /// CUDA of the frameworks, or the system toolkit.
-    pub cuda: Option<String>,
-    /// cuDNN of the frameworks.
-    pub cudnn: Option<String>,
-    /// Oldest driver that runs the image on every NVIDIA target.
-    pub driver_minimum: Option<DriverVersion>,
-    /// The base.
-    pub base: BaseRow,
-    /// Why this base.
-    pub base_reason: String,
-    /// Frameworks in the spec's order, then those that packages brought in.
-    pub frameworks: Vec<ChosenFramework>,
-    /// Targets.
-    pub targets: Vec<ChosenTarget>,
-    /// Platforms in order.
-    pub platforms: Vec<Platform>,
-    /// Facts that decided, with their sources.
-    pub because: Vec<(String, String)>,
-}
-
 /// The packages of one platform.
 #[derive(Debug, Clone)]
 pub struct PlatformPackages {
@@ -314,7 +257,7 @@ impl Question<'_> {
         {
             conflict.help.push(format!(
                 "this is why Python {first} does not do; Python {} was tried too, without success",
-                stack::describe_lines(others)
+                numbers::describe_lines(others)
             ));
         }
         Ok(Err(conflict))
@@ -416,152 +359,4 @@ fn solve_packages(
     }
     let stack = result.unwrap_or_else(|| stack.clone());
     Ok(Ok(Resolution { stack, platforms }))
-}
-
-/// A solution in the words of the lock.
-fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer {
-    let number = |variable: &Variable| solution.get(variable).and_then(Value::number).cloned();
-    let python = number(&Variable::Python).and_then(|number| number.to_string().parse().ok());
-    let python = python.unwrap_or(PythonVersion { major: 3, minor: 0 });
-    let base_rank = solution.get(&Variable::Base).and_then(Value::rank).unwrap_or(0);
-    let base = model.bases[base_rank.min(model.bases.len() - 1)].clone();
-    let mut because = Vec::new();
-    let mut frameworks = Vec::new();
-    let order = |family: &str| model.spec.frameworks.iter().position(|asked| asked.family.value == family);
-    let mut chosen: Vec<(&str, stack::Row<'_>)> = solution
-        .iter()
-        .filter_map(|(variable, value)| match variable {
-            Variable::Build(family) => {
-                let family = model.families.get_key_value(family.as_str()).map(|(family, _)| *family)?;
-                Some((family, model.row(family, value.rank()?)?))
-            }
-            _ => None,
-        })
-        .collect();
-    chosen.sort_by_key(|(family, _)| (order(family).unwrap_or(usize::MAX), *family));
-    for (family, row) in &chosen {
-        let asked = model.spec.frameworks.iter().find(|framework| framework.family.value == *family);
-        let companions = asked.map(|framework| framework.with.as_slice()).unwrap_or_default();
-        let companions = companions
-            .iter()
-            .filter_map(|companion| {
-                let newest = row.release.companions.get(&companion.value)?.iter().max()?;
-                Some((companion.value.clone(), newest.clone()))
-            })
-            .collect();
-        let source = if row.build.source.is_empty() { &row.release.source } else { &row.build.source };
-        because.push((format!("{} is the newest that suits every target", row_label(family, row)), source.clone()));
-        frameworks.push(ChosenFramework {
-            family: (*family).to_owned(),
-            package: model.families.get(family).map(|table| table.package.to_owned()).unwrap_or_default(),
-            version: row.release.version.clone(),
-            build: row.build.name.clone(),
-            index: row.build.index.clone(),
-            accelerator: row.build.accelerator,
-            toolkit: row.build.toolkit.clone(),
-            cudnn: row.build.cudnn.clone(),
-            companions,
-        });
-        let rank = solution.get(&Variable::Build((*family).to_owned())).cloned().unwrap_or(Value::Only);
-        for edge in model.edges(&Variable::Build((*family).to_owned()), &rank) {
-            if matches!(edge.to, Variable::Driver(_))
-                || (edge.to == Variable::Python && edge.evidence.code == Code::NoWheelForPython)
-            {
-                let fact = (edge.evidence.fact, edge.evidence.source);
-                if !because.contains(&fact) {
-                    because.push(fact);
-                }
-            }
-        }
-    }
-    let drivers = (0..model.targets.len()).filter_map(|index| {
-        let constrained = chosen.iter().any(|(family, _)| {
-            let rank = solution.get(&Variable::Build((*family).to_owned()));
-            rank.is_some_and(|rank| {
-                let edges = model.edges(&Variable::Build((*family).to_owned()), rank);
-                edges.iter().any(|edge| edge.to == Variable::Driver(index))
-            })
-        });
-        constrained.then_some(index)
-    });
-    let driver_minimum = drivers.filter_map(|index| minimum_driver(model, &chosen, solution, index)).max();
-    let toolkit = base.toolkit.clone();
-    let of_frameworks = |pick: &dyn Fn(&ChosenFramework) -> Option<Dotted>| frameworks.iter().filter_map(pick).next();
-    let cuda = toolkit.as_ref().map(|toolkit| toolkit.major_minor()).or_else(|| {
-        of_frameworks(&|framework| framework.toolkit.as_ref().map(|v| v.dotted().clone())).map(|v| major_minor(&v))
-    });
-    let cudnn = of_frameworks(&|framework| framework.cudnn.as_ref().map(|v| v.dotted().clone()))
-        .or_else(|| base.cudnn.as_ref().map(|v| v.dotted().clone()))
-        .map(|v| v.to_string());
-    let base_reason = base_reason(&base, python, &frameworks, model);
-    because.push((base_reason.clone(), base.source.clone()));
-    let targets = model
-        .targets
-        .iter()
-        .map(|target| ChosenTarget {
-            name: target.name.clone(),
-            gpu: target.gpu.map(|gpu| gpu.name.clone()),
-            vendor: target.gpu.map(|gpu| format!("{:?}", gpu.vendor).to_lowercase()),
-            compute_capability: target.gpu.and_then(|gpu| gpu.compute_capability.as_ref().map(ToString::to_string)),
-            platform: target.platform,
-        })
-        .collect();
-    StackAnswer {
-        python,
-        accelerator: model.accelerator(),
-        cuda,
-        cudnn,
-        driver_minimum,
-        base,
-        base_reason,
-        frameworks,
-        targets,
-        platforms: model.platforms.clone(),
-        because,
-    }
-}
-
-/// The lowest driver that every chosen build allows on a target: what the builds ask for, not what the machine has.
-fn minimum_driver(
-    model: &StackModel<'_>,
-    chosen: &[(&str, stack::Row<'_>)],
-    solution: &Solution,
-    index: usize,
-) -> Option<DriverVersion> {
-    let mut floors = Vec::new();
-    for (family, _) in chosen {
-        let variable = Variable::Build((*family).to_owned());
-        let rank = solution.get(&variable)?;
-        for edge in model.edges(&variable, rank).into_iter().filter(|edge| edge.to == Variable::Driver(index)) {
-            if let Some((std::ops::Bound::Included(Value::Number(low)), _)) = edge.values.bounding_range() {
-                floors.extend(low.to_string().parse::<DriverVersion>().ok());
-            }
-        }
-    }
-    floors.into_iter().max()
-}
-
-fn major_minor(version: &Dotted) -> String {
-    format!("{}.{}", version.component(0), version.component(1))
-}
-
-fn base_reason(
-    base: &BaseRow,
-    python: PythonVersion,
-    frameworks: &[ChosenFramework],
-    model: &StackModel<'_>,
-) -> String {
-    let brings_cuda = frameworks.iter().any(|framework| framework.accelerator == Accelerator::Cuda);
-    let label = base.label();
-    match base.kind {
-        "reference" => format!("the spec names {label}"),
-        "cuda" if model.spec.cuda.is_some() => format!("the spec pins a system CUDA toolkit, which {label} has"),
-        "cuda" => format!("a framework needs a system CUDA toolkit, which {label} has"),
-        _ if brings_cuda => {
-            format!(
-                "the wheels bring their own CUDA libraries, so {label} with Python {python} is enough: CUDA is in the image once"
-            )
-        }
-        _ => format!("{label} is the smallest base with Python {python}"),
-    }
 }

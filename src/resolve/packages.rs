@@ -23,7 +23,8 @@ use crate::version::wheel_tag::{Fit, Incompatible, WheelEnvironment, machine_nam
 use crate::version::{Dotted, PythonVersion};
 
 use super::evidence::{Code, Edge, Evidence};
-use super::stack::{StackModel, describe_lines};
+use super::numbers::describe_lines;
+use super::stack::StackModel;
 use super::variable::{Value, Values, Variable, one_of, specifier_values};
 
 /// Where pages and metadata come from. Implementations may block; `prefetch` must not.
@@ -464,7 +465,7 @@ impl<'a> PackageModel<'a> {
     /// What a framework's build installs: exact versions from its index.
     pub fn framework_edges(&self, family: &str, row: &super::stack::Row<'_>) -> Vec<Edge> {
         let source = if row.build.source.is_empty() { &row.release.source } else { &row.build.source };
-        let label = super::stack::row_label(family, row);
+        let label = super::builds::row_label(family, row);
         let mut edges = Vec::new();
         let mut wanted: Vec<String> = row.build.requirements.clone();
         let framework = self.stack.spec.frameworks.iter().find(|framework| framework.family.value == family);

@@ -15,6 +15,9 @@ use super::{Conflict, Preferences, Resolution, StackAnswer, StackModel, solve_st
 /// At most this many changes are offered.
 const OFFERS: usize = 4;
 
+/// The card of the example for specs that name no machine.
+const COMMON_CARD: &str = "L4";
+
 /// The changes that lead to an answer, as sentences.
 pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
     let mut offers = Vec::new();
@@ -103,6 +106,23 @@ fn changes(spec: &Spec) -> Vec<(Spec, Sentence)> {
         changes.push((
             changed,
             Box::new(|answer| format!("with `base: auto` and no `os:` there is an answer on {}", answer.base.label())),
+        ));
+    }
+    if let [only] = spec.targets.as_slice()
+        && only.value == Target::Cpu
+    {
+        let mut changed = spec.clone();
+        changed.targets[0].value = Target::Card { gpu: COMMON_CARD.to_owned(), driver: None, platform: None };
+        changes.push((
+            changed,
+            Box::new(|answer| {
+                let frameworks: Vec<String> =
+                    answer.frameworks.iter().map(|framework| framework_of(answer, &framework.family)).collect();
+                format!(
+                    "name the machine with the GPU, as in `targets: [{{gpu: {COMMON_CARD}}}]`: {}",
+                    frameworks.join(", ")
+                )
+            }),
         ));
     }
     for (index, target) in spec.targets.iter().enumerate() {

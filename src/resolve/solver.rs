@@ -155,7 +155,7 @@ impl DependencyProvider for Problem<'_> {
             Variable::Python => 6,
             Variable::Toolkit => 5,
             Variable::Base => 4,
-            Variable::Glibc | Variable::Driver(_) => 3,
+            Variable::Glibc | Variable::SystemCudnn | Variable::WheelCuda | Variable::Driver(_) => 3,
             Variable::Distribution(_) | Variable::Extra(..) => 1,
         };
         let (conflicts, choices) = match variable {

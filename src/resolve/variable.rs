@@ -36,6 +36,10 @@ pub enum Variable {
     Glibc,
     /// CUDA toolkit installed in the base, 0 for none.
     Toolkit,
+    /// cuDNN installed in the base, 0 for none.
+    SystemCudnn,
+    /// CUDA major of the framework builds: one environment holds the libraries of one major.
+    WheelCuda,
     /// Driver of target `n`.
     Driver(usize),
     /// A Python distribution, by normalised name.
@@ -145,6 +149,8 @@ impl fmt::Display for Variable {
             Self::Base => f.write_str("base"),
             Self::Glibc => f.write_str("glibc"),
             Self::Toolkit => f.write_str("system CUDA toolkit"),
+            Self::SystemCudnn => f.write_str("system cuDNN"),
+            Self::WheelCuda => f.write_str("CUDA of the frameworks"),
             Self::Driver(index) => write!(f, "driver of target {}", index + 1),
             Self::Distribution(name) => f.write_str(name),
             Self::Extra(name, extra) => write!(f, "{name}[{extra}]"),

@@ -10,6 +10,7 @@
 //! - `registry`: push and pull as a library, against the CNCF registry
 //! - `reproducible`: same lock, same bytes
 //! - `stack`: the quickstart with its database and its tracking server
+//! - `truth`: what experts would answer, against what the program says from the catalog
 //! - `support`: those parts, and the program with a home of its own
 
 mod build;
@@ -22,3 +23,4 @@ mod render;
 mod reproducible;
 mod stack;
 mod support;
+mod truth;

@@ -138,9 +138,10 @@ fn a_package_without_a_wheel_for_the_newest_python_moves_python() {
         .file("default", "a-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", "a", "1.0", ">=3.8", None, &[])
         .file("default", "a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl", "a", "1.0", ">=3.8", None, &[]);
     assert_eq!(versions(&world, "packages: [a]\n"), "a 1.0 on 3.12");
-    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r"
+    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r#"
     no_wheel_for_python: a 1.0 has wheels for Python 3.11 to 3.12, not for Python 3.13 (line 3)
-    ");
+    help: another Python would do: `python: "3.12"`
+    "#);
 }
 
 #[test]
@@ -183,11 +184,11 @@ fn a_package_may_decide_the_framework_and_the_targets_decide_its_build() {
     // torch 2.8.0 of the default index has no code for this card, and its driver is too old for CUDA 12.
     insta::assert_snapshot!(refusal(&world, "python: '3.11'\ntargets: [{gpu: Old}]\npackages: [serve]\n"), @r"
     driver_branch_ends: pytorch 2.5.0 (cu124), built with CUDA 12.4, needs driver 525.60.13 or newer (line 3)
-    cc_removed_from_toolkit: pytorch 2.8.0 (cu128) holds code from compute capability 7.5 on, and Old has 5.2
-    pin_conflict: torch 2.5.0 is a build of pytorch
-    pin_conflict: serve 1.0 requires `torch==2.5.0` (line 4)
+    cc_removed_from_toolkit: pytorch 2.8.0 (cu128) is built with CUDA 12.8, which no longer compiles for compute capability 5.2, that of Old
     pin_conflict: torch 2.8.0 is a build of pytorch
+    pin_conflict: torch 2.5.0 is a build of pytorch
     pin_conflict: serve 2.0 requires `torch==2.8.0` (line 4)
+    pin_conflict: serve 1.0 requires `torch==2.5.0` (line 4)
     ");
 }
 

@@ -59,7 +59,7 @@ fn amd_cards_get_the_rocm_build() {
 fn a_pinned_toolkit_means_a_cuda_image_and_builds_of_its_major() {
     assert_eq!(
         answer("targets: [{gpu: Mid}]\ncuda: \"12.4\"\nframeworks: {pytorch: \"2.8.0\"}\n"),
-        "torch 2.8.0 cu128 / python 3.13 / driver 525.60.13 / nvidia/cuda:12.4.0-cudnn-runtime-ubuntu22.04"
+        "torch 2.8.0 cu128 / python 3.13 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu22.04"
     );
     let text =
         refusal("targets: [{gpu: Mid}]\ncuda: \"12.4\"\nframeworks: {pytorch: {version: \"2.8.0\", build: cu118}}\n");

@@ -44,7 +44,7 @@ impl Layout {
         let digest = text(&descriptor["digest"]);
         let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");
         let bytes = fs::read(self.folder.join("blobs/sha256").join(hex)).expect("a blob of the layout");
-        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         assert_eq!((found.as_str(), bytes.len() as u64), (hex, descriptor["size"].as_u64().expect("a size")));
         bytes
     }
