@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use serde_json::json;
+
 use crate::assemble::base;
 use crate::assemble::findings::{self, Findings};
 use crate::assemble::steps::{self, Materials, Workplace};

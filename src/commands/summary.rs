@@ -74,7 +74,8 @@ pub(super) fn say(
     }
     say(format!("done in {:.1} s", started.elapsed().as_secs_f64()));
     say(String::new());
-    let spec = arguments.spec.display();
+    let output = arguments.output.as_ref().map(|folder| format!(" --output {}", folder.display())).unwrap_or_default();
+    let spec = format!("{}{output}", arguments.spec.display());
     if locked_now {
         say(format!("commit `{}` to keep these versions", Lock::path_for(&arguments.spec).display()));
     }

@@ -213,7 +213,7 @@ fn pushing_needs_a_place_to_push_to() {
     assert_eq!(code, 2);
     insta::assert_snapshot!(stderr, @r#"
     error: `Not A Place` is not a repository: invalid reference format
-    help: write it like `registry.example.com/ml/churn`, without a tag
+    help: write it like `registry.example.com/ml/churn`, without a tag, in lower case
     "#);
 }
 
