@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::json;
-
 use crate::assemble::base;
 use crate::assemble::findings::{self, Findings};
 use crate::assemble::steps::{self, Materials, Workplace};
