@@ -33,7 +33,7 @@ impl Stack {
 
     /// State and exit code of the stack's own container once it has ended; `docker compose wait` knows only running ones.
     fn end_of_app(&self) -> String {
-        let deadline = Instant::now() + Duration::from_secs(300);
+        let deadline = Instant::now() + Duration::from_mins(5);
         loop {
             let state = run(&mut self.compose(&["ps", "--all", "--format", "{{.State}} {{.ExitCode}}", "app"]));
             if !state.starts_with("running") || Instant::now() > deadline {
