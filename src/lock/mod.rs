@@ -289,12 +289,16 @@ pub enum Error {
         origin: Option<Origin>,
     },
     /// It was written by a later version.
-    #[error("the lock `{path}` has format {found}, and this program knows formats up to {FORMAT}")]
+    #[error("the lock `{path}` has {what} {found}, and this program knows those up to {known}")]
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// `format` or `layer format`.
+        what: &'static str,
+        /// The lock's.
         found: u32,
+        /// The newest that is known.
+        known: u32,
     },
     /// The file system failed.
     #[error("{action} `{path}`: {source}")]
@@ -356,6 +360,8 @@ impl Lock {
         #[derive(Deserialize)]
         struct Head {
             format: u32,
+            #[serde(default)]
+            layer_format: u32,
         }
         let unreadable = |error: toml::de::Error| Error::Unreadable {
             path: path.to_owned(),
@@ -363,8 +369,12 @@ impl Lock {
             origin: error.span().map(|span| Origin { path: path.to_owned(), text: text.into(), span }),
         };
         let head: Head = toml::from_str(text).map_err(unreadable)?;
-        if head.format > FORMAT {
-            return Err(Error::Newer { path: path.to_owned(), found: head.format });
+        for (what, found, known) in
+            [("format", head.format, FORMAT), ("layer format", head.layer_format, LAYER_FORMAT)]
+        {
+            if found > known {
+                return Err(Error::Newer { path: path.to_owned(), what, found, known });
+            }
         }
         toml::from_str(text).map_err(unreadable)
     }
@@ -390,9 +400,9 @@ impl Lock {
     }
 
     /// Whether the lock answers this spec. The name counts by itself: it is the folder that is written to, and an edited
-    /// lock must not choose another.
+    /// lock must not choose another. A lock from before a change of the layers' rules would give other bytes than it did.
     pub fn satisfies(&self, spec: &Spec) -> bool {
-        self.inputs.spec == spec.digest && self.name == spec.name.value
+        self.inputs.spec == spec.digest && self.name == spec.name.value && self.layer_format == LAYER_FORMAT
     }
 
     /// What a new resolution should keep. `upgraded` names packages to let go; all of them if `all`.
