@@ -133,6 +133,11 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
+/// `1 wheel`, `54 wheels`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Bytes for people: `84.2 MB`, powers of ten as registries and disks count.
 pub fn human_bytes(bytes: u64) -> String {
     let mut value = bytes as f64;

@@ -10,7 +10,7 @@ use crate::cli::{Format, LockArgs};
 use crate::diagnostic::Failure;
 use crate::lock::{Lock, LockedPlatform, LockedService, LockedWheel};
 use crate::oci::Platform;
-use crate::progress::human_bytes;
+use crate::progress::{counted, human_bytes};
 use crate::render::mlflow_requirements;
 use crate::resolve::{BaseRow, PlatformPackages, Preferences, Resolution, StackAnswer, resolve};
 use crate::spec::{ArtifactStore, Located, MlflowBackend, Spec};
@@ -66,9 +66,9 @@ pub(super) fn summary(lock: &Lock) -> String {
     let wheels = lock.platforms.iter().flat_map(|platform| &platform.wheels);
     let debs: usize = lock.platforms.iter().map(|platform| platform.debs.len()).sum();
     let size: u64 = wheels.clone().map(|wheel| wheel.size).sum();
-    parts.push(format!("{} wheels ({})", wheels.count(), human_bytes(size)));
+    parts.push(format!("{} ({})", counted(wheels.count(), "wheel"), human_bytes(size)));
     if debs > 0 {
-        parts.push(format!("{debs} Debian packages"));
+        parts.push(counted(debs, "Debian package"));
     }
     parts.join(", ")
 }
@@ -105,7 +105,12 @@ fn packages(
     };
     let resolution = resolve(spec, catalog, &outside.index, preferences, &full_python)?;
     let count: usize = resolution.platforms.iter().map(|platform| platform.wheels.len()).sum();
-    task.done(format!("resolved {count} packages of `{}` for Python {}", spec.name.value, resolution.stack.python));
+    task.done(format!(
+        "resolved {} of `{}` for Python {}",
+        counted(count, "package"),
+        spec.name.value,
+        resolution.stack.python
+    ));
     for (fact, source) in &resolution.stack.because {
         context.progress.detail(format!("because {fact} [{source}]"));
     }

@@ -369,8 +369,7 @@ impl Lock {
             origin: error.span().map(|span| Origin { path: path.to_owned(), text: text.into(), span }),
         };
         let head: Head = toml::from_str(text).map_err(unreadable)?;
-        for (what, found, known) in
-            [("format", head.format, FORMAT), ("layer format", head.layer_format, LAYER_FORMAT)]
+        for (what, found, known) in [("format", head.format, FORMAT), ("layer format", head.layer_format, LAYER_FORMAT)]
         {
             if found > known {
                 return Err(Error::Newer { path: path.to_owned(), what, found, known });

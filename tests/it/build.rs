@@ -34,13 +34,13 @@ fn a_pushed_image_runs_as_it_is() {
     let (first, said) = push();
     let digest = example.layout("quickstart").digest;
     assert_eq!(first, format!("{repository}:latest@{digest}\n"));
-    assert!(!said.contains("(0 B sent"), "{said}");
+    assert!(!said.contains(": 0 B sent"), "{said}");
 
     let (second, said) = push();
     assert_eq!(second, first);
     for name in ["churn", "churn-mlflow"] {
-        let line = said.lines().find(|line| line.contains(&format!("pushed as {}/ml/{name}:", registry.host())));
-        assert!(line.is_some_and(|line| line.contains("(0 B sent, ")), "{name}:\n{said}");
+        let line = said.lines().find(|line| line.contains(&format!("pushed `{}/ml/{name}:", registry.host())));
+        assert!(line.is_some_and(|line| line.contains(": 0 B sent, ")), "{name}:\n{said}");
     }
 
     // The tag leads to the same manifest, for a client that trusts the private authority and no other.

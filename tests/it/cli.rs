@@ -6,10 +6,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::support::files_below;
 use crate::support::forge::{Forge, standard_output};
 use crate::support::quickstart::quickstart;
 use crate::support::registry::RegistryServer;
-use crate::support::{copy_folder, files_below, repository};
 
 /// Exit code, standard output and standard error of `imgforge ARGUMENTS`.
 fn imgforge(forge: &Forge, arguments: &[&str]) -> (i32, String, String) {
@@ -106,7 +106,7 @@ fn without_a_lock_the_answer_is_no() {
 #[test]
 fn a_stale_lock_is_refused_where_it_must_hold() {
     let forge = Forge::new();
-    copy_folder(&repository().join("examples/quickstart"), &forge.path(""));
+    forge.locked_quickstart();
     let spec = forge.read("spec.yaml");
     let before = forge.read("imgforge.lock");
     // A comment is no change of meaning.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::engine::docker;
 use crate::support::forge::Forge;
 use crate::support::quickstart::{Quickstart, quickstart};
-use crate::support::{copy_folder, files_below, images, output, repository, run};
+use crate::support::{files_below, images, output, run};
 
 /// The running stack; dropping it removes its containers and volumes, also when an assertion fails.
 struct Stack(&'static Quickstart);
@@ -151,7 +151,7 @@ fn secrets_stay_in_one_file() {
 #[test]
 fn another_render_keeps_the_secrets() {
     let forge = Forge::new();
-    copy_folder(&repository().join("examples/quickstart"), &forge.path(""));
+    forge.locked_quickstart();
     forge.imgforge().args(["render", "spec.yaml"]).assert().success();
     let first = forge.read("generated/quickstart/.env");
     forge.imgforge().args(["render", "spec.yaml"]).assert().success();

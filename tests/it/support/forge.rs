@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use tempfile::TempDir;
 
-use super::{engine, images, test_cache};
+use super::{copy_folder, engine, images, repository, test_cache};
 
 /// Prefixes of variables that would let the machine's user decide how a test ends.
 const USER_VARIABLES: [&str; 7] =
@@ -78,6 +78,13 @@ impl Forge {
     pub(crate) fn read(&self, relative: &str) -> String {
         let path = self.path(relative);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Copies the quickstart into the working folder, with the committed lock beside its spec.
+    pub(crate) fn locked_quickstart(&self) {
+        copy_folder(&repository().join("examples/quickstart"), &self.path(""));
+        let lock = repository().join("generated/quickstart/imgforge.lock");
+        self.write("imgforge.lock", fs::read(lock).expect("the committed lock"));
     }
 
     /// `imgforge` in the working folder.
