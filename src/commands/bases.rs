@@ -170,8 +170,8 @@ impl<'a> BaseFacts<'a> {
     /// Digest of a service's image, if its registry can be asked; a stack can start without it.
     pub(super) fn image_digest(&self, image: &str) -> Option<Digest> {
         let reference: Reference = image.parse().ok()?;
-        match self.outside.registries.manifest_digest(&reference) {
-            Ok(digest) => digest,
+        match self.outside.registries.manifest(&reference) {
+            Ok(manifest) => Some(manifest.digest),
             Err(error) => {
                 self.context.progress.say(format!("note: `{image}` is locked by tag only: {error}"));
                 None

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -28,6 +29,11 @@ pub fn ensure_secrets(folder: &Path) -> io::Result<bool> {
             Err(error) => return Err(error),
         };
         let Some(text) = completed(present.as_deref().unwrap_or_default(), &names)? else {
+            // Written by hand, or checked out: what it holds is for its owner alone all the same.
+            let mode = fs::metadata(&path)?.permissions().mode();
+            if mode & 0o077 != 0 {
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o700))?;
+            }
             return Ok(false);
         };
         let parent = path.parent().unwrap_or(folder);
@@ -85,8 +91,6 @@ fn secret() -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn folder_with(example: &str) -> tempfile::TempDir {
@@ -109,6 +113,17 @@ mod tests {
         assert!(!ensure_secrets(folder.path()).expect("nothing to do"));
         assert_eq!(fs::read_to_string(&path).expect("read"), text);
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_closed() {
+        let folder = folder_with("POSTGRES_PASSWORD=\n");
+        let path = folder.path().join(".env");
+        fs::write(&path, "POSTGRES_PASSWORD=chosen\n").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("mode");
+        assert!(!ensure_secrets(folder.path()).expect("nothing to make"));
+        assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&path).expect("read"), "POSTGRES_PASSWORD=chosen\n");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::support::forge::{Forge, standard_output};
-use crate::support::{files_below, repository};
+use crate::support::{files_below, repository, run};
 
 const EXAMPLES: [&str; 4] = ["gpu-pytorch", "jax", "quickstart", "tensorflow"];
 
@@ -54,6 +54,21 @@ fn every_example_is_tested() {
         .collect();
     folders.sort();
     assert_eq!(folders, EXAMPLES);
+}
+
+#[test]
+fn no_secrets_and_no_images_are_committed() {
+    let mut list = std::process::Command::new("git");
+    let listed = run(list.args(["ls-files", "generated", "examples"]).current_dir(repository()));
+    let wrong: Vec<&str> = listed
+        .lines()
+        .filter(|path| {
+            path.split('/').any(|part| part == "oci" || part == ".env")
+                || path.starts_with("examples") && path.ends_with(".lock")
+        })
+        .collect();
+    assert!(listed.contains("generated/quickstart/.env.example"), "{listed}");
+    assert_eq!(wrong, Vec::<&str>::new());
 }
 
 #[test]
