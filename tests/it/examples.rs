@@ -64,7 +64,7 @@ fn no_secrets_and_no_images_are_committed() {
         .lines()
         .filter(|path| {
             path.split('/').any(|part| part == "oci" || part == ".env")
-                || path.starts_with("examples") && path.ends_with(".lock")
+                || path.starts_with("examples") && path.ends_with("imgforge.lock")
         })
         .collect();
     assert!(listed.contains("generated/quickstart/.env.example"), "{listed}");
