@@ -4,7 +4,7 @@ use crate::version::PythonVersion;
 
 use super::resolve::Wanted;
 
-/// Debian's codenames with the Python of each, oldest first (<https://wiki.debian.org/Python>).
+/// Debian's codenames with the Python of each, oldest first (Debian wiki, Python).
 const SUITES: [(&str, PythonVersion); 3] = [
     ("bullseye", PythonVersion { major: 3, minor: 9 }),
     ("bookworm", PythonVersion { major: 3, minor: 11 }),

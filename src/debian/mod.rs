@@ -3,7 +3,7 @@
 //! [`fetch_packages`] verifies `InRelease` and reads `Packages`; [`resolve`] picks the closure; [`fetch`] brings locked
 //! files by hash; [`build_root`] turns them into a tree. Nothing of Debian's own tools is run, maintainer scripts
 //! included: what the known ones would have made is made here, and a package with an unknown one is refused by name.
-//! Formats: <https://wiki.debian.org/DebianRepository/Format>, deb(5), deb-control(5).
+//! Formats: Debian wiki, DebianRepository/Format; deb(5), deb-control(5).
 
 mod archive;
 mod base;
