@@ -57,8 +57,8 @@ fn two_users_of_one_lock_build_the_same_image() {
     let first = Layout::open(&forge.path("generated/same/oci"));
     assert_eq!(printed, first.digest);
 
-    // Another user elsewhere: a home, a cache, a mask, a zone and a locale of their own, files of another time, and no
-    // network.
+    // Another user elsewhere, years later: a home, a cache, a mask, a zone and a locale of their own, files of another time,
+    // and no network.
     let place = TempDir::with_prefix("elsewhere-").expect("a temporary folder");
     let project = place.path().join("deep/er/project");
     check_out(&project, 0o077, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
@@ -70,7 +70,7 @@ fn two_users_of_one_lock_build_the_same_image() {
     run(Command::new("chown").args(["--recursive", "--no-dereference", "65534:65534"]).arg(place.path()));
     let mut build = Command::new("setpriv");
     build.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
-    build.args(["sh", "-c", "umask 077 && exec \"$@\"", "sh"]).arg(&program).args([
+    build.args(["sh", "-c", "umask 077 && exec \"$@\"", "sh", "faketime", "2031-05-06 07:08:09"]).arg(&program).args([
         "build",
         "spec.yaml",
         "--locked",
