@@ -30,9 +30,11 @@ pub fn ensure_secrets(folder: &Path) -> io::Result<bool> {
         };
         let Some(text) = completed(present.as_deref().unwrap_or_default(), &names)? else {
             // Written by hand, or checked out: what it holds is for its owner alone all the same.
-            let mode = fs::metadata(&path)?.permissions().mode();
-            if mode & 0o077 != 0 {
-                fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o700))?;
+            if present.is_some() {
+                let mode = fs::metadata(&path)?.permissions().mode();
+                if mode & 0o077 != 0 {
+                    fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o700))?;
+                }
             }
             return Ok(false);
         };
