@@ -81,7 +81,4 @@ impl PackageSource for IndexClient {
     fn prefetch(&self, requests: Vec<(String, String)>) {
         Self::prefetch(self, requests);
     }
-    fn prefetch_metadata(&self, index: &str, file: &ProjectFile) {
-        Self::prefetch_metadata(self, index, file);
-    }
 }

@@ -171,9 +171,10 @@ fn reasons(model: &StackModel<'_>, solution: &Solution, chosen: &[(&str, stack::
     let mut because: Vec<(String, String)> = Vec::new();
     for (family, row) in chosen {
         let asked = model.spec.frameworks.iter().find(|framework| framework.family.value == *family);
-        let source = if row.build.source.is_empty() { &row.release.source } else { &row.build.source };
+        let source = row.source();
         let of = asked.map(asked_versions).unwrap_or_default();
-        because.push((format!("{} is the newest{of} that suits every target", row_label(family, row)), source.clone()));
+        because
+            .push((format!("{} is the newest{of} that suits every target", row_label(family, row)), source.to_owned()));
         let variable = Variable::Build((*family).to_owned());
         let Some(rank) = solution.get(&variable) else { continue };
         for edge in model.edges(&variable, rank) {

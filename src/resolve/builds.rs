@@ -217,7 +217,7 @@ impl StackModel<'_> {
             .get(&target.platform)
             .and_then(|support| support.accelerator)
             .unwrap_or(row.build.accelerator);
-        let source = if row.build.source.is_empty() { &row.release.source } else { &row.build.source };
+        let source = row.source();
         let unserved = |code, fact| Edge {
             to: Variable::Card(index),
             values: Ranges::empty(),
@@ -238,7 +238,7 @@ impl StackModel<'_> {
                         let driver = toolkit.and_then(|toolkit| self.catalog.ptx_driver(toolkit));
                         if let Some(driver) = driver {
                             let rule = self.catalog.rule("ptx").map_or(source, |rule| &rule.source);
-                            minimum = Some((driver.clone(), rule.clone(), true));
+                            minimum = Some((driver.clone(), rule.to_owned(), true));
                         }
                     }
                     Support::No => {

@@ -35,8 +35,6 @@ pub trait PackageSource {
     fn metadata(&self, index: &str, file: &ProjectFile) -> Result<Arc<Metadata>, Failure>;
     /// These projects will probably be asked for.
     fn prefetch(&self, requests: Vec<(String, String)>);
-    /// This wheel's metadata will probably be asked for.
-    fn prefetch_metadata(&self, index: &str, file: &ProjectFile);
 }
 
 /// A failure of the source, in the form the solver passes through.
@@ -464,7 +462,7 @@ impl<'a> PackageModel<'a> {
 
     /// What a framework's build installs: exact versions from its index.
     pub fn framework_edges(&self, family: &str, row: &super::stack::Row<'_>) -> Vec<Edge> {
-        let source = if row.build.source.is_empty() { &row.release.source } else { &row.build.source };
+        let source = row.source();
         let label = super::builds::row_label(family, row);
         let mut edges = Vec::new();
         let mut wanted: Vec<String> = row.build.requirements.clone();

@@ -28,6 +28,13 @@ pub struct Row<'a> {
     pub build: &'a Build,
 }
 
+impl<'a> Row<'a> {
+    /// Citation of the build, or of its release where the build has none of its own.
+    pub fn source(&self) -> &'a str {
+        if self.build.source.is_empty() { &self.release.source } else { &self.build.source }
+    }
+}
+
 /// All builds of a family that may be chosen, worst first.
 #[derive(Debug, Clone)]
 pub struct FamilyTable<'a> {

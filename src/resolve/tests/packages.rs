@@ -64,7 +64,6 @@ impl PackageSource for World {
         Ok(Arc::new(Metadata::parse(text.as_bytes()).expect("invented metadata")))
     }
     fn prefetch(&self, _: Vec<(String, String)>) {}
-    fn prefetch_metadata(&self, _: &str, _: &ProjectFile) {}
 }
 
 fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolution, super::super::Error> {
