@@ -131,6 +131,9 @@ pub struct BuildArgs {
     /// Push to this repository instead of the spec's.
     #[arg(long, value_name = "REPOSITORY")]
     pub repository: Option<String>,
+    /// When pushing, make every layer here, also those that the image behind the tag has already.
+    #[arg(long)]
+    pub no_reuse: bool,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -183,6 +186,9 @@ pub struct PushArgs {
     /// Push to this repository instead of the spec's.
     #[arg(long, value_name = "REPOSITORY")]
     pub repository: Option<String>,
+    /// When pushing, make every layer here, also those that the image behind the tag has already.
+    #[arg(long)]
+    pub no_reuse: bool,
     /// Folder that `build` wrote into, instead of `generated/NAME`.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,

@@ -93,6 +93,13 @@ impl Task {
         }
     }
 
+    /// Adds to the amount of work.
+    pub fn lengthen(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc_length(bytes);
+        }
+    }
+
     /// Changes the label while the step runs.
     pub fn label(&mut self, label: impl Into<String>) {
         self.label = label.into();
@@ -103,6 +110,11 @@ impl Task {
 
     /// Ends the step with one line that stays: `summary`, then how long it took if that was worth a mention.
     pub fn done(self, summary: impl AsRef<str>) {
+        self.end(summary);
+    }
+
+    /// [`Task::done`] for a step that others still hold.
+    pub fn end(&self, summary: impl AsRef<str>) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

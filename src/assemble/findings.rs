@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::layers::{self, LayerKey};
-use super::steps::Materials;
-use super::wheel::{Site, WheelInput, examine};
+use super::steps::{Materials, inputs};
+use super::wheel::{Site, examine};
 use crate::plan::{Plan, Step, VENV};
 use crate::store::Store;
 
@@ -23,22 +23,21 @@ pub struct Findings {
     pub notes: Vec<String>,
 }
 
-/// Looks at the wheels of a plan, whose files are in the materials.
+/// Looks at the wheels of a plan, if all of their files are in the materials or it was done before.
 pub fn find(plan: &Plan, materials: &Materials, store: &Store) -> Result<Findings, layers::Error> {
     let wheels = plan.steps.iter().find_map(|step| match step {
         Step::Wheels(wheels) => Some(wheels.as_slice()),
         _ => None,
     });
-    let inputs: Vec<WheelInput> = wheels
-        .unwrap_or_default()
-        .iter()
-        .zip(&materials.wheels)
-        .map(|(wheel, path)| WheelInput { path: path.clone(), filename: wheel.file.clone(), digest: wheel.digest })
-        .collect();
+    let wheels = wheels.unwrap_or_default();
     let site = Site { prefix: VENV.to_owned(), python: plan.python };
-    let key = LayerKey::wheels(&inputs, &site, 0).to_string();
+    let key = LayerKey::wheels(wheels, &site, 0).to_string();
     if let Some(known) = store.recall(FACTS, &key).and_then(|fact| serde_json::from_str(&fact).ok()) {
         return Ok(known);
+    }
+    let inputs = inputs(wheels.iter(), materials);
+    if inputs.len() < wheels.len() {
+        return Ok(Findings::default());
     }
     let (conflicts, notes) = examine(&inputs, &site)?;
     let findings = Findings { conflicts: conflicts.iter().map(ToString::to_string).collect(), notes };

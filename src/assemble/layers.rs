@@ -1,7 +1,7 @@
 //! Layers on disk: built once, remembered by what they are made of.
 //!
 //! A layer's key is the text of everything that decides its bytes. The store remembers digest, diff_id and size of a key;
-//! if the layout still has that blob, nothing is built. Otherwise the layer streams into a temporary file beside the blobs
+//! if a layout still has that blob, or a registry does, nothing is built. Otherwise the layer streams into a temporary file beside the blobs
 //! and gets its digest as its name. A key that leads to other bytes than before is a defect of this program, and fatal:
 //! whoever relies on a digest must hear of it.
 
@@ -13,14 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
-use super::environment::{self, Accounts, User};
 use super::layer::{self, LayerWriter};
-use super::tar::Owner;
+use super::published::Published;
 use super::wheel::Site;
-use super::{files, wheel};
+use super::{environment, files, wheel};
 use crate::diagnostic::Hint;
-use crate::lock::LAYER_FORMAT;
-use crate::oci::{DiffId, Digest, Layer, LayerSource};
+use crate::lock::{LAYER_FORMAT, LockedDeb, LockedWheel};
+use crate::oci::{DiffId, Digest, LayerSource, Platform};
 use crate::store::{self, Store};
 
 /// Media type of every layer made here.
@@ -108,6 +107,16 @@ pub enum Kind {
     Files,
 }
 
+impl Kind {
+    /// How much longer a byte of its inputs takes than a byte of a wheel: packages are compressed anew.
+    pub fn effort(self) -> u64 {
+        match self {
+            Self::Base | Self::Os => 4,
+            Self::Python | Self::Wheels | Self::Files => 1,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -141,10 +150,22 @@ impl LayerKey {
         Self { kind, text }
     }
 
+    /// Of the packages that make up a base.
+    pub fn base(suite: &str, platform: Platform, debs: &[LockedDeb], modified: u64) -> Self {
+        let platform = platform.to_string();
+        let values = [("suite", suite), ("platform", platform.as_str())];
+        Self::new(Kind::Base, modified, &values, debs.iter().map(|deb| deb.digest))
+    }
+
+    /// Of packages on top of a base image.
+    pub fn system(base: &Digest, debs: &[LockedDeb], modified: u64) -> Self {
+        Self::new(Kind::Os, modified, &[("base", &base.to_string())], debs.iter().map(|deb| deb.digest))
+    }
+
     /// Of [`wheel::write_wheels`]. The order of `wheels` does not matter.
-    pub fn wheels(wheels: &[wheel::WheelInput], site: &Site, modified: u64) -> Self {
+    pub fn wheels<'w>(wheels: impl IntoIterator<Item = &'w LockedWheel>, site: &Site, modified: u64) -> Self {
         let mut inputs: Vec<(&str, Digest)> =
-            wheels.iter().map(|wheel| (wheel.filename.as_str(), wheel.digest)).collect();
+            wheels.into_iter().map(|wheel| (wheel.file.as_str(), wheel.digest)).collect();
         inputs.sort_unstable();
         let python = site.python.to_string();
         let values = [("prefix", site.prefix.as_str()), ("python", python.as_str())];
@@ -158,26 +179,16 @@ impl LayerKey {
         Self::new(Kind::Python, modified, &values, [])
     }
 
-    /// Of [`environment::write_user`].
-    pub fn user(user: &User, accounts: &Accounts, modified: u64) -> Self {
-        let of =
-            |file: &Option<Vec<u8>>| file.as_ref().map_or_else(|| "none".to_owned(), |file| Digest::of(file).hex());
-        let (passwd, group, shadow) = (of(&accounts.passwd), of(&accounts.group), of(&accounts.shadow));
-        let shell = if accounts.bash { "bash" } else { "sh" };
-        let values = [
-            ("user", user.name.as_str()),
-            ("workdir", user.workdir.as_str()),
-            ("passwd", passwd.as_str()),
-            ("group", group.as_str()),
-            ("shadow", shadow.as_str()),
-            ("shell", shell),
-        ];
-        Self::new(Kind::Os, modified, &values, [])
+    /// Of [`environment::write_user`]. The account files that it adds to follow from `below`: the address of the base image,
+    /// or of the key of the packages that make up the base.
+    pub fn user(name: &str, workdir: &str, below: &Digest, modified: u64) -> Self {
+        let below = below.to_string();
+        Self::new(Kind::Os, modified, &[("user", name), ("workdir", workdir), ("below", &below)], [])
     }
 
-    /// Of [`files::Collection::write`]; `digest` is the collection's.
-    pub fn files(digest: Digest, owner: Owner, modified: u64) -> Self {
-        Self::new(Kind::Files, modified, &[("owner", &format!("{}:{}", owner.user, owner.group))], [digest])
+    /// Of [`files::Collection::write`] for a user; `digest` is the collection's, `below` as in [`Self::user`].
+    pub fn files(digest: Digest, user: &str, below: &Digest, modified: u64) -> Self {
+        Self::new(Kind::Files, modified, &[("user", user), ("below", &below.to_string())], [digest])
     }
 
     /// What the layer holds.
@@ -199,8 +210,6 @@ pub type Build<'a> = Box<dyn FnOnce(&mut FileLayerWriter) -> Result<(), Error> +
 pub struct Job<'a> {
     /// Everything that decides its bytes.
     pub key: LayerKey,
-    /// What it holds, for people: `numpy 2.1.0, scipy 1.14.1`.
-    pub contents: String,
     /// Bytes of its inputs, so that the longest work starts first.
     pub weight: u64,
     /// Time of all entries, in seconds since 1970.
@@ -215,6 +224,15 @@ pub struct LayerCache<'a> {
     store: &'a Store,
     folder: PathBuf,
     others: Vec<PathBuf>,
+}
+
+/// A layer that exists.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// What it is.
+    pub known: KnownLayer,
+    /// Where its bytes are.
+    pub source: LayerSource,
 }
 
 /// A layer as the store remembers it.
@@ -254,45 +272,30 @@ impl<'a> LayerCache<'a> {
         Some(known)
     }
 
-    /// Remembers a layer that was made elsewhere, as the annotations of a published image tell it.
-    pub fn remember(&self, key: &LayerKey, known: KnownLayer) -> Result<(), Error> {
-        let KnownLayer { digest, diff_id, size } = known;
-        Ok(self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size}"))?)
-    }
-
-    /// One layer.
-    pub fn layer(&self, job: Job<'_>) -> Result<Layer, Error> {
-        let Job { key, contents, modified, build, .. } = job;
-        let remembered = self.recall(&key);
-        let blob = |known: &KnownLayer| self.folder.join(known.digest.hex());
-        let whole = |path: &Path, known: &KnownLayer| path.metadata().is_ok_and(|blob| blob.len() == known.size);
-        let here = remembered.filter(|known| {
-            let other = |folder: &PathBuf| Some(folder.join(known.digest.hex())).filter(|path| whole(path, known));
-            whole(&blob(known), known)
-                || self.others.iter().filter_map(other).any(|path| std::fs::hard_link(path, blob(known)).is_ok())
+    /// The layer of this key, if it need not be made: in the layout, in another one on this machine, or in a registry.
+    pub fn find(&self, key: &LayerKey, published: &Published) -> Option<Found> {
+        let here = self.recall(key).and_then(|known| {
+            let blob = self.folder.join(known.digest.hex());
+            let whole = |path: &Path| path.metadata().is_ok_and(|blob| blob.len() == known.size);
+            let other = |folder: &PathBuf| Some(folder.join(known.digest.hex())).filter(|path| whole(path));
+            let found = whole(&blob)
+                || self.others.iter().filter_map(other).any(|path| std::fs::hard_link(path, &blob).is_ok());
+            found.then_some(Found { known, source: LayerSource::File(blob) })
         });
-        let known = match here {
-            Some(known) => known,
-            None => self.build(&key, remembered, modified, build)?,
-        };
-        let annotations = BTreeMap::from([
-            ("dev.imgforge.layer.kind".to_owned(), key.kind.to_string()),
-            ("dev.imgforge.layer.contents".to_owned(), contents),
-            ("dev.imgforge.layer.key".to_owned(), key.text),
-        ]);
-        Ok(Layer {
-            digest: known.digest,
-            diff_id: known.diff_id,
-            size: known.size,
-            media_type: LAYER_MEDIA_TYPE.to_owned(),
-            annotations,
-            source: LayerSource::File(blob(&known)),
-        })
+        here.or_else(|| published.layer(key))
     }
 
-    /// Layers in the order of the jobs, made side by side. Of several failures the first job's is returned, so that the
-    /// message does not depend on timing; work that has not begun by then is left.
-    pub fn layers(&self, jobs: Vec<Job<'_>>) -> Result<Vec<Layer>, Error> {
+    /// Makes one layer, whether or not it exists.
+    pub fn make(&self, job: Job<'_>) -> Result<Found, Error> {
+        let Job { key, modified, build, .. } = job;
+        let known = self.build(&key, self.recall(&key), modified, build)?;
+        Ok(Found { known, source: LayerSource::File(self.folder.join(known.digest.hex())) })
+    }
+
+    /// Makes layers side by side, and returns them in the order of the jobs; `made` hears of each as soon as it is whole,
+    /// with its position. Of several failures the first job's is returned, so that the message does not depend on timing;
+    /// work that has not begun by then is left.
+    pub fn make_all(&self, jobs: Vec<Job<'_>>, made: &(dyn Fn(usize, &Found) + Sync)) -> Result<Vec<Found>, Error> {
         let mut queue: Vec<(usize, Job<'_>)> = jobs.into_iter().enumerate().collect();
         let count = queue.len();
         // Taken from the end.
@@ -305,8 +308,11 @@ impl<'a> LayerCache<'a> {
         let next = || lock(&queue).pop();
         let work = || {
             while let Some((index, job)) = next() {
-                match self.layer(job) {
-                    Ok(layer) => drop(lock(&done).insert(index, layer)),
+                match self.make(job) {
+                    Ok(layer) => {
+                        made(index, &layer);
+                        lock(&done).insert(index, layer);
+                    }
                     Err(error) => {
                         lock(&failures).insert(index, error);
                         // Jobs before this one may have the failure to report.
@@ -348,7 +354,8 @@ impl<'a> LayerCache<'a> {
         }
         store::make_readable(&path).map_err(io_error("set the mode of a file in"))?;
         path.persist(self.folder.join(known.digest.hex())).map_err(|error| io_error("write into")(error.error))?;
-        self.remember(key, known)?;
+        let KnownLayer { digest, diff_id, size } = known;
+        self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size}"))?;
         Ok(known)
     }
 }
@@ -363,6 +370,7 @@ mod tests {
     use std::fs;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::super::tar::Owner;
     use super::*;
 
     struct World {
@@ -384,24 +392,38 @@ mod tests {
             built.fetch_add(1, Ordering::Relaxed);
             Ok(layer.file_bytes(name, 0o644, Owner::ROOT, content.as_bytes())?)
         };
-        let key = LayerKey::new(Kind::Files, 0, &[("name", name)], []);
-        Job { key, contents: name.to_owned(), weight: 0, modified: 0, build: Box::new(build) }
+        Job { key: key(name), weight: 0, modified: 0, build: Box::new(build) }
+    }
+
+    fn key(name: &str) -> LayerKey {
+        LayerKey::new(Kind::Files, 0, &[("name", name)], [])
+    }
+
+    fn path_of(found: &Found) -> PathBuf {
+        match &found.source {
+            LayerSource::File(path) => path.clone(),
+            LayerSource::Registry(reference) => panic!("in {reference}"),
+        }
     }
 
     #[test]
-    fn a_known_layer_is_not_built_again() {
+    fn a_layer_that_was_made_is_found() {
         let world = world();
         let cache = LayerCache::new(&world.store, &world.blobs);
+        let nothing = Published::default();
         let built = AtomicUsize::new(0);
-        let first = cache.layer(job("a", "1", &built)).expect("a layer");
-        let second = cache.layer(job("a", "1", &built)).expect("a layer");
-        assert_eq!((first.digest, built.load(Ordering::Relaxed)), (second.digest, 1));
-        assert_eq!(first.annotations["dev.imgforge.layer.key"], "files format=1 modified=0 name=a");
-        let path = world.blobs.join(first.digest.hex());
-        assert_eq!(store::digest_file(&path).expect("the blob"), (first.digest, first.size));
+        assert!(cache.find(&key("a"), &nothing).is_none());
+        let made = cache.make(job("a", "1", &built)).expect("a layer");
+        assert_eq!(key("a").to_string(), "files format=1 modified=0 name=a");
+        let found = cache.find(&key("a"), &nothing).expect("found");
+        assert_eq!((found.known, path_of(&found)), (made.known, path_of(&made)));
+        let known = made.known;
+        assert_eq!(store::digest_file(&path_of(&made)).expect("the blob"), (known.digest, known.size));
 
-        fs::remove_file(&path).expect("removed");
-        assert_eq!(cache.layer(job("a", "1", &built)).expect("a layer").digest, first.digest);
+        fs::remove_file(path_of(&made)).expect("removed");
+        assert!(cache.find(&key("a"), &nothing).is_none());
+        assert_eq!(cache.recall(&key("a")), Some(known));
+        assert_eq!(cache.make(job("a", "1", &built)).expect("a layer").known, known);
         assert_eq!(built.load(Ordering::Relaxed), 2);
     }
 
@@ -410,13 +432,14 @@ mod tests {
         use std::os::unix::fs::MetadataExt as _;
         let world = world();
         let built = AtomicUsize::new(0);
-        let first = LayerCache::new(&world.store, &world.blobs).layer(job("a", "1", &built)).expect("a layer");
+        let first = LayerCache::new(&world.store, &world.blobs).make(job("a", "1", &built)).expect("a layer");
         let second = tempfile::tempdir_in(world.folder.path()).expect("a folder");
         let cache = LayerCache::new(&world.store, second.path()).beside(std::slice::from_ref(&world.blobs));
-        assert_eq!(cache.layer(job("a", "1", &built)).expect("a layer").digest, first.digest);
-        assert_eq!(built.load(Ordering::Relaxed), 1);
-        let inode = |folder: &Path| fs::metadata(folder.join(first.digest.hex())).expect("the blob").ino();
-        assert_eq!(inode(&world.blobs), inode(second.path()));
+        let found = cache.find(&key("a"), &Published::default()).expect("found");
+        assert_eq!(found.known, first.known);
+        assert_eq!(path_of(&found), second.path().join(first.known.digest.hex()));
+        let inode = |path: PathBuf| fs::metadata(path).expect("the blob").ino();
+        assert_eq!(inode(path_of(&first)), inode(path_of(&found)));
     }
 
     #[test]
@@ -424,10 +447,13 @@ mod tests {
         let world = world();
         let cache = LayerCache::new(&world.store, &world.blobs);
         let built = AtomicUsize::new(0);
-        let first = cache.layer(job("a", "1", &built)).expect("a layer");
-        fs::remove_file(world.blobs.join(first.digest.hex())).expect("removed");
-        let error = cache.layer(job("a", "2", &built)).expect_err("a defect");
-        assert!(matches!(error, Error::NotReproducible { remembered, .. } if remembered == first.digest), "{error}");
+        let first = cache.make(job("a", "1", &built)).expect("a layer");
+        fs::remove_file(path_of(&first)).expect("removed");
+        let error = cache.make(job("a", "2", &built)).expect_err("a defect");
+        assert!(
+            matches!(error, Error::NotReproducible { remembered, .. } if remembered == first.known.digest),
+            "{error}"
+        );
         assert_eq!(fs::read_dir(&world.blobs).expect("a folder").count(), 0);
     }
 
@@ -438,20 +464,29 @@ mod tests {
         let jobs = |bad: &[usize]| -> Vec<Job<'_>> {
             let with_weight = |(index, name): (usize, &String)| {
                 let path = if bad.contains(&index) { format!("../x{index}") } else { "x".to_owned() };
-                let build = move |layer: &mut FileLayerWriter| Ok(layer.file_bytes(&path, 0o644, Owner::ROOT, b"1")?);
-                let key = LayerKey::new(Kind::Files, 0, &[("name", name)], []);
-                let weight = index as u64 % 7;
-                Job { key, contents: name.clone(), weight, modified: 0, build: Box::new(build) }
+                let content = name.clone();
+                let build = move |layer: &mut FileLayerWriter| {
+                    Ok(layer.file_bytes(&path, 0o644, Owner::ROOT, content.as_bytes())?)
+                };
+                Job { key: key(name), weight: index as u64 % 7, modified: 0, build: Box::new(build) }
             };
             names.iter().enumerate().map(with_weight).collect()
         };
-        let layers = LayerCache::new(&first.store, &first.blobs).layers(jobs(&[])).expect("layers");
-        let contents: Vec<&str> =
-            layers.iter().map(|layer| layer.annotations["dev.imgforge.layer.contents"].as_str()).collect();
-        assert_eq!(contents, names);
+        let heard = Mutex::new(BTreeMap::new());
+        let hear = |position: usize, found: &Found| {
+            lock(&heard).insert(position, found.known.digest);
+        };
+        let layers = LayerCache::new(&first.store, &first.blobs).make_all(jobs(&[]), &hear).expect("layers");
+        let expected: Vec<Digest> = names
+            .iter()
+            .map(|name| LayerCache::new(&first.store, &first.blobs).recall(&key(name)).expect("known").digest)
+            .collect();
+        assert_eq!(layers.iter().map(|found| found.known.digest).collect::<Vec<_>>(), expected);
+        assert_eq!(lock(&heard).values().copied().collect::<Vec<_>>(), expected);
 
         let fresh = world();
-        let error = LayerCache::new(&fresh.store, &fresh.blobs).layers(jobs(&[15, 3, 9])).expect_err("failures");
+        let cache = LayerCache::new(&fresh.store, &fresh.blobs);
+        let error = cache.make_all(jobs(&[15, 3, 9]), &|_, _| {}).expect_err("failures");
         assert!(matches!(error, Error::Layer(layer::Error::Path { path, .. }) if path == "../x3"));
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Wheels ([`wheel`]), the environment and its user ([`environment`]) and project files ([`files`]) become layers
 //! ([`layer`]), each a pure function of its inputs, which is what [`layers`] remembers them by; [`grouping`] decides which
-//! wheels share one. The base is an image ([`base`]) or a tree of Debian packages. [`steps`] takes a plan through all of
-//! this in order; base and layers together become config and manifest ([`image`]).
+//! wheels share one. The base is an image ([`base`]) or a tree of Debian packages. A [`recipe`] says which layers a plan
+//! needs and which of them exist, here or in a registry ([`published`]); [`steps`] makes the others, and base and layers
+//! together become config and manifest ([`image`]).
 
 pub mod base;
 mod entry_points;
@@ -16,6 +17,8 @@ pub mod ignore;
 pub mod image;
 pub mod layer;
 pub mod layers;
+pub mod published;
+pub mod recipe;
 mod record;
 pub mod steps;
 mod tar;

@@ -1,26 +1,26 @@
-//! The plan's steps as layers, in order, on a base: the whole of stage 6b in one pass.
+//! The layers of a recipe, made: the whole of stage 6b in one pass.
 //!
-//! Whoever calls has brought the bytes ([`Materials`]): wheels and .deb files in the store, the base's config and account
-//! files. Nothing is fetched here and nothing is executed; a step that needs an engine is refused by name before any layer
-//! is made.
+//! Whoever calls has brought the bytes ([`Materials`]) that the recipe wants: wheels and .deb files in the store, the base's
+//! config and account files. Nothing is fetched here and nothing is executed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::base::Base;
 use super::environment::{Accounts, User, write_environment, write_user};
-use super::files::{self, Collection};
-use super::grouping;
+use super::files;
 use super::image::{self, BaseImage, compose};
 use super::layer::LayerWriter;
-use super::layers::{self, Job, Kind, LayerCache, LayerKey};
+use super::layers::{self, Build, Found, Job, KnownLayer, LAYER_MEDIA_TYPE, LayerCache};
+use super::published::{KEY_ANNOTATION, OWNER_ANNOTATION};
+use super::recipe::{Ingredients, Part, Recipe};
 use super::tar::Owner;
-use super::wheel::{Site, WheelInput, write_wheels};
+use super::wheel::{WheelInput, write_wheels};
 use crate::debian::{self, NodeKind, Root, RootOptions, build_root};
 use crate::diagnostic::Hint;
 use crate::lock::{LockedDeb, LockedWheel};
-use crate::oci::AssembledImage;
-use crate::plan::{Plan, Step, VENV};
+use crate::oci::{AssembledImage, Digest, Layer};
+use crate::plan::Step;
 use crate::progress::Task;
 use crate::store::Store;
 
@@ -34,10 +34,10 @@ pub struct Materials {
     pub base: Option<Base>,
     /// Account files and package database of that image, by path without leading slash.
     pub base_files: BTreeMap<String, Vec<u8>>,
-    /// The .deb files of the plan, in its order.
+    /// The .deb files of the plan, in its order; none if they are not wanted.
     pub debs: Vec<PathBuf>,
-    /// The wheels of the plan, in its order.
-    pub wheels: Vec<PathBuf>,
+    /// The wheels that are wanted, by digest.
+    pub wheels: BTreeMap<Digest, PathBuf>,
 }
 
 /// Why a plan does not become an image.
@@ -100,171 +100,189 @@ impl Hint for Error {
     }
 }
 
-/// Where an image's layers go, and what is known of them.
-#[derive(Debug, Clone)]
-pub struct Workplace<'a> {
-    /// The `blobs/sha256` of the layout that is being made.
-    pub blobs: &'a Path,
-    /// Those of other layouts on this machine: a layer that is there is linked, not made.
-    pub others: &'a [PathBuf],
-    /// What is remembered between builds.
-    pub store: &'a Store,
-}
-
-/// Makes the image of a plan. `created` is the time of every entry
-/// and of the image, in seconds since 1970; `folder` is the spec's, whose `.dockerignore` applies.
+/// Makes the image of a recipe. `arrived` hears of every layer as soon as its bytes exist, in no order; it may be called from
+/// several threads.
 pub fn assemble(
-    plan: &Plan,
+    recipe: &Recipe<'_>,
     materials: &Materials,
-    folder: &Path,
-    workplace: &Workplace<'_>,
-    created: u64,
+    cache: &LayerCache<'_>,
+    store: &Store,
     task: &Task,
+    arrived: &(dyn Fn(&Layer) + Sync),
 ) -> Result<AssembledImage, Error> {
-    for step in &plan.steps {
-        if let Step::Run(command) = step {
-            return Err(Error::NeedsEngine { command: command.clone() });
+    let created = recipe.created;
+    let system = SystemLayer::new(recipe, materials, store)?;
+    let user = recipe.plan.steps.iter().find_map(|step| match step {
+        Step::User { name, workdir } => Some(User { name: name.clone(), workdir: workdir.clone() }),
+        _ => None,
+    });
+    let owner = match (&user, &system.accounts) {
+        (None, _) => Owner::ROOT,
+        (Some(user), Some(accounts)) => user.account(accounts).owner,
+        (Some(user), None) => recipe.owner.unwrap_or_else(|| user.account(&Accounts::default()).owner),
+    };
+    let described = |part: &Part<'_>, found: &Found| describe(part, found, owner);
+    let mut layers: Vec<Option<Layer>> = Vec::new();
+    let mut jobs = Vec::new();
+    let mut places = Vec::new();
+    for part in &recipe.parts {
+        let layer = part.found.as_ref().map(|found| described(part, found));
+        layer.iter().for_each(arrived);
+        if layer.is_none() {
+            places.push(layers.len());
+            jobs.push(Job {
+                key: part.key.clone(),
+                weight: part.weight * part.key.kind().effort(),
+                modified: created,
+                build: build(part, recipe, materials, &system, owner, task),
+            });
+        }
+        layers.push(layer);
+    }
+    let part_of = |position: usize| places.get(position).and_then(|&place| recipe.parts.get(place));
+    let made = cache.make_all(jobs, &|position, found| {
+        if let Some(part) = part_of(position) {
+            arrived(&described(part, found));
+        }
+    })?;
+    for (place, found) in places.iter().zip(&made) {
+        if let (Some(layer), Some(part)) = (layers.get_mut(*place), recipe.parts.get(*place)) {
+            *layer = Some(described(part, found));
         }
     }
-    let Workplace { blobs, others, store } = *workplace;
-    let cache = LayerCache::new(store, blobs).beside(others);
-    let site = Site { prefix: VENV.to_owned(), python: plan.python };
-    let debs: Vec<(LockedDeb, PathBuf)> = plan
-        .steps
-        .iter()
-        .find_map(|step| match step {
-            Step::SystemPackages { debs, .. } => {
-                Some(debs.iter().cloned().zip(materials.debs.iter().cloned()).collect())
-            }
-            _ => None,
-        })
-        .unwrap_or_default();
-    let system = SystemLayer::new(plan, materials, debs, &cache, store, created)?;
-    let mut jobs: Vec<Job<'_>> = Vec::new();
-    let mut user = None;
-    for step in &plan.steps {
-        match step {
-            Step::Base(_) | Step::Run(_) => {}
-            Step::SystemPackages { .. } => jobs.extend(system.job(created, task)),
-            Step::User { name, workdir } => {
-                let declared = User { name: name.clone(), workdir: workdir.clone() };
-                jobs.push(user_job(&declared, &system.accounts, created));
-                user = Some(declared);
-            }
-            Step::Environment { interpreter } => jobs.push(environment_job(interpreter, &site, created)),
-            Step::Wheels(wheels) => jobs.extend(wheel_jobs(wheels, &materials.wheels, &site, created, task)),
-            Step::Files(copies) => {
-                let collection = Collection::collect(folder, copies)?;
-                if !collection.is_empty() {
-                    let owner = user.as_ref().map_or(Owner::ROOT, |user| user.account(&system.accounts).owner);
-                    jobs.push(files_job(collection, owner, created)?);
-                }
-            }
-        }
-    }
-    let made = cache.layers(jobs)?;
     let base = materials.base.as_ref().map(|base| BaseImage {
         reference: Some((base.reference.whole(), base.digest)),
         config: base.config.clone(),
         layers: base.layers.clone(),
     });
-    Ok(compose(plan.platform, base.as_ref(), made, &plan.config, created)?)
+    let layers = layers.into_iter().flatten().collect();
+    Ok(compose(recipe.plan.platform, base.as_ref(), layers, &recipe.plan.config, created)?)
 }
 
-/// The layer of Debian packages, and the account files that the rest of the image builds on.
+/// A layer as the manifest has it.
+fn describe(part: &Part<'_>, found: &Found, owner: Owner) -> Layer {
+    let mut annotations = BTreeMap::from([
+        ("dev.imgforge.layer.kind".to_owned(), part.key.kind().to_string()),
+        ("dev.imgforge.layer.contents".to_owned(), part.contents.clone()),
+        (KEY_ANNOTATION.to_owned(), part.key.to_string()),
+    ]);
+    if let Ingredients::User(_) = part.ingredients {
+        annotations.insert(OWNER_ANNOTATION.to_owned(), owner.to_string());
+    }
+    let KnownLayer { digest, diff_id, size } = found.known;
+    let media_type = LAYER_MEDIA_TYPE.to_owned();
+    Layer { digest, diff_id, size, media_type, annotations, source: found.source.clone() }
+}
+
+/// What writes the entries of a part.
+fn build<'a>(
+    part: &'a Part<'_>,
+    recipe: &'a Recipe<'_>,
+    materials: &'a Materials,
+    system: &'a SystemLayer,
+    owner: Owner,
+    task: &'a Task,
+) -> Build<'a> {
+    let site = &recipe.site;
+    let weight = part.weight;
+    match &part.ingredients {
+        Ingredients::Debs(_) => Box::new(move |layer| {
+            system.write(layer)?;
+            task.advance(weight);
+            Ok(())
+        }),
+        Ingredients::User(user) => Box::new(move |layer| {
+            let unknown = Accounts::default();
+            Ok(write_user(user, system.accounts.as_ref().unwrap_or(&unknown), layer)?)
+        }),
+        Ingredients::Environment(interpreter) => {
+            Box::new(move |layer| Ok(write_environment(interpreter, site, layer)?))
+        }
+        Ingredients::Wheels(wheels) => Box::new(move |layer| {
+            write_wheels(&inputs(wheels.iter().copied(), materials), site, layer)?;
+            task.advance(weight);
+            Ok(())
+        }),
+        Ingredients::Files(collection) => Box::new(move |layer| Ok(collection.write(owner, layer)?)),
+    }
+}
+
+/// The wheels whose files are in the materials.
+pub(super) fn inputs<'w>(wheels: impl Iterator<Item = &'w LockedWheel>, materials: &Materials) -> Vec<WheelInput> {
+    wheels
+        .filter_map(|wheel| {
+            let path = materials.wheels.get(&wheel.digest)?.clone();
+            Some(WheelInput { path, filename: wheel.file.clone(), digest: wheel.digest })
+        })
+        .collect()
+}
+
+/// The packages of the operating system, and the account files that the rest of the image builds on.
 struct SystemLayer {
     debs: Vec<(LockedDeb, PathBuf)>,
-    key: LayerKey,
     options: RootOptions,
     root: Option<Root>,
-    accounts: Accounts,
+    /// Unknown only where neither the packages nor the base's files were wanted.
+    accounts: Option<Accounts>,
 }
 
 impl SystemLayer {
-    fn new(
-        plan: &Plan,
-        materials: &Materials,
-        debs: Vec<(LockedDeb, PathBuf)>,
-        cache: &LayerCache<'_>,
-        store: &Store,
-        created: u64,
-    ) -> Result<Self, Error> {
+    fn new(recipe: &Recipe<'_>, materials: &Materials, store: &Store) -> Result<Self, Error> {
         let spool_folder = store.root().join("tmp");
         std::fs::create_dir_all(&spool_folder).map_err(|source| Error::Io {
             action: "create",
             path: spool_folder.clone(),
             source,
         })?;
-        let base = plan.steps.iter().find_map(|step| match step {
-            Step::Base(base) => Some(base),
+        let locked = recipe.parts.iter().find_map(|part| match part.ingredients {
+            Ingredients::Debs(debs) => Some(debs),
             _ => None,
         });
-        let inputs: Vec<_> = debs.iter().map(|(deb, _)| deb.digest).collect();
-        if base.is_some_and(|base| base.kind != "debian") {
-            let base = base.and_then(|base| base.reference.clone()).unwrap_or_default();
-            let image = materials.base.as_ref().ok_or(Error::NoBase(base))?;
-            let file = |path: &str| materials.base_files.get(path).cloned();
-            let accounts = Accounts {
+        let debs: Vec<_> = locked.unwrap_or_default().iter().cloned().zip(materials.debs.iter().cloned()).collect();
+        let file = |path: &str| materials.base_files.get(path).cloned();
+        let installed_status = (!recipe.is_made_of_packages()).then(|| file("var/lib/dpkg/status").unwrap_or_default());
+        let mut system = Self {
+            debs,
+            options: RootOptions { spool_folder, installed_status },
+            root: None,
+            accounts: recall_accounts(store, &recipe.below),
+        };
+        if system.accounts.is_some() {
+            return Ok(system);
+        }
+        if !recipe.is_made_of_packages() {
+            system.accounts = (!materials.base_files.is_empty()).then(|| Accounts {
                 passwd: file("etc/passwd"),
                 group: file("etc/group"),
                 shadow: file("etc/shadow"),
                 bash: materials.base_files.keys().any(|path| path.ends_with("bin/bash")),
+            });
+        } else if !system.debs.is_empty() {
+            let root = build_root(&system.debs, &system.options)?;
+            let read = |path: &str| {
+                let failed = |source| Error::Io { action: "read from the packages", path: PathBuf::from(path), source };
+                root.read(path).map_err(failed)
             };
-            let digest = image.digest.to_string();
-            let key = LayerKey::new(Kind::Os, created, &[("base", digest.as_str())], inputs);
-            let options =
-                RootOptions { spool_folder, installed_status: Some(file("var/lib/dpkg/status").unwrap_or_default()) };
-            return Ok(Self { debs, key, options, root: None, accounts });
+            system.accounts = Some(Accounts {
+                passwd: read("etc/passwd")?,
+                group: read("etc/group")?,
+                shadow: read("etc/shadow")?,
+                bash: root.get("usr/bin/bash").is_some(),
+            });
+            system.root = Some(root);
         }
-        let suite = base.and_then(|base| base.suite.clone()).unwrap_or_default();
-        let platform = plan.platform.to_string();
-        let key = LayerKey::new(Kind::Base, created, &[("suite", &suite), ("platform", &platform)], inputs);
-        let options = RootOptions { spool_folder, installed_status: None };
-        let known = cache.recall(&key).and_then(|_| recall_accounts(store, &key));
-        if let Some(accounts) = known {
-            return Ok(Self { debs, key, options, root: None, accounts });
+        if let Some(accounts) = &system.accounts {
+            remember_accounts(store, &recipe.below, accounts)?;
         }
-        let root = build_root(&debs, &options)?;
-        let read = |path: &str| {
-            let failed = |source| Error::Io { action: "read from the packages", path: PathBuf::from(path), source };
-            root.read(path).map_err(failed)
-        };
-        let accounts = Accounts {
-            passwd: read("etc/passwd")?,
-            group: read("etc/group")?,
-            shadow: read("etc/shadow")?,
-            bash: root.get("usr/bin/bash").is_some(),
-        };
-        remember_accounts(store, &key, &accounts)?;
-        Ok(Self { debs, key, options, root: Some(root), accounts })
+        Ok(system)
     }
 
-    fn job<'a>(&'a self, created: u64, task: &'a Task) -> Option<Job<'a>> {
-        if self.debs.is_empty() {
-            return None;
+    fn write<W: std::io::Write>(&self, layer: &mut LayerWriter<W>) -> Result<(), layers::Error> {
+        if let Some(root) = &self.root {
+            return write_root(root, layer);
         }
-        let names: Vec<String> = self.debs.iter().map(|(deb, _)| format!("{} {}", deb.name, deb.version)).collect();
-        let weight = self.debs.iter().map(|(deb, _)| deb.size).sum();
-        Some(Job {
-            key: self.key.clone(),
-            contents: names.join(", "),
-            // Packages are compressed anew, wheels are not: by the byte they take several times as long.
-            weight: weight * 4,
-            modified: created,
-            build: Box::new(move |layer| {
-                let built;
-                let root = if let Some(root) = &self.root {
-                    root
-                } else {
-                    built =
-                        build_root(&self.debs, &self.options).map_err(|error| layers::Error::Other(Box::new(error)))?;
-                    &built
-                };
-                write_root(root, layer)?;
-                task.advance(weight);
-                Ok(())
-            }),
-        })
+        let other = |error| layers::Error::Other(Box::new(error));
+        write_root(&build_root(&self.debs, &self.options).map_err(other)?, layer)
     }
 }
 
@@ -288,84 +306,17 @@ fn write_root<W: std::io::Write>(root: &Root, layer: &mut LayerWriter<W>) -> Res
     Ok(())
 }
 
-fn user_job<'a>(user: &User, accounts: &'a Accounts, created: u64) -> Job<'a> {
-    let user = user.clone();
-    Job {
-        key: LayerKey::user(&user, accounts, created),
-        contents: format!("user {}, {}", user.name, user.workdir),
-        weight: 0,
-        modified: created,
-        build: Box::new(move |layer| Ok(write_user(&user, accounts, layer)?)),
-    }
-}
-
-fn environment_job<'a>(interpreter: &'a str, site: &'a Site, created: u64) -> Job<'a> {
-    Job {
-        key: LayerKey::environment(interpreter, site, created),
-        contents: format!("environment {} on {interpreter}", site.prefix),
-        weight: 0,
-        modified: created,
-        build: Box::new(move |layer| Ok(write_environment(interpreter, site, layer)?)),
-    }
-}
-
-fn wheel_jobs<'a>(
-    wheels: &'a [LockedWheel],
-    paths: &'a [PathBuf],
-    site: &'a Site,
-    created: u64,
-    task: &'a Task,
-) -> Vec<Job<'a>> {
-    let path_of: BTreeMap<_, _> = wheels.iter().map(|wheel| &wheel.digest).zip(paths).collect();
-    grouping::group(wheels)
-        .into_iter()
-        .map(|group| {
-            let inputs: Vec<WheelInput> = group
-                .wheels
-                .iter()
-                .filter_map(|wheel| {
-                    let path = path_of.get(&wheel.digest)?;
-                    Some(WheelInput { path: (*path).clone(), filename: wheel.file.clone(), digest: wheel.digest })
-                })
-                .collect();
-            let weight = group.size();
-            Job {
-                key: LayerKey::wheels(&inputs, site, created),
-                contents: group.contents(),
-                weight,
-                modified: created,
-                build: Box::new(move |layer| {
-                    write_wheels(&inputs, site, layer)?;
-                    task.advance(weight);
-                    Ok(())
-                }),
-            }
-        })
-        .collect()
-}
-
-fn files_job<'a>(collection: Collection, owner: Owner, created: u64) -> Result<Job<'a>, Error> {
-    let digest = collection.digest()?;
-    let owned = format!("{}:{}", owner.user, owner.group);
-    Ok(Job {
-        key: LayerKey::new(Kind::Files, created, &[("owner", owned.as_str())], [digest]),
-        contents: "project files".to_owned(),
-        weight: 0,
-        modified: created,
-        build: Box::new(move |layer| Ok(collection.write(owner, layer)?)),
-    })
-}
-
-fn recall_accounts(store: &Store, key: &LayerKey) -> Option<Accounts> {
-    let fact: Vec<Option<String>> = serde_json::from_str(&store.recall(ACCOUNT_FACTS, &key.to_string())?).ok()?;
+/// The account files of a base that was seen before.
+pub(super) fn recall_accounts(store: &Store, below: &Digest) -> Option<Accounts> {
+    let fact: Vec<Option<String>> = serde_json::from_str(&store.recall(ACCOUNT_FACTS, &below.to_string())?).ok()?;
     let [passwd, group, shadow, bash] = <[Option<String>; 4]>::try_from(fact).ok()?;
     let bytes = |text: Option<String>| text.map(String::into_bytes);
     Some(Accounts { passwd: bytes(passwd), group: bytes(group), shadow: bytes(shadow), bash: bash.is_some() })
 }
 
-fn remember_accounts(store: &Store, key: &LayerKey, accounts: &Accounts) -> Result<(), Error> {
+fn remember_accounts(store: &Store, below: &Digest, accounts: &Accounts) -> Result<(), Error> {
     let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let fact = [text(&accounts.passwd), text(&accounts.group), text(&accounts.shadow), accounts.bash.then(String::new)];
     let fact = serde_json::to_string(&fact).unwrap_or_default();
-    store.remember(ACCOUNT_FACTS, &key.to_string(), &fact).map_err(|error| layers::Error::from(error).into())
+    store.remember(ACCOUNT_FACTS, &below.to_string(), &fact).map_err(|error| layers::Error::from(error).into())
 }

@@ -4,6 +4,10 @@
 //! in GNU extensions and chooses by itself; layers must have the same bytes for years, so the choice is made here: PAX
 //! records only for paths that neither fit nor are ASCII, for numbers that octal fields cannot hold, and for nothing else.
 
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
+
 /// Size of a header, and the unit contents are padded to.
 pub(super) const BLOCK: usize = 512;
 /// Two empty blocks end an archive.
@@ -21,6 +25,20 @@ pub struct Owner {
 impl Owner {
     /// The superuser, `0:0`.
     pub const ROOT: Self = Self { user: 0, group: 0 };
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.user, self.group)
+    }
+}
+
+impl FromStr for Owner {
+    type Err = ParseIntError;
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (user, group) = text.split_once(':').unwrap_or((text, text));
+        Ok(Self { user: user.parse()?, group: group.parse()? })
+    }
 }
 
 /// What an entry is; links carry where they lead.

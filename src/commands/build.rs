@@ -3,18 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::assemble::base;
+use crate::assemble::base::{self, Base};
 use crate::assemble::findings::{self, Findings};
-use crate::assemble::steps::{self, Materials, Workplace};
+use crate::assemble::layers::LayerCache;
+use crate::assemble::published::Published as PublishedLayers;
+use crate::assemble::recipe::{Recipe, Wanted};
+use crate::assemble::steps::{self, Materials};
 use crate::cli::{BuildArgs, Engine, Format};
 use crate::debian;
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{Lock, LockedPlatform};
 use crate::oci::layout::Layout;
-use crate::oci::{AssembledImage, Digest, Platform, Reference};
+use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Platform, Reference};
 use crate::plan::Plan;
 use crate::progress::human_bytes;
-use crate::publish::{self, engine, registry::Published};
+use crate::publish::registry::{Published, Upload};
+use crate::publish::{self, engine};
 use crate::render::mlflow_lock;
 use crate::resolve::Preferences;
 use crate::spec::Spec;
@@ -76,10 +80,20 @@ pub(super) struct Built {
     pub(super) images: Vec<AssembledImage>,
     /// Digest of the manifest, or of the index over several platforms.
     pub(super) digest: Digest,
-    /// The layout's folder.
-    pub(super) layout: PathBuf,
+    /// The layout's folder; none if some layers are in the registry only.
+    pub(super) layout: Option<PathBuf>,
+    /// Its push, which has begun.
+    upload: Option<Upload>,
     /// Keeps other builds off that folder until the image is where it goes.
     _held: std::fs::File,
+}
+
+/// Where images go while they are made.
+pub(super) struct PushTo {
+    /// Of the spec's image; those of services go beside it.
+    pub(super) repository: Reference,
+    /// Whether layers that are there already are taken as they are.
+    pub(super) reuse: bool,
 }
 
 pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failure> {
@@ -92,6 +106,8 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
         true => Some(repository(arguments.repository.as_deref(), &spec)?),
         false => None,
     };
+    let push_to =
+        repository.as_ref().map(|repository| PushTo { repository: repository.clone(), reuse: !arguments.no_reuse });
     let (lock, made) = answer_in(arguments.format, ready_lock(context, &outside, &spec, arguments))?;
     let lock = restrict(lock, &arguments.platforms)?;
     let folder = output_folder(arguments.output.as_deref(), &lock.name);
@@ -107,14 +123,11 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
         }
         return Ok(0);
     }
-    let built = assemble_all(context, &outside, &spec, &lock, &folder)?;
+    let mut built = assemble_all(context, &outside, &spec, &lock, &folder, push_to.as_ref())?;
     if arguments.load {
         load(context, &outside, &built)?;
     }
-    let published = match &repository {
-        Some(repository) => push(context, &outside, &built, repository)?,
-        None => Vec::new(),
-    };
+    let published = publish_all(&mut built)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => print(&summary::first_line(&built, &published)),
@@ -189,22 +202,38 @@ fn created() -> Result<u64, Failure> {
     }
 }
 
-/// The image of the spec, then those of its services.
+/// The image of the spec, then those of its services. With `push_to`, their blobs are in the registry when this returns, and
+/// nothing refers to them yet.
 pub(super) fn assemble_all(
     context: &Context,
     outside: &Outside,
     spec: &Spec,
     lock: &Lock,
     folder: &Path,
+    push_to: Option<&PushTo>,
 ) -> Result<Vec<Built>, Failure> {
     let digest = lock.digest();
     let layouts = [folder.join("oci"), folder.join("services/mlflow/oci")];
-    let mut built = vec![assemble_one(context, outside, spec, lock, digest, &layouts)?];
+    let target = push_to.map(|to| PushTarget { repository: to.repository.clone(), reuse: to.reuse, before: None });
+    let mut built = vec![assemble_one(context, outside, spec, lock, digest, &layouts, target)?];
     if let Some(server) = mlflow_lock(lock) {
         let [first, second] = layouts;
-        built.push(assemble_one(context, outside, spec, &server, digest, &[second, first])?);
+        let target = push_to.map(|to| PushTarget {
+            repository: beside(&to.repository, &lock.name, &server.name),
+            reuse: to.reuse,
+            before: Some(to.repository.clone()),
+        });
+        built.push(assemble_one(context, outside, spec, &server, digest, &[second, first], target)?);
     }
     Ok(built)
+}
+
+/// Where one image goes.
+struct PushTarget {
+    repository: Reference,
+    reuse: bool,
+    /// Where another image of this build went, which shares layers with it.
+    before: Option<Reference>,
 }
 
 /// One image, in the first of the layouts; layers that the others have are shared.
@@ -215,38 +244,97 @@ fn assemble_one(
     lock: &Lock,
     lock_digest: Digest,
     layouts: &[PathBuf; 2],
+    target: Option<PushTarget>,
 ) -> Result<Built, Failure> {
+    let Outside { registries, store, .. } = outside;
     let [layout, others @ ..] = layouts;
     let blobs = layout.join("blobs/sha256");
     let others: Vec<PathBuf> = others.iter().map(|other| other.join("blobs/sha256")).collect();
-    let workplace = Workplace { blobs: &blobs, others: &others, store: &outside.store };
     std::fs::create_dir_all(&blobs).map_err(|source| Error::Io { action: "create", path: blobs.clone(), source })?;
     let waiting = || context.progress.say(format!("waiting for another build into `{}`", layout.display()));
     let held =
         Layout::hold(layout, waiting).map_err(|source| Error::Io { action: "lock", path: layout.clone(), source })?;
-    let created = created()?;
+    let cache = LayerCache::new(store, &blobs).beside(&others);
+    let upload = target.as_ref().map(|target| {
+        let mount_from: Vec<Reference> = target.before.iter().cloned().collect();
+        let to = publish::registry::Target {
+            repository: &target.repository,
+            tags: &lock.image.tags,
+            mount_from: &mount_from,
+        };
+        Upload::begin(registries, store, &to, &context.progress)
+    });
+    let send = |layer: &Layer| upload.iter().for_each(|upload| upload.layer(layer));
     let mut images = Vec::new();
     for platform in &lock.platforms {
         let plan = Plan::from_lock(lock, platform, lock_digest, &spec.folder);
-        let materials = materials(context, outside, platform)?;
-        let work = platform.wheels.iter().map(|wheel| wheel.size).chain(platform.debs.iter().map(|deb| deb.size)).sum();
-        let task = context.progress.task(format!("assembling `{}` for {}", lock.name, platform.name), Some(work));
-        let image = steps::assemble(&plan, &materials, &spec.folder, &workplace, created, &task)
-            .map_err(|error| damaged(&outside.store, platform).map_or_else(|| error.into(), Failure::from))?;
-        task.done(format!(
-            "assembled `{}` for {}: {} layers, {}",
-            lock.name,
-            platform.name,
-            image.layers.len(),
-            human_bytes(image.layers_size())
-        ));
-        report(context, &image, &findings::find(&plan, &materials, &outside.store)?);
+        let base = base_image(outside, platform)?;
+        let recipe = recipe(context, outside, &plan, base.as_ref(), spec, lock, &cache, target.as_ref())?;
+        let materials = materials(context, outside, platform, base, &recipe.wanted(store))?;
+        let task =
+            context.progress.task(format!("assembling `{}` for {}", lock.name, platform.name), Some(recipe.work()));
+        let image = steps::assemble(&recipe, &materials, &cache, store, &task, &send)
+            .map_err(|error| damaged(store, platform).map_or_else(|| error.into(), Failure::from))?;
+        let (layers, size) = (image.layers.len(), human_bytes(image.layers_size()));
+        let there = match recipe.in_registry() {
+            0 => String::new(),
+            count => format!(", {count} of them in the registry already"),
+        };
+        task.done(format!("assembled `{}` for {}: {layers} layers, {size}{there}", lock.name, platform.name));
+        report(context, &image, &findings::find(&plan, &materials, store)?);
         images.push(image);
     }
+    if let Some(upload) = &upload {
+        upload.settle()?;
+    }
+    let is_here = |layer: &Layer| matches!(layer.source, LayerSource::File(_));
+    let whole = images.iter().flat_map(|image| &image.layers).all(is_here);
     let tag = lock.image.tags.first().map_or("latest", String::as_str);
+    // Nothing is downloaded for a layout that nobody asked for.
+    let (digest, layout) = if whole || upload.is_none() {
+        let digest = publish::layout::write(registries, store, &images, layout, tag, &context.progress)?;
+        (digest, Some(layout.to_owned()))
+    } else {
+        (Layout::digest_of(&images), None)
+    };
+    Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout, upload, _held: held })
+}
+
+/// The recipe of a plan, which knows the layers that are here and those that the target has.
+#[expect(clippy::too_many_arguments, reason = "each is a different part of the question, and only one place asks")]
+fn recipe<'p>(
+    context: &Context,
+    outside: &Outside,
+    plan: &'p Plan,
+    base: Option<&Base>,
+    spec: &Spec,
+    lock: &Lock,
+    cache: &LayerCache<'_>,
+    target: Option<&PushTarget>,
+) -> Result<Recipe<'p>, Failure> {
     let Outside { registries, store, .. } = outside;
-    let digest = publish::layout::write(registries, store, &images, layout, tag, &context.progress)?;
-    Ok(Built { name: lock.name.clone(), lock: lock.clone(), images, digest, layout: layout.to_owned(), _held: held })
+    let mut published = PublishedLayers::default();
+    let target = target.filter(|target| target.reuse);
+    if let Some(PushTarget { repository, .. }) = target {
+        for tag in &lock.image.tags {
+            let (registry, repository) = (repository.registry().to_owned(), repository.repository().to_owned());
+            let reference = Reference::with_tag(registry, repository, tag.clone());
+            match PublishedLayers::read(registries, store, &reference, plan.platform) {
+                Ok(found) => published = found,
+                // Whoever may not read may still write; what cannot be reached fails when the push begins.
+                Err(error) => context.progress.detail(format!("no layers are taken from `{reference}`: {error}")),
+            }
+            if !published.is_empty() {
+                break;
+            }
+        }
+    }
+    let mut recipe = Recipe::new(plan, base, &spec.folder, created()?, cache, &published)?;
+    if let Some(PushTarget { repository, .. }) = target {
+        published.confirm(registries, repository, &recipe.remembered(cache))?;
+        recipe.find_again(cache, &published);
+    }
+    Ok(recipe)
 }
 
 /// When assembling failed: the files in the cache that are no longer what the lock names, which explains it.
@@ -273,29 +361,41 @@ fn report(context: &Context, image: &AssembledImage, findings: &Findings) {
     }
 }
 
-/// Brings what a platform's steps are made from into the store.
-fn materials(context: &Context, outside: &Outside, platform: &LockedPlatform) -> Result<Materials, Failure> {
+/// The base of a platform, unless it is made of packages: config and addresses of its layers.
+fn base_image(outside: &Outside, platform: &LockedPlatform) -> Result<Option<Base>, Failure> {
+    let Some(reference) = &platform.base.reference else { return Ok(None) };
+    let pinned = pinned(reference, platform.base.digest)?;
+    Ok(Some(base::resolve(&outside.registries, &outside.store, &pinned, platform.name)?))
+}
+
+/// Brings what is wanted of a platform's inputs into the store.
+fn materials(
+    context: &Context,
+    outside: &Outside,
+    platform: &LockedPlatform,
+    base: Option<Base>,
+    wanted: &Wanted,
+) -> Result<Materials, Failure> {
     let Outside { http, store, registries, index, .. } = outside;
     let mut materials = Materials::default();
-    if let Some(reference) = &platform.base.reference {
-        let pinned = pinned(reference, platform.base.digest)?;
-        let base = base::resolve(registries, store, &pinned, platform.name)?;
-        let task = context.progress.task(format!("reading files of the base `{reference}`"), None);
+    if let Some(base) = base.as_ref().filter(|_| wanted.base_files) {
+        let task = context.progress.task(format!("reading files of the base `{}`", base.reference), None);
         let paths = ["etc/passwd", "etc/group", "etc/shadow", "var/lib/dpkg/status", "bin/bash", "usr/bin/bash"];
         let mut advance = |bytes| task.advance(bytes);
         materials.base_files =
-            base::read_files(registries, store, &base, &paths, base::FileLimits::default(), &mut advance)?;
-        materials.base = Some(base);
+            base::read_files(registries, store, base, &paths, base::FileLimits::default(), &mut advance)?;
     }
-    if !platform.debs.is_empty() {
+    materials.base = base;
+    if wanted.debs && !platform.debs.is_empty() {
         // A base by reference has packages of its own release; the archives' names in the lock do not depend on it.
         let suite = platform.base.suite.clone().unwrap_or_default();
         let archives = bases::archives(outside, &suite)?;
         let snapshot = debian::Snapshot { url: outside.settings.snapshot().clone() };
         materials.debs = debian::fetch(&platform.debs, &archives, Some(&snapshot), http, store, &context.progress)?;
     }
-    let wheels: Vec<_> = platform.wheels.iter().collect();
-    materials.wheels = index.download_all(&wheels, &context.progress)?;
+    let wheels: Vec<_> = wanted.wheels.iter().collect();
+    let paths = index.download_all(&wheels, &context.progress)?;
+    materials.wheels = wheels.iter().map(|wheel| wheel.digest).zip(paths).collect();
     Ok(materials)
 }
 
@@ -332,24 +432,15 @@ fn native_image(images: &[AssembledImage]) -> &AssembledImage {
     images.iter().find(|image| image.platform == own).unwrap_or(&images[0])
 }
 
-/// To the registry: the spec's image into `repository`, a service's beside it.
-pub(super) fn push(
-    context: &Context,
-    outside: &Outside,
-    built: &[Built],
-    repository: &Reference,
-) -> Result<Vec<Published>, Failure> {
-    let mut published: Vec<Published> = Vec::new();
-    let main = built.first().map_or("", |main| main.name.as_str());
+/// Completes the pushes that have begun: manifests, then tags.
+pub(super) fn publish_all(built: &mut [Built]) -> Result<Vec<Published>, Failure> {
+    let mut done = Vec::new();
     for image in built {
-        let target = beside(repository, main, &image.name);
-        let mount_from: Vec<Reference> = published.iter().map(|published| published.reference.clone()).collect();
-        let target =
-            publish::registry::Target { repository: &target, tags: &image.lock.image.tags, mount_from: &mount_from };
-        let Outside { registries, store, .. } = outside;
-        published.push(publish::registry::push(registries, store, &image.images, &target, &context.progress)?);
+        if let Some(upload) = image.upload.take() {
+            done.push(upload.publish(&image.images)?);
+        }
     }
-    Ok(published)
+    Ok(done)
 }
 
 /// The repository of an image beside that of the main one: `ml/churn` has `ml/churn-mlflow` beside it.

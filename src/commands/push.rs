@@ -5,7 +5,7 @@ use crate::diagnostic::Failure;
 use crate::lock::Lock;
 use crate::spec::Spec;
 
-use super::build::{assemble_all, output_folder, push, repository};
+use super::build::{PushTo, assemble_all, output_folder, publish_all, repository};
 use super::outside::Outside;
 use super::{Context, lock, print, print_json, summary};
 
@@ -16,8 +16,9 @@ pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure
     let locked = lock::current(&spec, Lock::read(&path)?, &path)?;
     let outside = Outside::new(context, &spec)?;
     let folder = output_folder(arguments.output.as_deref(), &locked.name);
-    let built = assemble_all(context, &outside, &spec, &locked, &folder)?;
-    let published = push(context, &outside, &built, &repository)?;
+    let to = PushTo { repository, reuse: !arguments.no_reuse };
+    let mut built = assemble_all(context, &outside, &spec, &locked, &folder, Some(&to))?;
+    let published = publish_all(&mut built)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => published.first().iter().for_each(|published| print(&published.reference.whole())),

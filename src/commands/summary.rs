@@ -67,7 +67,8 @@ pub(super) fn say(
             }
         }
         say(format!("{:<11} {}", image.name, image.digest));
-        say(format!("{:<11} {}, {layers} layers, in {}", "", human_bytes(size), image.layout.display()));
+        let place = image.layout.as_ref().map_or("the registry".to_owned(), |layout| layout.display().to_string());
+        say(format!("{:<11} {}, {layers} layers, in {place}", "", human_bytes(size)));
         if let Some(published) = published.get(position) {
             say(format!("{:<11} pushed as {}", "", published.reference.whole()));
         }

@@ -104,6 +104,14 @@ impl Layout {
         Ok(digest)
     }
 
+    /// What a tag for these images names: the manifest, or the index over several platforms.
+    pub fn digest_of(images: &[AssembledImage]) -> Digest {
+        match images {
+            [image] => image.digest(),
+            many => Digest::of(&Self::index_bytes(many.iter())),
+        }
+    }
+
     /// The exact bytes of an index over several platforms' images, in the order given.
     pub fn index_bytes<'a>(images: impl Iterator<Item = &'a AssembledImage>) -> Vec<u8> {
         let manifests: Vec<Value> = images

@@ -1,13 +1,14 @@
 //! To a registry: blobs side by side, skipped or mounted where possible, then the manifests, then the tags. Whatever
-//! interrupts it, a tag never names an image that is not whole.
+//! interrupts it, a tag never names an image that is not whole. Blobs may be on their way before the image is finished: what
+//! takes long on one machine is making layers, and on another sending them.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use super::Error;
 use crate::oci::layout::Layout;
-use crate::oci::{AssembledImage, Digest, LayerSource, Reference};
+use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Reference};
 use crate::progress::{Progress, Task, human_bytes};
 use crate::registry::{self, Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, Registries, RemoteSource};
 use crate::store::Store;
@@ -43,6 +44,38 @@ pub struct Published {
     pub layers_mounted: usize,
 }
 
+/// A push that has begun: blobs are on their way while others are still being made. Nothing refers to them before
+/// [`Upload::publish`].
+pub struct Upload {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    tags: Vec<String>,
+}
+
+/// What the workers of one upload share.
+struct Shared {
+    registries: Registries,
+    store: Store,
+    repository: Reference,
+    /// Repositories of the same registry that are likely to have blobs.
+    neighbours: Vec<String>,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    task: Task,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    seen: BTreeSet<Digest>,
+    /// Taken up, and not done yet.
+    running: usize,
+    closed: bool,
+    panicked: bool,
+    failure: Option<registry::Error>,
+    outcomes: Vec<(BlobOutcome, u64)>,
+}
+
 struct Job {
     digest: Digest,
     size: u64,
@@ -50,83 +83,39 @@ struct Job {
     mount_from: Vec<String>,
 }
 
-/// Publishes images of one or more platforms under the target's tags. Several platforms are joined by an index, in the order
-/// given. Layers that only a registry has are mounted, taken from the store, or passed on from there, in this order.
-pub fn push(
-    registries: &Registries,
-    store: &Store,
-    images: &[AssembledImage],
-    target: &Target<'_>,
-    progress: &Progress,
-) -> Result<Published, Error> {
-    if images.is_empty() {
-        return Err(Error::Nothing);
-    }
-    let jobs = jobs(registries, store, images, target);
-    let total = jobs.iter().map(|job| job.size).sum();
-    let (registry, repository) = (target.repository.registry().to_owned(), target.repository.repository().to_owned());
-    let task = Arc::new(progress.task(format!("pushing to {registry}/{repository}"), Some(total)));
-    let outcomes = push_blobs(registries, target.repository, &jobs, &task)?;
-
-    let by_digest = |digest: &Digest| Reference::with_digest(registry.clone(), repository.clone(), digest.to_string());
-    let (digest, media_type, manifest) = match images {
-        [image] => (image.digest(), image.manifest_media_type.as_str(), image.manifest.clone()),
-        many => {
-            for image in many {
-                registries.push_manifest(&by_digest(&image.digest()), &image.manifest_media_type, &image.manifest)?;
-            }
-            let index = Layout::index_bytes(many.iter());
-            (Digest::of(&index), INDEX_TYPE, index)
-        }
-    };
-    for tag in target.tags {
-        let reference = Reference::with_tag(registry.clone(), repository.clone(), tag.clone());
-        registries.push_manifest(&reference, media_type, &manifest)?;
-    }
-    if target.tags.is_empty() {
-        registries.push_manifest(&by_digest(&digest), media_type, &manifest)?;
+impl Upload {
+    /// Begins a push to the target. Layers that only a registry has will be mounted, taken from the store, or passed on from
+    /// there, in this order.
+    pub fn begin(registries: &Registries, store: &Store, target: &Target<'_>, progress: &Progress) -> Self {
+        let (registry, repository) = (target.repository.registry(), target.repository.repository());
+        let neighbours =
+            target.mount_from.iter().flat_map(|reference| registries.repositories_at(registry, reference)).collect();
+        let shared = Arc::new(Shared {
+            registries: registries.clone(),
+            store: store.clone(),
+            repository: target.repository.clone(),
+            neighbours,
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            task: progress.task(format!("pushing to {registry}/{repository}"), Some(0)),
+        });
+        let worker = || {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.work())
+        };
+        let workers = (0..PARALLEL).map(|_| worker()).collect();
+        Self { shared, workers, tags: target.tags.to_vec() }
     }
 
-    let sum = |wanted: BlobOutcome| {
-        jobs.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == wanted).map(|(job, _)| job.size).sum::<u64>()
-    };
-    let published = Published {
-        reference: match target.tags.first() {
-            Some(tag) => {
-                Reference::with_tag_and_digest(registry.clone(), repository.clone(), tag.clone(), digest.to_string())
-            }
-            None => by_digest(&digest),
-        },
-        bytes_sent: sum(BlobOutcome::Sent),
-        bytes_skipped: sum(BlobOutcome::Present),
-        bytes_mounted: sum(BlobOutcome::Mounted),
-        layers_mounted: outcomes.iter().filter(|outcome| **outcome == BlobOutcome::Mounted).count(),
-    };
-    if let Some(task) = Arc::into_inner(task) {
-        let not_sent = published.bytes_skipped + published.bytes_mounted;
-        let (sent, not_sent) = (human_bytes(published.bytes_sent), human_bytes(not_sent));
-        task.done(format!("pushed `{}`: {sent} sent, {not_sent} already there", published.reference));
-    }
-    Ok(published)
-}
-
-/// Every blob once: layers, then configs.
-fn jobs(registries: &Registries, store: &Store, images: &[AssembledImage], target: &Target<'_>) -> Vec<Job> {
-    let registry = target.repository.registry();
-    let neighbours: Vec<String> =
-        target.mount_from.iter().flat_map(|reference| registries.repositories_at(registry, reference)).collect();
-    let mut seen = BTreeSet::new();
-    let mut jobs = Vec::new();
-    for layer in images.iter().flat_map(|image| &image.layers) {
-        if !seen.insert(layer.digest) {
-            continue;
-        }
+    /// Sends a layer, unless the repository has it. Each digest is looked at once.
+    pub fn layer(&self, layer: &Layer) {
+        let Shared { registries, store, repository, neighbours, .. } = &*self.shared;
         let (digest, size) = (layer.digest, layer.size);
         let mut mount_from = Vec::new();
         let source: Box<dyn BlobSource> = match &layer.source {
             LayerSource::File(path) => Box::new(FileSource { path: path.clone(), size }),
             LayerSource::Registry(reference) => {
-                mount_from = registries.repositories_at(registry, reference);
+                mount_from = registries.repositories_at(repository.registry(), reference);
                 if let Some(path) = store.blob(&digest) {
                     Box::new(FileSource { path, size })
                 } else {
@@ -136,59 +125,167 @@ fn jobs(registries: &Registries, store: &Store, images: &[AssembledImage], targe
             }
         };
         mount_from.extend(neighbours.iter().cloned());
-        jobs.push(Job { digest, size, source, mount_from });
+        self.shared.add(Job { digest, size, source, mount_from });
     }
-    for image in images {
-        let digest = image.config_digest();
-        if seen.insert(digest) {
+
+    /// Waits until everything that was given so far is there, or tells the first failure.
+    ///
+    /// # Panics
+    /// If a worker did.
+    pub fn settle(&self) -> Result<(), Error> {
+        let mut queue = lock(&self.shared.queue);
+        while queue.failure.is_none() && (queue.running > 0 || !queue.waiting.is_empty()) {
+            queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        assert!(!queue.panicked, "a worker of the push panicked");
+        queue.failure.take().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Completes the push: the blobs of these images that were not given yet, then manifests, then tags. Several platforms are
+    /// joined by an index, in the order given.
+    pub fn publish(mut self, images: &[AssembledImage]) -> Result<Published, Error> {
+        if images.is_empty() {
+            return Err(Error::Nothing);
+        }
+        images.iter().flat_map(|image| &image.layers).for_each(|layer| self.layer(layer));
+        for image in images {
             let source = Box::new(BytesSource(image.config.as_slice().into()));
-            jobs.push(Job { digest, size: image.config.len() as u64, source, mount_from: Vec::new() });
+            let (digest, size) = (image.config_digest(), image.config.len() as u64);
+            self.shared.add(Job { digest, size, source, mount_from: Vec::new() });
+        }
+        self.settle()?;
+        self.close();
+
+        let Shared { registries, repository: target, .. } = &*self.shared;
+        let (registry, repository) = (target.registry().to_owned(), target.repository().to_owned());
+        let by_digest =
+            |digest: &Digest| Reference::with_digest(registry.clone(), repository.clone(), digest.to_string());
+        let (digest, media_type, manifest) = match images {
+            [image] => (image.digest(), image.manifest_media_type.as_str(), image.manifest.clone()),
+            many => {
+                for image in many {
+                    registries.push_manifest(
+                        &by_digest(&image.digest()),
+                        &image.manifest_media_type,
+                        &image.manifest,
+                    )?;
+                }
+                let index = Layout::index_bytes(many.iter());
+                (Digest::of(&index), INDEX_TYPE, index)
+            }
+        };
+        for tag in &self.tags {
+            let reference = Reference::with_tag(registry.clone(), repository.clone(), tag.clone());
+            registries.push_manifest(&reference, media_type, &manifest)?;
+        }
+        if self.tags.is_empty() {
+            registries.push_manifest(&by_digest(&digest), media_type, &manifest)?;
+        }
+        let outcomes = std::mem::take(&mut lock(&self.shared.queue).outcomes);
+        let of = |wanted: BlobOutcome| outcomes.iter().filter(move |(outcome, _)| *outcome == wanted);
+        let sum = |wanted: BlobOutcome| of(wanted).map(|(_, size)| size).sum::<u64>();
+        let published = Published {
+            reference: match self.tags.first() {
+                Some(tag) => Reference::with_tag_and_digest(
+                    registry.clone(),
+                    repository.clone(),
+                    tag.clone(),
+                    digest.to_string(),
+                ),
+                None => by_digest(&digest),
+            },
+            bytes_sent: sum(BlobOutcome::Sent),
+            bytes_skipped: sum(BlobOutcome::Present),
+            bytes_mounted: sum(BlobOutcome::Mounted),
+            layers_mounted: of(BlobOutcome::Mounted).count(),
+        };
+        let not_sent = published.bytes_skipped + published.bytes_mounted;
+        let (sent, not_sent) = (human_bytes(published.bytes_sent), human_bytes(not_sent));
+        let summary = format!("pushed `{}`: {sent} sent, {not_sent} already there", published.reference);
+        self.shared.task.end(summary);
+        Ok(published)
+    }
+
+    /// Lets the workers go: after what they are at, if there is more.
+    fn close(&mut self) {
+        let mut queue = lock(&self.shared.queue);
+        queue.closed = true;
+        queue.waiting.clear();
+        drop(queue);
+        self.shared.changed.notify_all();
+        for worker in self.workers.drain(..) {
+            // What a worker panicked with was printed, and `settle` passes it on.
+            let _ = worker.join();
         }
     }
-    jobs
 }
 
-/// Runs the jobs on a few threads; after the first failure no further one is begun.
-fn push_blobs(
-    registries: &Registries,
-    target: &Reference,
-    jobs: &[Job],
-    task: &Arc<Task>,
-) -> Result<Vec<BlobOutcome>, registry::Error> {
-    let next = AtomicUsize::new(0);
-    let outcomes = Mutex::new(vec![BlobOutcome::Present; jobs.len()]);
-    let failure: Mutex<Option<registry::Error>> = Mutex::new(None);
-    let worker = || {
+/// A job that a worker is at. It counts as done even if the worker panics, so that nobody waits for ever.
+struct Running<'a>(&'a Shared);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.0.queue);
+        queue.running -= 1;
+        queue.panicked |= std::thread::panicking();
+        drop(queue);
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn add(&self, job: Job) {
+        let mut queue = lock(&self.queue);
+        if queue.seen.insert(job.digest) {
+            self.task.lengthen(job.size);
+            queue.waiting.push_back(job);
+            drop(queue);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Takes jobs until the upload is closed; after the first failure no further one is begun.
+    fn work(self: &Arc<Self>) {
+        let mut queue = lock(&self.queue);
         loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(at).filter(|_| lock(&failure).is_none()) else { return };
-            let blob = Blob { digest: job.digest, size: job.size, source: job.source.as_ref() };
-            let mount_from: Vec<&str> = job.mount_from.iter().map(String::as_str).collect();
-            let bar = Arc::clone(task);
-            let meter = Meter::new(move |bytes| bar.advance(bytes));
-            match registries.push_blob(target, blob, &mount_from, &meter) {
-                Ok(outcome) => {
-                    if outcome != BlobOutcome::Sent {
-                        task.advance(job.size);
-                    }
-                    if let Some(place) = lock(&outcomes).get_mut(at) {
-                        *place = outcome;
-                    }
-                }
-                Err(error) => {
-                    lock(&failure).get_or_insert(error);
-                }
+            if queue.closed || queue.failure.is_some() {
+                return;
             }
+            let Some(job) = queue.waiting.pop_front() else {
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            queue.running += 1;
+            drop(queue);
+            let running = Running(self);
+            let outcome = self.push(&job);
+            queue = lock(&self.queue);
+            match outcome {
+                Ok(outcome) => queue.outcomes.push((outcome, job.size)),
+                Err(error) => drop(queue.failure.get_or_insert(error)),
+            }
+            drop(queue);
+            drop(running);
+            queue = lock(&self.queue);
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..PARALLEL.min(jobs.len()) {
-            scope.spawn(worker);
+    }
+
+    fn push(self: &Arc<Self>, job: &Job) -> Result<BlobOutcome, registry::Error> {
+        let blob = Blob { digest: job.digest, size: job.size, source: job.source.as_ref() };
+        let mount_from: Vec<&str> = job.mount_from.iter().map(String::as_str).collect();
+        let shared = Arc::clone(self);
+        let meter = Meter::new(move |bytes| shared.task.advance(bytes));
+        let outcome = self.registries.push_blob(&self.repository, blob, &mount_from, &meter)?;
+        if outcome != BlobOutcome::Sent {
+            self.task.advance(job.size);
         }
-    });
-    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        Ok(outcome)
     }
 }
 

@@ -11,7 +11,7 @@ use imgforge::diagnostic::Hint as _;
 use imgforge::http;
 use imgforge::oci::{AssembledImage, DiffId, Digest, Layer, LayerSource, Platform, Reference};
 use imgforge::progress::Progress;
-use imgforge::publish::registry::{Published, Target, push};
+use imgforge::publish::registry::{Published, Target, Upload};
 use imgforge::publish::{self, layout};
 use imgforge::registry::{Config, Error, Referrer, Registries};
 use imgforge::store::Store;
@@ -53,7 +53,7 @@ impl Desk {
     ) -> Result<Published, publish::Error> {
         let tags: Vec<String> = tags.iter().map(|&tag| tag.to_owned()).collect();
         let target = Target { repository: &reference(repository), tags: &tags, mount_from };
-        push(&self.registries, &self.store, images, &target, &Progress::hidden())
+        Upload::begin(&self.registries, &self.store, &target, &Progress::hidden()).publish(images)
     }
 
     fn path(&self) -> &Path {

@@ -1,0 +1,103 @@
+//! Layers that a registry holds already, by the keys that their annotations name.
+//!
+//! A machine with an empty cache learns from the image that was published before which layers it need not make, and so not
+//! bring the wheels of. The annotations are taken at their word: whoever may push to the repository may put any layer under
+//! any key, just as they may put any image under the tag. Nothing that is read here is remembered beyond the build.
+
+use std::collections::BTreeMap;
+
+use super::base;
+use super::layers::{Found, KnownLayer, LayerKey};
+use crate::oci::{Layer, LayerSource, Platform, Reference};
+use crate::registry::{self, Registries};
+use crate::store::Store;
+
+/// On the layer of the user: `USER:GROUP`, the numeric owner of what belongs to the user.
+pub const OWNER_ANNOTATION: &str = "dev.imgforge.layer.owner";
+/// On every layer: the text of its key.
+pub const KEY_ANNOTATION: &str = "dev.imgforge.layer.key";
+/// Questions to a registry at one time.
+const PARALLEL: usize = 8;
+
+/// What a registry is known to hold.
+#[derive(Debug, Default)]
+pub struct Published {
+    layers: BTreeMap<String, Layer>,
+}
+
+impl Published {
+    /// The layers of the image behind `reference` for one platform; nothing if there is no such image.
+    pub fn read(
+        registries: &Registries,
+        store: &Store,
+        reference: &Reference,
+        platform: Platform,
+    ) -> Result<Self, base::Error> {
+        let image = match base::resolve(registries, store, reference, platform) {
+            Ok(image) => image,
+            Err(base::Error::Registry(registry::Error::NoPlatform { .. })) => return Ok(Self::default()),
+            Err(base::Error::Registry(error)) if error.is_not_found() => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let keyed = |layer: Layer| Some((layer.annotations.get(KEY_ANNOTATION)?.clone(), layer));
+        Ok(Self { layers: image.layers.into_iter().filter_map(keyed).collect() })
+    }
+
+    /// Number of layers.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Asks the registry of `target` for layers whose digests are known from earlier builds, and adds those it has.
+    pub fn confirm(
+        &mut self,
+        registries: &Registries,
+        target: &Reference,
+        remembered: &[(LayerKey, KnownLayer)],
+    ) -> Result<(), registry::Error> {
+        let size = remembered.len().div_ceil(PARALLEL).max(1);
+        let ask = |known: &[(LayerKey, KnownLayer)]| -> Result<Vec<bool>, registry::Error> {
+            known.iter().map(|(_, layer)| registries.has_blob(target, &layer.digest)).collect()
+        };
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = remembered.chunks(size).map(|part| scope.spawn(move || ask(part))).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
+        let mut has = Vec::new();
+        for answer in answers {
+            has.extend(answer?);
+        }
+        for ((key, known), _) in remembered.iter().zip(has).filter(|(_, has)| *has) {
+            let layer = Layer {
+                digest: known.digest,
+                diff_id: known.diff_id,
+                size: known.size,
+                media_type: super::layers::LAYER_MEDIA_TYPE.to_owned(),
+                annotations: BTreeMap::new(),
+                source: LayerSource::Registry(target.clone()),
+            };
+            self.layers.entry(key.to_string()).or_insert(layer);
+        }
+        Ok(())
+    }
+
+    /// The layer of a key.
+    pub(super) fn layer(&self, key: &LayerKey) -> Option<Found> {
+        let layer = self.layers.get(&key.to_string())?;
+        let known = KnownLayer { digest: layer.digest, diff_id: layer.diff_id, size: layer.size };
+        Some(Found { known, source: layer.source.clone() })
+    }
+
+    /// An annotation of the layer of a key.
+    pub(super) fn annotation(&self, key: &LayerKey, name: &str) -> Option<&str> {
+        self.layers.get(&key.to_string())?.annotations.get(name).map(String::as_str)
+    }
+}
