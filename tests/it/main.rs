@@ -9,6 +9,7 @@
 //! - `render`: rendered files, read by hadolint and Docker Compose
 //! - `registry`: push and pull as a library, against the CNCF registry
 //! - `reproducible`: same lock, same bytes
+//! - `reuse`: layers that a registry has are not made again
 //! - `stack`: the quickstart with its database and its tracking server
 //! - `truth`: what experts would answer, against what the program says from the catalog
 //! - `support`: those parts, and the program with a home of its own
@@ -21,6 +22,7 @@ mod parts;
 mod registry;
 mod render;
 mod reproducible;
+mod reuse;
 mod stack;
 mod support;
 mod truth;

@@ -1,0 +1,102 @@
+//! A machine with an empty cache, and the image that another one published: what is there is neither made nor brought.
+
+use std::fs;
+
+use imgforge::lock::Lock;
+use imgforge::oci::Digest;
+use imgforge::store::Store;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::forge::{Forge, standard_output};
+use crate::support::layout::Layout;
+use crate::support::registry::RegistryServer;
+
+const SPEC: &str = "name: shared\npython: \"3.13\"\npackages: [numpy, six]\nfiles: [{from: src, to: /srv/app}]\n";
+
+struct Machine {
+    forge: Forge,
+    cache: TempDir,
+}
+
+impl Machine {
+    /// A checkout on a machine that has built nothing yet.
+    fn new(program: &str, lock: Option<&str>) -> Self {
+        let forge = Forge::new();
+        forge.write("spec.yaml", SPEC);
+        forge.write("src/main.py", program);
+        lock.iter().for_each(|lock| drop(forge.write("imgforge.lock", lock)));
+        Self { forge, cache: TempDir::with_prefix("imgforge-cache-").expect("a temporary folder") }
+    }
+
+    fn push(&self, server: &RegistryServer, arguments: &[&str]) -> Value {
+        let mut command = self.forge.imgforge();
+        let repository = format!("{}/ml/shared", server.host());
+        command.args(["build", "spec.yaml", "--push", "--format", "json", "--repository", &repository]).args(arguments);
+        command.env("IMGFORGE_CACHE", self.cache.path());
+        serde_json::from_str(&standard_output(&mut command)).expect("JSON")
+    }
+
+    /// How many of the lock's wheels and packages the cache has.
+    fn brought(&self) -> (usize, usize) {
+        let lock = Lock::read(&self.forge.path("imgforge.lock")).expect("readable").expect("a lock");
+        let store = Store::open(self.cache.path());
+        let has = |digest: &Digest| store.blob(digest).is_some();
+        let platform = &lock.platforms[0];
+        let wheels = platform.wheels.iter().filter(|wheel| has(&wheel.digest)).count();
+        (wheels, platform.debs.iter().filter(|deb| has(&deb.digest)).count())
+    }
+}
+
+fn digests(answer: &Value) -> Vec<Value> {
+    let layers = answer["images"][0]["layers"].as_array().expect("layers");
+    layers.iter().map(|layer| layer["digest"].clone()).collect()
+}
+
+#[test]
+fn a_fresh_machine_makes_only_what_the_registry_lacks() {
+    let server = RegistryServer::plain();
+    let first = Machine::new("print(1)\n", None);
+    let published = first.push(&server, &[]);
+    let (wheels, debs) = first.brought();
+    assert!(wheels == 2 && debs > 20, "{wheels} wheels, {debs} packages");
+    assert!(published["images"][0]["layout"].is_string());
+    let lock = first.forge.read("imgforge.lock");
+
+    // Nothing changed: the same image, and nothing was brought for it but the config that says which layers it has.
+    let second = Machine::new("print(1)\n", Some(&lock));
+    let again = second.push(&server, &[]);
+    assert_eq!(again["images"][0]["digest"], published["images"][0]["digest"]);
+    assert_eq!(again["images"][0]["layout"], Value::Null);
+    assert_eq!(second.brought(), (0, 0));
+    assert!(!second.forge.path("generated/shared/oci/index.json").exists());
+
+    // Another program: one layer is made, for which no wheel is needed, nor the base that knows the user's number.
+    let third = Machine::new("print(3)\n", Some(&lock));
+    let changed = third.push(&server, &[]);
+    assert_eq!(third.brought(), (0, 0));
+    let differing = digests(&changed).iter().zip(digests(&published)).filter(|(one, other)| *one != other).count();
+    assert_eq!((differing, digests(&changed).len()), (1, digests(&published).len()));
+
+    // Made in full, by a machine that takes nothing from there, it is the same image.
+    let fourth = Machine::new("print(3)\n", Some(&lock));
+    let made = fourth.push(&server, &["--no-reuse"]);
+    assert_eq!(made["images"][0]["digest"], changed["images"][0]["digest"]);
+    assert_eq!(fourth.brought(), (wheels, debs));
+    let layout = Layout::open(&fourth.forge.path("generated/shared/oci"));
+    assert_eq!(Value::from(layout.digest.clone()), changed["images"][0]["digest"]);
+}
+
+#[test]
+fn a_layer_that_was_made_once_is_looked_for_before_it_is_made_again() {
+    let server = RegistryServer::plain();
+    let machine = Machine::new("print(1)\n", None);
+    let published = machine.push(&server, &[]);
+    // The layout and the wheels are gone, and the tag leads elsewhere; what is remembered of the layers is enough.
+    fs::remove_dir_all(machine.forge.path("generated")).expect("removed");
+    fs::remove_dir_all(machine.cache.path().join("blobs")).expect("removed");
+    machine.forge.write("spec.yaml", format!("{SPEC}image: {{tags: [other]}}\n"));
+    let again = machine.push(&server, &[]);
+    assert_eq!(digests(&again), digests(&published));
+    assert_eq!(machine.brought(), (0, 0));
+}
