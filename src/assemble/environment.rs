@@ -151,7 +151,8 @@ pub fn write_environment<W: Write>(interpreter: &str, site: &Site, layer: &mut L
     }
     layer.directory(&format!("{root}/{}", site.library()), 0o755, Owner::ROOT)?;
     layer.symlink(&format!("{root}/lib64"), "lib", Owner::ROOT)?;
-    Ok(layer.file_bytes(&format!("{root}/pyvenv.cfg"), 0o644, Owner::ROOT, settings.as_bytes())?)
+    layer.file_bytes(&format!("{root}/pyvenv.cfg"), 0o644, Owner::ROOT, settings.as_bytes())?;
+    Ok(())
 }
 
 /// Adds the user to the base's account files, and its home and working directory. For a name that the base has already,

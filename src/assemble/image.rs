@@ -216,7 +216,7 @@ fn merged_env(base: Option<&Value>, ours: &BTreeMap<String, String>) -> Vec<Stri
 }
 
 /// `1970-01-01T00:00:00Z`, as RFC 3339 writes a time in UTC. Years end at 9999, which is all it can write.
-fn timestamp(seconds: u64) -> String {
+pub(super) fn timestamp(seconds: u64) -> String {
     let seconds = seconds.min(253_402_300_799);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Days since 0000-03-01, in 400-year cycles of 146097 days; a year that starts in March ends with its leap day.

@@ -2,7 +2,11 @@
 //!
 //! What is ours (headers, padding, small or stored contents) is collected into chunks and deflated; a deflate stream that
 //! already exists, in a wheel, becomes a member of its own without being compressed again. The bytes depend on the calls
-//! alone, never on how a reader cuts its bytes, on the machine or on the time. Memory is bounded whatever is written.
+//! alone, never on how a reader cuts its bytes, on the machine or on the time. Contents are never held in memory as a whole.
+//! A table of contents ([`toc`]) comes last, so that a layer may also be read file by file.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -11,6 +15,7 @@ use std::thread;
 
 use super::gzip::{self, Deflated, Gzip};
 use super::tar::{self, EntryType, Header, Owner};
+use super::toc::{self, Chunk, Toc};
 use crate::oci::{DiffId, Digest, Hasher};
 
 /// Our own bytes are deflated in pieces of this size.
@@ -86,6 +91,8 @@ pub struct Finished<W> {
     pub diff_id: DiffId,
     /// Number of compressed bytes.
     pub size: u64,
+    /// sha256 of the table of contents.
+    pub toc: Digest,
     /// The destination, flushed.
     pub sink: W,
 }
@@ -97,6 +104,7 @@ pub struct LayerWriter<W: Write> {
     gzip: Gzip,
     modified: u64,
     entries: BTreeMap<String, Entry>,
+    toc: Toc,
 }
 
 /// What a path is, so far as a later call must know.
@@ -116,10 +124,11 @@ impl<W: Write> LayerWriter<W> {
     pub fn new(sink: W, modified: u64) -> Self {
         Self {
             sink: Counted { inner: sink, hasher: Hasher::new(), size: 0 },
-            plain: Plain { hasher: Hasher::new(), pending: Vec::with_capacity(CHUNK) },
+            plain: Plain { hasher: Hasher::new(), pending: Vec::with_capacity(CHUNK), has_content: false },
             gzip: Gzip::new(),
             modified,
             entries: BTreeMap::new(),
+            toc: Toc::new(modified),
         }
     }
 
@@ -144,10 +153,10 @@ impl<W: Write> LayerWriter<W> {
         }
         self.parents(path, owner)?;
         self.entries.insert(path.to_owned(), folder);
-        self.header(path, EntryType::Directory, mode, owner, 0)
+        self.folder(path, mode, owner)
     }
 
-    /// A regular file of exactly `size` bytes.
+    /// A regular file of exactly `size` bytes. Returns their sha256.
     pub fn file(
         &mut self,
         path: &str,
@@ -155,9 +164,10 @@ impl<W: Write> LayerWriter<W> {
         owner: Owner,
         size: u64,
         content: &mut dyn Read,
-    ) -> Result<(), Error> {
+    ) -> Result<Digest, Error> {
         self.begin(path, EntryType::File, mode, owner, size)?;
         let read_error = |source| Error::Read { path: path.to_owned(), source };
+        let mut pieces = Pieces::new();
         let mut buffer = vec![0; 64 << 10];
         let mut content = content.take(size.saturating_add(1));
         let mut found = 0;
@@ -170,21 +180,21 @@ impl<W: Write> LayerWriter<W> {
             };
             found += count as u64;
             if found <= size {
-                self.push(buffer.get(..count).unwrap_or_default())?;
+                self.push_content(buffer.get(..count).unwrap_or_default(), &mut pieces)?;
             }
         }
         if found != size {
             return Err(Error::Size { path: path.to_owned(), announced: size, found });
         }
-        self.pad(size)
+        self.end_file(path, mode, owner, pieces)
     }
 
-    /// A regular file whose content is in memory.
-    pub fn file_bytes(&mut self, path: &str, mode: u32, owner: Owner, content: &[u8]) -> Result<(), Error> {
-        let size = content.len() as u64;
-        self.begin(path, EntryType::File, mode, owner, size)?;
-        self.push(content)?;
-        self.pad(size)
+    /// A regular file whose content is in memory. Returns its sha256.
+    pub fn file_bytes(&mut self, path: &str, mode: u32, owner: Owner, content: &[u8]) -> Result<Digest, Error> {
+        self.begin(path, EntryType::File, mode, owner, content.len() as u64)?;
+        let mut pieces = Pieces::new();
+        self.push_content(content, &mut pieces)?;
+        self.end_file(path, mode, owner, pieces)
     }
 
     /// A symbolic link; `target` is kept as it is.
@@ -195,7 +205,9 @@ impl<W: Write> LayerWriter<W> {
                 reason: "a link must lead somewhere, and not to a NUL",
             });
         }
-        self.begin(path, EntryType::Symlink(target), 0o777, owner, 0)
+        self.begin(path, EntryType::Symlink(target), 0o777, owner, 0)?;
+        self.toc.plain("symlink", path, target, 0o777, owner);
+        Ok(())
     }
 
     /// Another name for a file that was written before; `target` is its path in this layer.
@@ -204,11 +216,14 @@ impl<W: Write> LayerWriter<W> {
         if self.entries.get(target) != Some(&Entry::Other) {
             return Err(Error::Path { path: target.to_owned(), reason: "no file of this layer has this path yet" });
         }
-        self.begin(path, EntryType::HardLink(target), mode, owner, 0)
+        self.begin(path, EntryType::HardLink(target), mode, owner, 0)?;
+        self.toc.plain("hardlink", path, target, mode, owner);
+        Ok(())
     }
 
     /// A regular file from a deflate stream, which is copied unless it is tiny. It is inflated on the way, to check it and
-    /// for the plain tar's hash; `on_plain` sees that content pass. It is sound only if the call succeeds.
+    /// for the hashes; `on_plain` sees the content pass, and the content's sha256 is returned. Both are sound only if the
+    /// call succeeds.
     pub fn deflated<R: Read>(
         &mut self,
         path: &str,
@@ -216,42 +231,79 @@ impl<W: Write> LayerWriter<W> {
         owner: Owner,
         content: Deflated<R>,
         on_plain: &mut (dyn FnMut(&[u8]) + Send),
-    ) -> Result<(), Error> {
+    ) -> Result<Digest, Error> {
         let size = content.uncompressed_size;
         self.begin(path, EntryType::File, mode, owner, size)?;
         let content_error = |source| match source {
             gzip::Error::Write(source) => Error::Write(source),
             source => Error::Content { path: path.to_owned(), source },
         };
-        if content.compressed_size < COPY_MINIMUM {
-            let Self { sink, plain, gzip, .. } = self;
+        if content.compressed_size < COPY_MINIMUM || size == 0 {
             let mut tiny = Vec::new();
-            gzip.inflate(content, &mut |piece| tiny.extend_from_slice(piece)).map_err(content_error)?;
+            self.gzip.inflate(content, &mut |piece| tiny.extend_from_slice(piece)).map_err(content_error)?;
             on_plain(&tiny);
-            plain.push(&tiny, gzip, sink)?;
-        } else {
-            self.plain.flush(&mut self.gzip, &mut self.sink)?;
-            let Self { sink, plain, gzip, .. } = self;
-            let mut pass = |piece: &[u8]| {
-                plain.hasher.update(piece);
-                on_plain(piece);
-            };
-            let copied = match gzip::is_small(&content) {
-                true => gzip.copy(content, sink, &mut pass),
-                false => beside(&mut pass, |pass| gzip.copy(content, sink, pass)),
-            };
-            copied.map_err(content_error)?;
+            let mut pieces = Pieces::new();
+            self.push_content(&tiny, &mut pieces)?;
+            return self.end_file(path, mode, owner, pieces);
         }
-        self.pad(size)
+        self.plain.flush(&mut self.gzip, &mut self.sink)?;
+        let Self { sink, plain, gzip, .. } = self;
+        let offset = sink.size;
+        let mut hasher = Hasher::new();
+        let mut pass = |piece: &[u8]| {
+            plain.hasher.update(piece);
+            hasher.update(piece);
+            on_plain(piece);
+        };
+        let copied = match gzip::is_small(&content) {
+            true => gzip.copy(content, sink, &mut pass),
+            false => beside(&mut pass, |pass| gzip.copy(content, sink, pass)),
+        };
+        copied.map_err(content_error)?;
+        let digest = hasher.digest();
+        self.toc.file(path, mode, owner, digest, &[Chunk { offset, inner_offset: 0, size, digest }]);
+        self.pad(size)?;
+        Ok(digest)
     }
 
-    /// Ends the archive.
+    /// Ends the archive with the table of contents.
     pub fn finish(mut self) -> Result<Finished<W>, Error> {
+        let (landmark, content) = toc::LANDMARK;
+        self.file_bytes(landmark, 0o444, Owner::ROOT, &content)?;
+        self.plain.flush(&mut self.gzip, &mut self.sink)?;
+        let offset = self.sink.size;
+        let table = std::mem::replace(&mut self.toc, Toc::new(0)).finish();
+        self.header(toc::NAME, EntryType::File, 0o444, Owner::ROOT, table.len() as u64)?;
+        self.push(&table)?;
+        self.pad(table.len() as u64)?;
         self.push(&tar::END)?;
         self.plain.flush(&mut self.gzip, &mut self.sink)?;
+        self.sink.write_all(&toc::footer(offset))?;
         self.sink.flush()?;
         let Counted { inner, hasher, size } = self.sink;
-        Ok(Finished { digest: hasher.digest(), diff_id: self.plain.hasher.diff_id(), size, sink: inner })
+        let (digest, diff_id) = (hasher.digest(), self.plain.hasher.diff_id());
+        Ok(Finished { digest, diff_id, size, toc: Digest::of(&table), sink: inner })
+    }
+
+    /// What follows a content that was pushed: padding, and the file's place in the table of contents.
+    fn end_file(&mut self, path: &str, mode: u32, owner: Owner, pieces: Pieces) -> Result<Digest, Error> {
+        let (digest, chunks) = pieces.finish();
+        if chunks.is_empty() {
+            self.toc.plain("reg", path, "", mode, owner);
+        } else {
+            self.toc.file(path, mode, owner, digest, &chunks);
+        }
+        self.pad(chunks.iter().map(|chunk| chunk.size).sum())?;
+        Ok(digest)
+    }
+
+    fn push_content(&mut self, bytes: &[u8], pieces: &mut Pieces) -> Result<(), Error> {
+        Ok(self.plain.push_content(bytes, pieces, &mut self.gzip, &mut self.sink)?)
+    }
+
+    fn folder(&mut self, path: &str, mode: u32, owner: Owner) -> Result<(), Error> {
+        self.toc.plain("dir", path, "", mode, owner);
+        self.header(path, EntryType::Directory, mode, owner, 0)
     }
 
     /// Everything of an entry but a content: checks the path, writes missing folders and the header.
@@ -275,7 +327,7 @@ impl<W: Write> LayerWriter<W> {
                 }
                 None => {
                     self.entries.insert(parent.to_owned(), Entry::Folder { mode: FOLDER_MODE, owner });
-                    self.header(parent, EntryType::Directory, FOLDER_MODE, owner, 0)?;
+                    self.folder(parent, FOLDER_MODE, owner)?;
                 }
             }
         }
@@ -317,10 +369,12 @@ fn beside<T>(consume: &mut (dyn FnMut(&[u8]) + Send), produce: impl FnOnce(&mut 
     })
 }
 
-/// The tar's own bytes on their way into chunks.
+/// The tar's own bytes on their way into members.
 struct Plain {
     hasher: Hasher,
     pending: Vec<u8>,
+    /// Whether a file's content lies in what is pending.
+    has_content: bool,
 }
 
 impl Plain {
@@ -337,12 +391,76 @@ impl Plain {
         Ok(())
     }
 
+    /// Pushes a part of a file's content and notes where it goes. The first content of a member is where the member begins,
+    /// as readers of the table of contents expect it.
+    fn push_content<W: Write>(
+        &mut self,
+        mut bytes: &[u8],
+        pieces: &mut Pieces,
+        gzip: &mut Gzip,
+        sink: &mut Counted<W>,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if !self.has_content {
+                self.flush(gzip, sink)?;
+                self.has_content = true;
+            }
+            let (fits, rest) = bytes.split_at(bytes.len().min(CHUNK - self.pending.len()));
+            pieces.add(sink.size, self.pending.len() as u64, fits);
+            self.push(fits, gzip, sink)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
     fn flush(&mut self, gzip: &mut Gzip, sink: &mut impl Write) -> io::Result<()> {
+        self.has_content = false;
         if !self.pending.is_empty() {
             sink.write_all(gzip.compress(&self.pending)?)?;
             self.pending.clear();
         }
         Ok(())
+    }
+}
+
+/// Where the pieces of one content lie.
+struct Pieces {
+    whole: Hasher,
+    done: Vec<Chunk>,
+    /// The piece that may go on: where it lies, its bytes so far, and their hash.
+    current: Option<(u64, u64, u64, Hasher)>,
+}
+
+impl Pieces {
+    fn new() -> Self {
+        Self { whole: Hasher::new(), done: Vec::new(), current: None }
+    }
+
+    fn add(&mut self, offset: u64, inner_offset: u64, bytes: &[u8]) {
+        self.whole.update(bytes);
+        let length = bytes.len() as u64;
+        if let Some((member, _, size, hasher)) = &mut self.current
+            && *member == offset
+        {
+            *size += length;
+            hasher.update(bytes);
+            return;
+        }
+        self.close();
+        let mut hasher = Hasher::new();
+        hasher.update(bytes);
+        self.current = Some((offset, inner_offset, length, hasher));
+    }
+
+    fn close(&mut self) {
+        if let Some((offset, inner_offset, size, hasher)) = self.current.take() {
+            self.done.push(Chunk { offset, inner_offset, size, digest: hasher.digest() });
+        }
+    }
+
+    fn finish(mut self) -> (Digest, Vec<Chunk>) {
+        self.close();
+        (self.whole.digest(), self.done)
     }
 }
 
@@ -381,227 +499,4 @@ pub fn check_path(path: &str) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::assemble::testing::{Tree, layer_bytes, layer_tree};
-
-    /// `content` as a deflate stream.
-    fn deflate(content: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(content).expect("memory");
-        encoder.finish().expect("memory")
-    }
-
-    fn deflated<'a>(content: &[u8], stream: &'a [u8]) -> Deflated<&'a [u8]> {
-        Deflated {
-            uncompressed_size: content.len() as u64,
-            compressed_size: stream.len() as u64,
-            crc32: crc32fast::hash(content),
-            reader: stream,
-        }
-    }
-
-    /// Bytes that do not compress, from a seed.
-    fn noise(length: usize, seed: u64) -> Vec<u8> {
-        let mut state = seed | 1;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        };
-        (0..length).map(|_| next()).collect()
-    }
-
-    #[test]
-    fn folders_come_before_what_they_hold_and_once() {
-        let user = Owner { user: 1000, group: 1000 };
-        let tree = layer_tree(|layer| {
-            layer.assume_directory("opt")?;
-            layer.file_bytes("opt/a/b/file", 0o644, user, b"content")?;
-            layer.directory("opt/a/c", 0o700, Owner::ROOT)?;
-            layer.directory("opt/a/c", 0o700, Owner::ROOT)?;
-            layer.symlink("opt/a/link", "../a", Owner::ROOT)?;
-            layer.hard_link("opt/a/hard", "opt/a/b/file", 0o644, user)
-        });
-        assert_eq!(
-            tree.listing(),
-            "d 0755 1000:1000 opt/a/\n\
-             d 0755 1000:1000 opt/a/b/\n\
-             f 0644 1000:1000 opt/a/b/file\n\
-             d 0700 0:0 opt/a/c/\n\
-             l 0777 0:0 opt/a/link -> ../a\n\
-             h 0644 1000:1000 opt/a/hard -> opt/a/b/file\n"
-        );
-    }
-
-    #[test]
-    fn an_empty_layer_has_these_bytes() {
-        let finished = LayerWriter::new(Vec::new(), 0).finish().expect("a layer");
-        assert_eq!(
-            finished.diff_id.to_string(),
-            "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
-        );
-        assert_eq!(finished.sink.get(..10), Some([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff].as_slice()));
-    }
-
-    #[test]
-    fn paths_that_no_layer_may_have_are_refused() {
-        for path in ["", "/a", "a//b", "a/", "./a", "a/../b", "..", "a\0b", "a/.wh.b", ".wh..wh..opq"] {
-            let mut layer = LayerWriter::new(Vec::new(), 0);
-            let refused = layer.file_bytes(path, 0o644, Owner::ROOT, b"");
-            assert!(matches!(refused, Err(Error::Path { .. })), "{path:?}");
-        }
-    }
-
-    #[test]
-    fn a_path_is_one_thing() {
-        let mut layer = LayerWriter::new(Vec::new(), 0);
-        layer.file_bytes("a", 0o644, Owner::ROOT, b"").expect("new");
-        assert!(matches!(layer.file_bytes("a", 0o644, Owner::ROOT, b""), Err(Error::Duplicate { .. })));
-        assert!(matches!(layer.directory("a", 0o755, Owner::ROOT), Err(Error::Duplicate { .. })));
-        assert!(matches!(layer.file_bytes("a/b", 0o644, Owner::ROOT, b""), Err(Error::NotAFolder { .. })));
-        layer.directory("d", 0o755, Owner::ROOT).expect("new");
-        assert!(matches!(layer.directory("d", 0o700, Owner::ROOT), Err(Error::Duplicate { .. })));
-        assert!(matches!(layer.hard_link("h", "d", 0o644, Owner::ROOT), Err(Error::Path { .. })));
-    }
-
-    #[test]
-    fn a_source_must_have_the_announced_size() {
-        for (announced, found) in [(2, 3), (4, 3)] {
-            let mut layer = LayerWriter::new(Vec::new(), 0);
-            let result = layer.file("a", 0o644, Owner::ROOT, announced, &mut b"abc".as_slice());
-            assert!(matches!(result, Err(Error::Size { found: f, .. }) if f == found), "{announced}");
-        }
-    }
-
-    #[test]
-    fn a_stream_is_copied_unchanged_and_passes_by() {
-        let content = noise(20_000, 7);
-        let stream = deflate(&content);
-        let mut seen = Vec::new();
-        let bytes = layer_bytes(|layer| {
-            layer.deflated("a", 0o755, Owner::ROOT, deflated(&content, &stream), &mut |piece| {
-                seen.extend_from_slice(piece);
-            })
-        });
-        assert_eq!(seen, content);
-        assert!(bytes.windows(stream.len()).any(|window| window == stream));
-        assert_eq!(Tree::read(&bytes).files()["a"], content);
-    }
-
-    #[test]
-    fn streams_larger_than_memory_allows_are_checked_as_well() {
-        let content = vec![7; 20 << 20];
-        let stream = deflate(&content);
-        let write = |claim: &dyn Fn(&mut Deflated<&[u8]>)| {
-            let mut claimed = deflated(&content, &stream);
-            claim(&mut claimed);
-            LayerWriter::new(Vec::new(), 0).deflated("a", 0o644, Owner::ROOT, claimed, &mut |_| {})
-        };
-        write(&|_| {}).expect("a sound stream");
-        let refused = |result: Result<(), Error>| match result {
-            Err(Error::Content { source, .. }) => source.to_string(),
-            other => panic!("{other:?}"),
-        };
-        assert!(refused(write(&|claimed| claimed.crc32 ^= 1)).contains("CRC-32"));
-        assert!(refused(write(&|claimed| claimed.uncompressed_size -= 1)).contains("inflates to"));
-        assert!(refused(write(&|claimed| claimed.uncompressed_size += 1)).contains("inflates to"));
-        assert_eq!(refused(write(&|claimed| claimed.compressed_size -= 1)), "the deflate stream is damaged");
-        assert!(refused(write(&|claimed| claimed.compressed_size += 1)).contains("ends 1 bytes before"));
-    }
-
-    #[test]
-    fn bytes_cannot_hide_behind_a_copy_of_the_trailer() {
-        let content = noise(6000, 3);
-        let mut stream = deflate(&content);
-        stream.extend_from_slice(&crc32fast::hash(&content).to_le_bytes());
-        stream.extend_from_slice(&(content.len() as u32).to_le_bytes());
-        stream.extend_from_slice(b"hidden");
-        let mut layer = LayerWriter::new(Vec::new(), 0);
-        let result = layer.deflated("a", 0o644, Owner::ROOT, deflated(&content, &stream), &mut |_| {});
-        assert!(matches!(result, Err(Error::Content { source: gzip::Error::Trailing(14), .. })), "{result:?}");
-    }
-
-    #[test]
-    fn gnu_tar_and_gzip_read_a_layer() {
-        let content = noise(9000, 11);
-        let stream = deflate(&content);
-        let long = format!("opt/{}/ü", "x".repeat(120));
-        let bytes = layer_bytes(|layer| {
-            layer.file_bytes(&long, 0o644, Owner::ROOT, b"long")?;
-            layer.deflated("opt/lib.so", 0o755, Owner::ROOT, deflated(&content, &stream), &mut |_| {})?;
-            layer.symlink("opt/link", "lib.so", Owner::ROOT)
-        });
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("layer.tar.gz");
-        std::fs::write(&file, bytes).expect("a file");
-        let run = |program: &str, arguments: &[&str]| {
-            let output = Command::new(program).args(arguments).arg(&file).output().expect(program);
-            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
-        run("gzip", &["-t"]);
-        let listing = run("tar", &["--quoting-style=literal", "-tzf"]);
-        assert_eq!(listing, format!("opt/\nopt/{}/\n{long}\nopt/lib.so\nopt/link\n", "x".repeat(120)));
-    }
-
-    /// A reader that gives its bytes in pieces of another size each time.
-    struct Cut<'a>(&'a [u8], usize);
-
-    impl Read for Cut<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.1 = self.1 * 31 % 4093 + 1;
-            let length = self.1.min(buffer.len());
-            self.0.read(&mut buffer[..length])
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        #[test]
-        fn bytes_do_not_depend_on_how_a_source_is_read(sizes in prop::collection::vec(0usize..900_000, 1..5), cut in 1usize..4000) {
-            let contents: Vec<Vec<u8>> = sizes.iter().map(|&size| noise(size, size as u64)).collect();
-            let write = |cut: Option<usize>| layer_bytes(|layer| {
-                for (number, content) in contents.iter().enumerate() {
-                    let path = format!("f{number}");
-                    match cut {
-                        None => layer.file_bytes(&path, 0o644, Owner::ROOT, content)?,
-                        Some(cut) => {
-                            let size = content.len() as u64;
-                            layer.file(&path, 0o644, Owner::ROOT, size, &mut Cut(content, cut))?;
-                        }
-                    }
-                }
-                Ok::<_, Error>(())
-            });
-            let whole = write(None);
-            prop_assert_eq!(&whole, &write(Some(cut)));
-            let tree = Tree::read(&whole);
-            for (number, content) in contents.iter().enumerate() {
-                prop_assert_eq!(tree.files()[format!("f{number}").as_str()], content.as_slice());
-            }
-        }
-
-        #[test]
-        fn a_damaged_stream_is_refused(size in 0usize..20_000, at in any::<prop::sample::Index>(), bit in 0u8..8) {
-            let content: Vec<u8> = noise(size, 5).iter().map(|byte| byte & 3).collect();
-            let mut stream = deflate(&content);
-            let index = at.index(stream.len());
-            stream[index] ^= 1 << bit;
-            let mut layer = LayerWriter::new(Vec::new(), 0);
-            let mut plain = Vec::new();
-            let result = layer.deflated("a", 0o644, Owner::ROOT, deflated(&content, &stream), &mut |piece| plain.extend_from_slice(piece));
-            // Bits that say nothing, in the padding of the last byte, may differ.
-            prop_assert!(result.is_err() || plain == content);
-        }
-    }
 }

@@ -244,6 +244,8 @@ pub struct KnownLayer {
     pub diff_id: DiffId,
     /// Number of compressed bytes.
     pub size: u64,
+    /// sha256 of the table of contents.
+    pub toc: Digest,
 }
 
 impl<'a> LayerCache<'a> {
@@ -268,6 +270,7 @@ impl<'a> LayerCache<'a> {
             digest: words.next()?.parse().ok()?,
             diff_id: words.next()?.parse().ok()?,
             size: words.next()?.parse().ok()?,
+            toc: words.next()?.parse().ok()?,
         };
         Some(known)
     }
@@ -346,16 +349,16 @@ impl<'a> LayerCache<'a> {
         let mut layer = LayerWriter::new(BufWriter::with_capacity(1 << 18, file), modified);
         build(&mut layer)?;
         let finished = layer.finish()?;
-        let known = KnownLayer { digest: finished.digest, diff_id: finished.diff_id, size: finished.size };
-        drop(finished.sink);
+        let layer::Finished { digest, diff_id, size, toc, sink } = finished;
+        let known = KnownLayer { digest, diff_id, size, toc };
+        drop(sink);
         if let Some(remembered) = remembered.filter(|remembered| *remembered != known) {
             let (remembered, built) = (remembered.digest, known.digest);
             return Err(Error::NotReproducible { key: key.text.clone(), remembered, built });
         }
         store::make_readable(&path).map_err(io_error("set the mode of a file in"))?;
         path.persist(self.folder.join(known.digest.hex())).map_err(|error| io_error("write into")(error.error))?;
-        let KnownLayer { digest, diff_id, size } = known;
-        self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size}"))?;
+        self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size} {toc}"))?;
         Ok(known)
     }
 }
@@ -390,7 +393,8 @@ mod tests {
     fn job<'a>(name: &'a str, content: &'a str, built: &'a AtomicUsize) -> Job<'a> {
         let build = move |layer: &mut FileLayerWriter| {
             built.fetch_add(1, Ordering::Relaxed);
-            Ok(layer.file_bytes(name, 0o644, Owner::ROOT, content.as_bytes())?)
+            layer.file_bytes(name, 0o644, Owner::ROOT, content.as_bytes())?;
+            Ok(())
         };
         Job { key: key(name), weight: 0, modified: 0, build: Box::new(build) }
     }
@@ -414,7 +418,7 @@ mod tests {
         let built = AtomicUsize::new(0);
         assert!(cache.find(&key("a"), &nothing).is_none());
         let made = cache.make(job("a", "1", &built)).expect("a layer");
-        assert_eq!(key("a").to_string(), "files format=1 modified=0 name=a");
+        assert_eq!(key("a").to_string(), "files format=2 modified=0 name=a");
         let found = cache.find(&key("a"), &nothing).expect("found");
         assert_eq!((found.known, path_of(&found)), (made.known, path_of(&made)));
         let known = made.known;
@@ -466,7 +470,8 @@ mod tests {
                 let path = if bad.contains(&index) { format!("../x{index}") } else { "x".to_owned() };
                 let content = name.clone();
                 let build = move |layer: &mut FileLayerWriter| {
-                    Ok(layer.file_bytes(&path, 0o644, Owner::ROOT, content.as_bytes())?)
+                    layer.file_bytes(&path, 0o644, Owner::ROOT, content.as_bytes())?;
+                    Ok(())
                 };
                 Job { key: key(name), weight: index as u64 % 7, modified: 0, build: Box::new(build) }
             };

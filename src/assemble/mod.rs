@@ -24,6 +24,7 @@ pub mod steps;
 mod tar;
 #[cfg(test)]
 mod testing;
+pub mod toc;
 pub mod wheel;
 mod zip;
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::base;
 use super::layers::{Found, KnownLayer, LayerKey};
+use super::toc::TOC_ANNOTATION;
 use crate::oci::{Layer, LayerSource, Platform, Reference};
 use crate::registry::{self, Registries};
 use crate::store::Store;
@@ -81,7 +82,7 @@ impl Published {
                 diff_id: known.diff_id,
                 size: known.size,
                 media_type: super::layers::LAYER_MEDIA_TYPE.to_owned(),
-                annotations: BTreeMap::new(),
+                annotations: BTreeMap::from([(TOC_ANNOTATION.to_owned(), known.toc.to_string())]),
                 source: LayerSource::Registry(target.clone()),
             };
             self.layers.entry(key.to_string()).or_insert(layer);
@@ -92,7 +93,8 @@ impl Published {
     /// The layer of a key.
     pub(super) fn layer(&self, key: &LayerKey) -> Option<Found> {
         let layer = self.layers.get(&key.to_string())?;
-        let known = KnownLayer { digest: layer.digest, diff_id: layer.diff_id, size: layer.size };
+        let toc = layer.annotations.get(TOC_ANNOTATION)?.parse().ok()?;
+        let known = KnownLayer { digest: layer.digest, diff_id: layer.diff_id, size: layer.size, toc };
         Some(Found { known, source: layer.source.clone() })
     }
 

@@ -43,6 +43,16 @@ impl RecordedHash {
         Self { algorithm: Algorithm::Sha256, digest: Sha256::digest(content).to_vec() }
     }
 
+    /// A sha256 that is known.
+    pub(super) fn of_digest(digest: &crate::oci::Digest) -> Self {
+        Self { algorithm: Algorithm::Sha256, digest: digest.as_bytes().to_vec() }
+    }
+
+    /// Whether it is of the algorithm that layers are hashed with anyway.
+    pub(super) fn is_sha256(&self) -> bool {
+        self.algorithm == Algorithm::Sha256
+    }
+
     fn parse(text: &str) -> Result<Self, &'static str> {
         let (algorithm, digest) = text.split_once('=').ok_or("a hash must be `algorithm=digest`")?;
         let (algorithm, length) = match algorithm.to_ascii_lowercase().as_str() {

@@ -15,6 +15,7 @@ use super::layers::{self, Build, Found, Job, KnownLayer, LAYER_MEDIA_TYPE, Layer
 use super::published::{KEY_ANNOTATION, OWNER_ANNOTATION};
 use super::recipe::{Ingredients, Part, Recipe};
 use super::tar::Owner;
+use super::toc::TOC_ANNOTATION;
 use super::wheel::{WheelInput, write_wheels};
 use crate::debian::{self, NodeKind, Root, RootOptions, build_root};
 use crate::diagnostic::Hint;
@@ -165,11 +166,12 @@ fn describe(part: &Part<'_>, found: &Found, owner: Owner) -> Layer {
         ("dev.imgforge.layer.kind".to_owned(), part.key.kind().to_string()),
         ("dev.imgforge.layer.contents".to_owned(), part.contents.clone()),
         (KEY_ANNOTATION.to_owned(), part.key.to_string()),
+        (TOC_ANNOTATION.to_owned(), found.known.toc.to_string()),
     ]);
     if let Ingredients::User(_) = part.ingredients {
         annotations.insert(OWNER_ANNOTATION.to_owned(), owner.to_string());
     }
-    let KnownLayer { digest, diff_id, size } = found.known;
+    let KnownLayer { digest, diff_id, size, .. } = found.known;
     let media_type = LAYER_MEDIA_TYPE.to_owned();
     Layer { digest, diff_id, size, media_type, annotations, source: found.source.clone() }
 }

@@ -405,39 +405,42 @@ impl<R: Read + Seek> Wheel<R> {
     fn write<W: Write>(&mut self, path: &str, file: &InstalledFile, layer: &mut LayerWriter<W>) -> Result<(), Problem> {
         let mode = if file.executable { 0o755 } else { 0o644 };
         let index = match &file.content {
-            Content::Bytes(bytes) => return Ok(layer.file_bytes(path, mode, Owner::ROOT, bytes)?),
+            Content::Bytes(bytes) => {
+                layer.file_bytes(path, mode, Owner::ROOT, bytes)?;
+                return Ok(());
+            }
             Content::Member(index) => *index,
         };
         let Some(member) = self.archive.members().get(index).cloned() else {
             return Err(Problem::Missing(path.to_owned()));
         };
         let recorded = self.record.get(&member.name).and_then(|row| row.hash.clone());
-        let mut hashing = recorded.as_ref().map(RecordedHash::start);
+        // The layer takes the sha256 anyway.
+        let mut hashing = recorded.as_ref().filter(|recorded| !recorded.is_sha256()).map(RecordedHash::start);
         let raw = self.archive.raw(&member)?;
-        match member.method {
+        let digest = match member.method {
             Method::Deflated => {
                 let mut on_plain = |piece: &[u8]| {
                     if let Some(hashing) = &mut hashing {
                         hashing.update(piece);
                     }
                 };
-                layer.deflated(path, mode, Owner::ROOT, deflated(&member, raw), &mut on_plain)?;
+                layer.deflated(path, mode, Owner::ROOT, deflated(&member, raw), &mut on_plain)?
             }
             Method::Stored => {
                 let mut checked = Checked { inner: raw, crc32: crc32fast::Hasher::new(), hashing };
-                layer.file(path, mode, Owner::ROOT, member.uncompressed_size, &mut checked)?;
+                let digest = layer.file(path, mode, Owner::ROOT, member.uncompressed_size, &mut checked)?;
                 let found = checked.crc32.finalize();
                 if found != member.crc32 {
                     let source = gzip::Error::Crc32 { claimed: member.crc32, found };
                     return Err(Problem::Content { name: member.name, source });
                 }
                 hashing = checked.hashing;
+                digest
             }
-        }
-        match (recorded, hashing.map(Hashing::finish)) {
-            (Some(recorded), Some(found)) => check_hash(&member.name, &recorded, &found),
-            _ => Ok(()),
-        }
+        };
+        let found = hashing.map_or_else(|| RecordedHash::of_digest(&digest), Hashing::finish);
+        recorded.map_or(Ok(()), |recorded| check_hash(&member.name, &recorded, &found))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::version::wheel_tag::normalize_name;
 /// The format this program writes.
 pub const FORMAT: u32 = 1;
 /// Version of the rules by which bytes of layers are made (tar entries, compression, grouping). Part of every layer key.
-pub const LAYER_FORMAT: u32 = 1;
+pub const LAYER_FORMAT: u32 = 2;
 
 /// A whole lock file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
