@@ -17,7 +17,7 @@ libfuzzer_sys::fuzz_target!(|input: (u32, u32, Vec<u8>, Vec<u8>)| {
         reader: reader.as_slice(),
     };
     let mut content = Vec::new();
-    let mut layer = LayerWriter::new(Vec::new(), 0);
+    let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer");
     let written = layer.deflated("a", 0o644, Owner::ROOT, claimed, &mut |piece| content.extend_from_slice(piece));
     if written.is_ok() {
         let sink = layer.finish().expect("memory takes everything").sink;

@@ -10,7 +10,7 @@ libfuzzer_sys::fuzz_target!(|input: (String, String)| {
     if path.contains('\n') || target.contains('\n') {
         return;
     }
-    let mut layer = LayerWriter::new(Vec::new(), 0);
+    let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer");
     if layer.symlink(&path, &target, Owner::ROOT).is_err() {
         return;
     }

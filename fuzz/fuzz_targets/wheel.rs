@@ -12,7 +12,7 @@ fn install(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let site = Site { prefix: "/opt/venv".to_owned(), python: PythonVersion { major: 3, minor: 11 } };
     let mut wheel = Wheel::open(Cursor::new(bytes), "demo-1.0-py3-none-any.whl")?;
     let installation = wheel.installation(&site)?;
-    let mut layer = LayerWriter::new(Vec::new(), 0);
+    let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer");
     write_opened(&mut [(wheel, installation)], &mut layer)?;
     Ok(layer.finish().expect("memory takes everything").sink)
 }

@@ -214,6 +214,7 @@ fn with_line(file: &[u8], line: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::assemble::testing::{Tree, layer_tree};
+    use crate::oci::Compression;
     use crate::version::PythonVersion;
 
     fn site() -> Site {
@@ -273,11 +274,19 @@ mod tests {
     fn names_and_interpreters_that_would_break_the_files_are_refused() {
         for name in ["", "a:b", "a\nb", "-a", "A", "a/b"] {
             let user = User { name: name.to_owned(), workdir: "/w".to_owned() };
-            let result = write_user(&user, &Accounts::default(), &mut LayerWriter::new(Vec::new(), 0));
+            let result = write_user(
+                &user,
+                &Accounts::default(),
+                &mut LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer"),
+            );
             assert!(matches!(result, Err(Error::UserName(_))), "{name:?}");
         }
         for interpreter in ["", "python", "usr/bin/python", "/usr/bin/", "/usr/bin/py\nthon"] {
-            let result = write_environment(interpreter, &site(), &mut LayerWriter::new(Vec::new(), 0));
+            let result = write_environment(
+                interpreter,
+                &site(),
+                &mut LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer"),
+            );
             assert!(matches!(result, Err(Error::Interpreter(_))), "{interpreter:?}");
         }
     }

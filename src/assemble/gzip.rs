@@ -61,23 +61,16 @@ pub enum Error {
     },
 }
 
-/// Makes and copies members. Holds buffers, so one per layer.
-pub(super) struct Gzip {
+/// Makes members. Holds buffers, so one per layer.
+pub(super) struct Deflater {
     compressor: Compressor,
-    decompressor: Decompressor,
     member: Vec<u8>,
-    plain: Vec<u8>,
 }
 
-impl Gzip {
+impl Deflater {
     /// With the level that is part of the layer format.
     pub(super) fn new() -> Self {
-        Self {
-            compressor: Compressor::new(CompressionLvl::default()),
-            decompressor: Decompressor::new(),
-            member: Vec::new(),
-            plain: Vec::new(),
-        }
+        Self { compressor: Compressor::new(CompressionLvl::default()), member: Vec::new() }
     }
 
     /// `plain` as one member.
@@ -91,6 +84,19 @@ impl Gzip {
         self.member.truncate(HEADER.len() + written);
         self.member.extend_from_slice(&trailer(crc32fast::hash(plain), plain.len() as u64));
         Ok(&self.member)
+    }
+}
+
+/// Inflates deflate streams, and copies them as members. Holds buffers, so one per layer.
+pub(super) struct Inflater {
+    decompressor: Decompressor,
+    member: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+impl Inflater {
+    pub(super) fn new() -> Self {
+        Self { decompressor: Decompressor::new(), member: Vec::new(), plain: Vec::new() }
     }
 
     /// Copies a stream into `sink` as one member, unchanged, and gives its plain content to `on_plain`. Success means that

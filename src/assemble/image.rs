@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::layers::{Kind, LAYER_MEDIA_TYPE};
+use super::layers::Kind;
 use crate::diagnostic::Hint;
-use crate::oci::{AssembledImage, Digest, Layer, Platform};
+use crate::oci::{AssembledImage, Compression, Digest, Layer, Platform};
 use crate::plan::ImageConfig;
 
 const MANIFEST_MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -138,9 +138,9 @@ fn base_config(base: &BaseImage, platform: Platform) -> Result<Value, Error> {
 /// The layer as part of an OCI manifest; the bytes are the same under Docker's names for them.
 fn base_layer(layer: &Layer) -> Result<Layer, Error> {
     let media_type = match layer.media_type.as_str() {
-        "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER_MEDIA_TYPE,
+        "application/vnd.docker.image.rootfs.diff.tar.gzip" => Compression::Gzip.media_type(),
         "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
-        "application/vnd.docker.image.rootfs.diff.tar.zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd" => Compression::Zstd.media_type(),
         oci if oci.starts_with("application/vnd.oci.image.layer.v1.tar") => oci,
         other => return Err(Error::MediaType(other.to_owned())),
     };
@@ -281,7 +281,7 @@ mod tests {
 
     fn wheels() -> Layer {
         let annotations = [("dev.imgforge.layer.kind", "wheels"), ("dev.imgforge.layer.contents", "numpy 2.1.0")];
-        layer("wheels", LAYER_MEDIA_TYPE, &annotations)
+        layer("wheels", Compression::Gzip.media_type(), &annotations)
     }
 
     #[test]
@@ -319,7 +319,7 @@ mod tests {
         let labels = runtime.labels().as_ref().expect("labels");
         assert_eq!((labels["title"].as_str(), labels["maintainer"].as_str()), ("churn", "m"));
         assert_eq!(config.history().as_ref().map(Vec::len), Some(3));
-        assert_eq!(image.layers[0].media_type, LAYER_MEDIA_TYPE);
+        assert_eq!(image.layers[0].media_type, Compression::Gzip.media_type());
         assert!(!String::from_utf8_lossy(&image.config).contains("Hostname"));
     }
 

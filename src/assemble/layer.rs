@@ -1,4 +1,4 @@
-//! A layer, streamed: a tar as a concatenation of gzip members.
+//! A layer, streamed: a tar as a concatenation of gzip members, or of zstd frames.
 //!
 //! What is ours (headers, padding, small or stored contents) is collected into chunks and deflated; a deflate stream that
 //! already exists, in a wheel, becomes a member of its own without being compressed again. The bytes depend on the calls
@@ -13,13 +13,12 @@ use std::io::{self, Read, Write};
 use std::sync::mpsc;
 use std::thread;
 
-use super::gzip::{self, Deflated, Gzip};
+use super::gzip::{self, Deflated, Inflater};
+use super::packer::Packer;
 use super::tar::{self, EntryType, Header, Owner};
 use super::toc::{self, Chunk, Toc};
-use crate::oci::{DiffId, Digest, Hasher};
+use crate::oci::{Compression, DiffId, Digest, Hasher};
 
-/// Our own bytes are deflated in pieces of this size.
-const CHUNK: usize = 1 << 20;
 /// A stream below this size is inflated into our own bytes: with the members and headers around it, a copy costs more space
 /// than deflating it again together with its neighbours.
 const COPY_MINIMUM: u64 = 4096;
@@ -91,8 +90,8 @@ pub struct Finished<W> {
     pub diff_id: DiffId,
     /// Number of compressed bytes.
     pub size: u64,
-    /// sha256 of the table of contents.
-    pub toc: Digest,
+    /// sha256 of the table of contents, which gzip layers have.
+    pub toc: Option<Digest>,
     /// The destination, flushed.
     pub sink: W,
 }
@@ -101,7 +100,7 @@ pub struct Finished<W> {
 pub struct LayerWriter<W: Write> {
     sink: Counted<W>,
     plain: Plain,
-    gzip: Gzip,
+    inflater: Inflater,
     modified: u64,
     entries: BTreeMap<String, Entry>,
     toc: Toc,
@@ -121,15 +120,17 @@ enum Entry {
 
 impl<W: Write> LayerWriter<W> {
     /// An empty layer whose entries were all modified at `modified`, in seconds since 1970.
-    pub fn new(sink: W, modified: u64) -> Self {
-        Self {
+    pub fn new(sink: W, modified: u64, compression: Compression) -> io::Result<Self> {
+        let packer = Packer::new(compression)?;
+        let pending = Vec::with_capacity(packer.piece());
+        Ok(Self {
             sink: Counted { inner: sink, hasher: Hasher::new(), size: 0 },
-            plain: Plain { hasher: Hasher::new(), pending: Vec::with_capacity(CHUNK), has_content: false },
-            gzip: Gzip::new(),
+            plain: Plain { hasher: Hasher::new(), pending, has_content: false, packer },
+            inflater: Inflater::new(),
             modified,
             entries: BTreeMap::new(),
             toc: Toc::new(modified),
-        }
+        })
     }
 
     /// Declares that a layer below has this folder, or a link to one: it is not written unless [`Self::directory`] asks for
@@ -238,16 +239,22 @@ impl<W: Write> LayerWriter<W> {
             gzip::Error::Write(source) => Error::Write(source),
             source => Error::Content { path: path.to_owned(), source },
         };
-        if content.compressed_size < COPY_MINIMUM || size == 0 {
-            let mut tiny = Vec::new();
-            self.gzip.inflate(content, &mut |piece| tiny.extend_from_slice(piece)).map_err(content_error)?;
-            on_plain(&tiny);
+        if content.compressed_size < COPY_MINIMUM || size == 0 || !self.plain.packer.copies_deflate() {
+            let Self { sink, plain, inflater, .. } = self;
             let mut pieces = Pieces::new();
-            self.push_content(&tiny, &mut pieces)?;
+            let mut pushed = Ok(());
+            let mut push = |piece: &[u8]| {
+                on_plain(piece);
+                if pushed.is_ok() {
+                    pushed = plain.push_content(piece, &mut pieces, sink);
+                }
+            };
+            inflater.inflate(content, &mut push).map_err(content_error)?;
+            pushed?;
             return self.end_file(path, mode, owner, pieces);
         }
-        self.plain.flush(&mut self.gzip, &mut self.sink)?;
-        let Self { sink, plain, gzip, .. } = self;
+        self.plain.flush(&mut self.sink)?;
+        let Self { sink, plain, inflater, .. } = self;
         let offset = sink.size;
         let mut hasher = Hasher::new();
         let mut pass = |piece: &[u8]| {
@@ -256,8 +263,8 @@ impl<W: Write> LayerWriter<W> {
             on_plain(piece);
         };
         let copied = match gzip::is_small(&content) {
-            true => gzip.copy(content, sink, &mut pass),
-            false => beside(&mut pass, |pass| gzip.copy(content, sink, pass)),
+            true => inflater.copy(content, sink, &mut pass),
+            false => beside(&mut pass, |pass| inflater.copy(content, sink, pass)),
         };
         copied.map_err(content_error)?;
         let digest = hasher.digest();
@@ -266,23 +273,34 @@ impl<W: Write> LayerWriter<W> {
         Ok(digest)
     }
 
-    /// Ends the archive with the table of contents.
+    /// Ends the archive, a gzip layer with its table of contents.
     pub fn finish(mut self) -> Result<Finished<W>, Error> {
+        let toc = match self.plain.packer.copies_deflate() {
+            true => Some(self.write_toc()?),
+            false => {
+                self.push(&tar::END)?;
+                self.plain.flush(&mut self.sink)?;
+                None
+            }
+        };
+        self.sink.flush()?;
+        let Counted { inner, hasher, size } = self.sink;
+        Ok(Finished { digest: hasher.digest(), diff_id: self.plain.hasher.diff_id(), size, toc, sink: inner })
+    }
+
+    fn write_toc(&mut self) -> Result<Digest, Error> {
         let (landmark, content) = toc::LANDMARK;
         self.file_bytes(landmark, 0o444, Owner::ROOT, &content)?;
-        self.plain.flush(&mut self.gzip, &mut self.sink)?;
+        self.plain.flush(&mut self.sink)?;
         let offset = self.sink.size;
         let table = std::mem::replace(&mut self.toc, Toc::new(0)).finish();
         self.header(toc::NAME, EntryType::File, 0o444, Owner::ROOT, table.len() as u64)?;
         self.push(&table)?;
         self.pad(table.len() as u64)?;
         self.push(&tar::END)?;
-        self.plain.flush(&mut self.gzip, &mut self.sink)?;
+        self.plain.flush(&mut self.sink)?;
         self.sink.write_all(&toc::footer(offset))?;
-        self.sink.flush()?;
-        let Counted { inner, hasher, size } = self.sink;
-        let (digest, diff_id) = (hasher.digest(), self.plain.hasher.diff_id());
-        Ok(Finished { digest, diff_id, size, toc: Digest::of(&table), sink: inner })
+        Ok(Digest::of(&table))
     }
 
     /// What follows a content that was pushed: padding, and the file's place in the table of contents.
@@ -298,7 +316,7 @@ impl<W: Write> LayerWriter<W> {
     }
 
     fn push_content(&mut self, bytes: &[u8], pieces: &mut Pieces) -> Result<(), Error> {
-        Ok(self.plain.push_content(bytes, pieces, &mut self.gzip, &mut self.sink)?)
+        Ok(self.plain.push_content(bytes, pieces, &mut self.sink)?)
     }
 
     fn folder(&mut self, path: &str, mode: u32, owner: Owner) -> Result<(), Error> {
@@ -352,7 +370,7 @@ impl<W: Write> LayerWriter<W> {
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        Ok(self.plain.push(bytes, &mut self.gzip, &mut self.sink)?)
+        Ok(self.plain.push(bytes, &mut self.sink)?)
     }
 }
 
@@ -375,17 +393,18 @@ struct Plain {
     pending: Vec<u8>,
     /// Whether a file's content lies in what is pending.
     has_content: bool,
+    packer: Packer,
 }
 
 impl Plain {
-    fn push(&mut self, mut bytes: &[u8], gzip: &mut Gzip, sink: &mut impl Write) -> io::Result<()> {
+    fn push(&mut self, mut bytes: &[u8], sink: &mut impl Write) -> io::Result<()> {
         self.hasher.update(bytes);
         while !bytes.is_empty() {
-            let (fits, rest) = bytes.split_at(bytes.len().min(CHUNK - self.pending.len()));
+            let (fits, rest) = bytes.split_at(bytes.len().min(self.packer.piece() - self.pending.len()));
             self.pending.extend_from_slice(fits);
             bytes = rest;
-            if self.pending.len() == CHUNK {
-                self.flush(gzip, sink)?;
+            if self.pending.len() == self.packer.piece() {
+                self.flush(sink)?;
             }
         }
         Ok(())
@@ -397,26 +416,25 @@ impl Plain {
         &mut self,
         mut bytes: &[u8],
         pieces: &mut Pieces,
-        gzip: &mut Gzip,
         sink: &mut Counted<W>,
     ) -> io::Result<()> {
         while !bytes.is_empty() {
             if !self.has_content {
-                self.flush(gzip, sink)?;
+                self.flush(sink)?;
                 self.has_content = true;
             }
-            let (fits, rest) = bytes.split_at(bytes.len().min(CHUNK - self.pending.len()));
+            let (fits, rest) = bytes.split_at(bytes.len().min(self.packer.piece() - self.pending.len()));
             pieces.add(sink.size, self.pending.len() as u64, fits);
-            self.push(fits, gzip, sink)?;
+            self.push(fits, sink)?;
             bytes = rest;
         }
         Ok(())
     }
 
-    fn flush(&mut self, gzip: &mut Gzip, sink: &mut impl Write) -> io::Result<()> {
+    fn flush(&mut self, sink: &mut impl Write) -> io::Result<()> {
         self.has_content = false;
         if !self.pending.is_empty() {
-            sink.write_all(gzip.compress(&self.pending)?)?;
+            sink.write_all(self.packer.pack(&self.pending)?)?;
             self.pending.clear();
         }
         Ok(())

@@ -19,11 +19,9 @@ use super::wheel::Site;
 use super::{environment, files, wheel};
 use crate::diagnostic::Hint;
 use crate::lock::{LAYER_FORMAT, LockedDeb, LockedWheel};
-use crate::oci::{DiffId, Digest, LayerSource, Platform};
+use crate::oci::{Compression, DiffId, Digest, LayerSource, Platform};
 use crate::store::{self, Store};
 
-/// Media type of every layer made here.
-pub const LAYER_MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// Kind of the store's facts about layers.
 const FACTS: &str = "layers";
 /// The layers' writer: buffered, because headers and trailers are small.
@@ -191,6 +189,13 @@ impl LayerKey {
         Self::new(Kind::Files, modified, &[("user", user), ("below", &below.to_string())], [digest])
     }
 
+    /// Adds how the layer is packed, unless that is as usual.
+    pub fn packed(&mut self, compression: Compression) {
+        if !compression.is_default() {
+            self.text.push_str(&format!(" compression={compression}"));
+        }
+    }
+
     /// What the layer holds.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -214,6 +219,8 @@ pub struct Job<'a> {
     pub weight: u64,
     /// Time of all entries, in seconds since 1970.
     pub modified: u64,
+    /// How it is packed.
+    pub compression: Compression,
     /// Writes the entries.
     pub build: Build<'a>,
 }
@@ -244,8 +251,8 @@ pub struct KnownLayer {
     pub diff_id: DiffId,
     /// Number of compressed bytes.
     pub size: u64,
-    /// sha256 of the table of contents.
-    pub toc: Digest,
+    /// sha256 of the table of contents, which gzip layers have.
+    pub toc: Option<Digest>,
 }
 
 impl<'a> LayerCache<'a> {
@@ -270,7 +277,7 @@ impl<'a> LayerCache<'a> {
             digest: words.next()?.parse().ok()?,
             diff_id: words.next()?.parse().ok()?,
             size: words.next()?.parse().ok()?,
-            toc: words.next()?.parse().ok()?,
+            toc: words.next().map(str::parse).transpose().ok()?,
         };
         Some(known)
     }
@@ -290,8 +297,7 @@ impl<'a> LayerCache<'a> {
 
     /// Makes one layer, whether or not it exists.
     pub fn make(&self, job: Job<'_>) -> Result<Found, Error> {
-        let Job { key, modified, build, .. } = job;
-        let known = self.build(&key, self.recall(&key), modified, build)?;
+        let known = self.build(job)?;
         Ok(Found { known, source: LayerSource::File(self.folder.join(known.digest.hex())) })
     }
 
@@ -336,29 +342,26 @@ impl<'a> LayerCache<'a> {
         }
     }
 
-    fn build(
-        &self,
-        key: &LayerKey,
-        remembered: Option<KnownLayer>,
-        modified: u64,
-        build: Build<'_>,
-    ) -> Result<KnownLayer, Error> {
+    fn build(&self, job: Job<'_>) -> Result<KnownLayer, Error> {
+        let Job { key, modified, compression, build, .. } = job;
         let io_error = |action| move |source| Error::Io { action, path: self.folder.clone(), source };
         let temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.folder);
         let (file, path) = temporary.map_err(io_error("create a file in"))?.into_parts();
-        let mut layer = LayerWriter::new(BufWriter::with_capacity(1 << 18, file), modified);
+        let sink = BufWriter::with_capacity(1 << 18, file);
+        let mut layer = LayerWriter::new(sink, modified, compression).map_err(layer::Error::from)?;
         build(&mut layer)?;
         let finished = layer.finish()?;
         let layer::Finished { digest, diff_id, size, toc, sink } = finished;
         let known = KnownLayer { digest, diff_id, size, toc };
         drop(sink);
-        if let Some(remembered) = remembered.filter(|remembered| *remembered != known) {
+        if let Some(remembered) = self.recall(&key).filter(|remembered| *remembered != known) {
             let (remembered, built) = (remembered.digest, known.digest);
-            return Err(Error::NotReproducible { key: key.text.clone(), remembered, built });
+            return Err(Error::NotReproducible { key: key.text, remembered, built });
         }
         store::make_readable(&path).map_err(io_error("set the mode of a file in"))?;
         path.persist(self.folder.join(known.digest.hex())).map_err(|error| io_error("write into")(error.error))?;
-        self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size} {toc}"))?;
+        let toc = toc.map(|toc| format!(" {toc}")).unwrap_or_default();
+        self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size}{toc}"))?;
         Ok(known)
     }
 }
@@ -396,7 +399,8 @@ mod tests {
             layer.file_bytes(name, 0o644, Owner::ROOT, content.as_bytes())?;
             Ok(())
         };
-        Job { key: key(name), weight: 0, modified: 0, build: Box::new(build) }
+        let compression = Compression::Gzip;
+        Job { key: key(name), weight: 0, modified: 0, compression, build: Box::new(build) }
     }
 
     fn key(name: &str) -> LayerKey {
@@ -473,7 +477,8 @@ mod tests {
                     layer.file_bytes(&path, 0o644, Owner::ROOT, content.as_bytes())?;
                     Ok(())
                 };
-                Job { key: key(name), weight: index as u64 % 7, modified: 0, build: Box::new(build) }
+                let (weight, compression) = (index as u64 % 7, Compression::Gzip);
+                Job { key: key(name), weight, modified: 0, compression, build: Box::new(build) }
             };
             names.iter().enumerate().map(with_weight).collect()
         };

@@ -17,6 +17,7 @@ pub mod ignore;
 pub mod image;
 pub mod layer;
 pub mod layers;
+mod packer;
 pub mod published;
 pub mod recipe;
 mod record;

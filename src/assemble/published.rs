@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::base;
 use super::layers::{Found, KnownLayer, LayerKey};
 use super::toc::TOC_ANNOTATION;
-use crate::oci::{Layer, LayerSource, Platform, Reference};
+use crate::oci::{Compression, Layer, LayerSource, Platform, Reference};
 use crate::registry::{self, Registries};
 use crate::store::Store;
 
@@ -81,8 +81,8 @@ impl Published {
                 digest: known.digest,
                 diff_id: known.diff_id,
                 size: known.size,
-                media_type: super::layers::LAYER_MEDIA_TYPE.to_owned(),
-                annotations: BTreeMap::from([(TOC_ANNOTATION.to_owned(), known.toc.to_string())]),
+                media_type: Compression::default().media_type().to_owned(),
+                annotations: known.toc.iter().map(|toc| (TOC_ANNOTATION.to_owned(), toc.to_string())).collect(),
                 source: LayerSource::Registry(target.clone()),
             };
             self.layers.entry(key.to_string()).or_insert(layer);
@@ -93,7 +93,7 @@ impl Published {
     /// The layer of a key.
     pub(super) fn layer(&self, key: &LayerKey) -> Option<Found> {
         let layer = self.layers.get(&key.to_string())?;
-        let toc = layer.annotations.get(TOC_ANNOTATION)?.parse().ok()?;
+        let toc = layer.annotations.get(TOC_ANNOTATION).map(|toc| toc.parse()).transpose().ok()?;
         let known = KnownLayer { digest: layer.digest, diff_id: layer.diff_id, size: layer.size, toc };
         Some(Found { known, source: layer.source.clone() })
     }

@@ -133,6 +133,7 @@ impl<'a> Recipe<'a> {
             }
         }
         for part in &mut recipe.parts {
+            part.key.packed(plan.compression);
             part.found = cache.find(&part.key, published);
         }
         let user = recipe.parts.iter().find(|part| matches!(part.ingredients, Ingredients::User(_)));

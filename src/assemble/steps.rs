@@ -11,7 +11,7 @@ use super::environment::{Accounts, User, write_environment, write_user};
 use super::files;
 use super::image::{self, BaseImage, compose};
 use super::layer::LayerWriter;
-use super::layers::{self, Build, Found, Job, KnownLayer, LAYER_MEDIA_TYPE, LayerCache};
+use super::layers::{self, Build, Found, Job, KnownLayer, LayerCache};
 use super::published::{KEY_ANNOTATION, OWNER_ANNOTATION};
 use super::recipe::{Ingredients, Part, Recipe};
 use super::tar::Owner;
@@ -20,7 +20,7 @@ use super::wheel::{WheelInput, write_wheels};
 use crate::debian::{self, NodeKind, Root, RootOptions, build_root};
 use crate::diagnostic::Hint;
 use crate::lock::{LockedDeb, LockedWheel};
-use crate::oci::{AssembledImage, Digest, Layer};
+use crate::oci::{AssembledImage, Compression, Digest, Layer};
 use crate::plan::Step;
 use crate::progress::Task;
 use crate::store::Store;
@@ -122,7 +122,8 @@ pub fn assemble(
         (Some(user), Some(accounts)) => user.account(accounts).owner,
         (Some(user), None) => recipe.owner.unwrap_or_else(|| user.account(&Accounts::default()).owner),
     };
-    let described = |part: &Part<'_>, found: &Found| describe(part, found, owner);
+    let compression = recipe.plan.compression;
+    let described = |part: &Part<'_>, found: &Found| describe(part, found, owner, compression);
     let mut layers: Vec<Option<Layer>> = Vec::new();
     let mut jobs = Vec::new();
     let mut places = Vec::new();
@@ -135,6 +136,7 @@ pub fn assemble(
                 key: part.key.clone(),
                 weight: part.weight * part.key.kind().effort(),
                 modified: created,
+                compression,
                 build: build(part, recipe, materials, &system, owner, task),
             });
         }
@@ -161,18 +163,18 @@ pub fn assemble(
 }
 
 /// A layer as the manifest has it.
-fn describe(part: &Part<'_>, found: &Found, owner: Owner) -> Layer {
+fn describe(part: &Part<'_>, found: &Found, owner: Owner, compression: Compression) -> Layer {
     let mut annotations = BTreeMap::from([
         ("dev.imgforge.layer.kind".to_owned(), part.key.kind().to_string()),
         ("dev.imgforge.layer.contents".to_owned(), part.contents.clone()),
         (KEY_ANNOTATION.to_owned(), part.key.to_string()),
-        (TOC_ANNOTATION.to_owned(), found.known.toc.to_string()),
     ]);
+    annotations.extend(found.known.toc.map(|toc| (TOC_ANNOTATION.to_owned(), toc.to_string())));
     if let Ingredients::User(_) = part.ingredients {
         annotations.insert(OWNER_ANNOTATION.to_owned(), owner.to_string());
     }
     let KnownLayer { digest, diff_id, size, .. } = found.known;
-    let media_type = LAYER_MEDIA_TYPE.to_owned();
+    let media_type = compression.media_type().to_owned();
     Layer { digest, diff_id, size, media_type, annotations, source: found.source.clone() }
 }
 

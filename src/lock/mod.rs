@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Hint, Origin};
-use crate::oci::{Digest, Platform};
+use crate::oci::{Compression, Digest, Platform};
 use crate::resolve::{Preferences, StackAnswer};
 use crate::spec::Spec;
 use crate::version::PythonVersion;
@@ -133,6 +133,9 @@ pub struct ImageSettings {
     pub repository: Option<String>,
     /// Tags, at least one.
     pub tags: Vec<String>,
+    /// Of the layers that are made.
+    #[serde(default, skip_serializing_if = "Compression::is_default")]
+    pub compression: Compression,
     /// User name.
     pub user: String,
     /// Working directory.
@@ -472,6 +475,7 @@ impl Lock {
             image: ImageSettings {
                 repository: spec.image.repository.as_ref().map(|repository| repository.value.clone()),
                 tags,
+                compression: spec.image.compression,
                 user: spec.user.clone(),
                 workdir: spec.workdir.clone().unwrap_or_else(|| "/workspace".to_owned()),
                 entrypoint: spec.entrypoint.clone(),

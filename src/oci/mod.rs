@@ -3,11 +3,13 @@
 //! Manifests, configs and descriptors are `oci-spec`'s types, re-exported here; what is ours keeps look-alikes apart
 //! (`Digest` and `DiffId`) and says what a finished image is, whoever made it and wherever it goes.
 
+mod compression;
 mod digest;
 mod image;
 pub mod layout;
 mod platform;
 
+pub use compression::{Compression, UnknownCompression};
 pub use digest::{DiffId, Digest, DigestError, Hasher};
 pub use image::{AssembledImage, Layer, LayerSource};
 pub use oci_spec::distribution::Reference;

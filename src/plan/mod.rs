@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::lock::{ImageSettings, Lock, LockedBase, LockedDeb, LockedPlatform, LockedWheel};
-use crate::oci::{Digest, Platform};
+use crate::oci::{Compression, Digest, Platform};
 use crate::version::PythonVersion;
 
 /// Where the environment lies in every image.
@@ -25,6 +25,8 @@ pub struct Plan {
     pub python: PythonVersion,
     /// Address of the lock's text, for labels.
     pub lock_digest: Digest,
+    /// Of the layers that are made.
+    pub compression: Compression,
     /// Steps in order: base, system packages, environment, wheels, user, files, run.
     pub steps: Vec<Step>,
     /// The image config.
@@ -118,6 +120,7 @@ impl Plan {
             platform: platform.name,
             python: lock.stack.python,
             lock_digest,
+            compression: image.compression,
             steps,
             config: ImageConfig::from_lock(lock, image, lock_digest),
         }

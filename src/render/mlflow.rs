@@ -35,6 +35,7 @@ pub fn mlflow_lock(lock: &Lock) -> Option<Lock> {
     server.frameworks.clear();
     server.services.clear();
     server.image = ImageSettings {
+        compression: lock.image.compression,
         repository: lock.image.repository.as_ref().map(|repository| format!("{repository}-mlflow")),
         tags: lock.image.tags.clone(),
         user: "mlflow".to_owned(),

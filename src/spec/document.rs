@@ -120,6 +120,8 @@ pub(super) struct Image {
     pub(super) repository: Given<String>,
     /// Tags; default `[latest]`.
     pub(super) tags: Given<Vec<Typed<String>>>,
+    /// `gzip`, the default, or `zstd`, which is smaller and takes longer to make.
+    pub(super) compression: Given<String>,
 }
 
 /// A file or folder copied into the image.

@@ -68,7 +68,7 @@ fn meaning(spec: &Spec) -> Value {
         .collect();
     let files: Vec<Value> = spec.files.iter().map(|file| json!({"from": paths([&file.from]), "to": file.to})).collect();
     let services = &spec.services;
-    json!({
+    let mut meaning = json!({
         "name": spec.name.value,
         "targets": spec.targets.iter().map(|located| target(&located.value)).collect::<Vec<_>>(),
         "platforms": texts(&spec.platforms),
@@ -106,5 +106,10 @@ fn meaning(spec: &Spec) -> Value {
                 ArtifactStore::Bucket(url) => url,
             },
         })),
-    })
+    });
+    // Keys that came later are there only where they say something, so that older locks stay current.
+    if !spec.image.compression.is_default() {
+        meaning["compression"] = json!(spec.image.compression);
+    }
+    meaning
 }

@@ -223,6 +223,8 @@ pub struct ImageSection {
     pub repository: Option<Located<String>>,
     /// Tags; default `latest`.
     pub tags: Vec<String>,
+    /// Of the layers that are made.
+    pub compression: crate::oci::Compression,
 }
 
 /// A file or folder copied into the image.

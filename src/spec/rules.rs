@@ -7,7 +7,7 @@ use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 
 use super::error::Problem;
 use super::{ArtifactStore, BaseChoice, OperatingSystem, Target};
-use crate::oci::Reference;
+use crate::oci::{Compression, Reference};
 use crate::version::Dotted;
 use crate::version::wheel_tag::normalize_name;
 
@@ -237,6 +237,11 @@ pub(super) fn repository(text: &str) -> Result<String, Problem> {
         return Err(malformed(KIND, text, "it has a tag or digest", &["tags go to `image.tags`"]));
     }
     Ok(text.to_owned())
+}
+
+/// How layers are packed.
+pub(super) fn compression(text: &str) -> Result<Compression, Problem> {
+    text.parse().map_err(|_| malformed("a compression", text, "it is neither `gzip` nor `zstd`", &[]))
 }
 
 /// Image tag, as the OCI distribution specification has it.

@@ -17,7 +17,7 @@ use super::{
     Postgres, Redis, Services, Spec, Target, meaning, rules,
 };
 use crate::diagnostic::Origin;
-use crate::oci::Platform;
+use crate::oci::{Compression, Platform};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -266,7 +266,8 @@ impl Builder<'_> {
     fn image(&self, given: &Given<document::Image>) -> Result<ImageSection> {
         let tags = |list: Vec<Located<String>>| list.into_iter().map(|tag| tag.value).collect();
         let Some(Typed { value: image, .. }) = &given.0 else {
-            return Ok(ImageSection { repository: None, tags: vec!["latest".to_owned()] });
+            let tags = vec!["latest".to_owned()];
+            return Ok(ImageSection { repository: None, tags, compression: Compression::default() });
         };
         let repository = self.optional(&image.repository, rules::repository)?;
         let tags = match &image.tags.0 {
@@ -276,7 +277,9 @@ impl Builder<'_> {
             }
             Some(_) => tags(self.list(&image.tags, rules::image_tag)?),
         };
-        Ok(ImageSection { repository, tags })
+        let compression = self.optional(&image.compression, rules::compression)?;
+        let compression = compression.map(|compression| compression.value).unwrap_or_default();
+        Ok(ImageSection { repository, tags, compression })
     }
 
     fn files(&self, given: &Given<Vec<Typed<document::File>>>) -> Result<Vec<FileEntry>> {

@@ -25,7 +25,9 @@ impl Machine {
         let forge = Forge::new();
         forge.write("spec.yaml", SPEC);
         forge.write("src/main.py", program);
-        lock.iter().for_each(|lock| drop(forge.write("imgforge.lock", lock)));
+        if let Some(lock) = lock {
+            forge.write("imgforge.lock", lock);
+        }
         Self { forge, cache: TempDir::with_prefix("imgforge-cache-").expect("a temporary folder") }
     }
 

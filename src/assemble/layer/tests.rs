@@ -57,7 +57,7 @@ fn folders_come_before_what_they_hold_and_once() {
 
 #[test]
 fn an_empty_layer_has_these_bytes() {
-    let finished = LayerWriter::new(Vec::new(), 0).finish().expect("a layer");
+    let finished = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer").finish().expect("a layer");
     assert_eq!(finished.diff_id.to_string(), "sha256:5fc8ed59943c4dbd65730b84af2c14d63c504009fb502b161dd64b7c939b86b9");
     assert_eq!(finished.sink.get(..10), Some([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff].as_slice()));
 }
@@ -65,7 +65,7 @@ fn an_empty_layer_has_these_bytes() {
 #[test]
 fn paths_that_no_layer_may_have_are_refused() {
     for path in ["", "/a", "a//b", "a/", "./a", "a/../b", "..", "a\0b", "a/.wh.b", ".wh..wh..opq"] {
-        let mut layer = LayerWriter::new(Vec::new(), 0);
+        let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer");
         let refused = layer.file_bytes(path, 0o644, Owner::ROOT, b"");
         assert!(matches!(refused, Err(Error::Path { .. })), "{path:?}");
     }
@@ -73,7 +73,7 @@ fn paths_that_no_layer_may_have_are_refused() {
 
 #[test]
 fn a_path_is_one_thing() {
-    let mut layer = LayerWriter::new(Vec::new(), 0);
+    let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer");
     layer.file_bytes("a", 0o644, Owner::ROOT, b"").expect("new");
     assert!(matches!(layer.file_bytes("a", 0o644, Owner::ROOT, b""), Err(Error::Duplicate { .. })));
     assert!(matches!(layer.directory("a", 0o755, Owner::ROOT), Err(Error::Duplicate { .. })));
@@ -86,7 +86,7 @@ fn a_path_is_one_thing() {
 #[test]
 fn a_source_must_have_the_announced_size() {
     for (announced, found) in [(2, 3), (4, 3)] {
-        let mut layer = LayerWriter::new(Vec::new(), 0);
+        let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer");
         let result = layer.file("a", 0o644, Owner::ROOT, announced, &mut b"abc".as_slice());
         assert!(matches!(result, Err(Error::Size { found: f, .. }) if f == found), "{announced}");
     }
@@ -115,7 +115,13 @@ fn streams_larger_than_memory_allows_are_checked_as_well() {
     let write = |claim: &dyn Fn(&mut Deflated<&[u8]>)| {
         let mut claimed = deflated(&content, &stream);
         claim(&mut claimed);
-        LayerWriter::new(Vec::new(), 0).deflated("a", 0o644, Owner::ROOT, claimed, &mut |_| {})
+        LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer").deflated(
+            "a",
+            0o644,
+            Owner::ROOT,
+            claimed,
+            &mut |_| {},
+        )
     };
     write(&|_| {}).expect("a sound stream");
     let refused = |result: Result<Digest, Error>| match result {
@@ -130,13 +136,45 @@ fn streams_larger_than_memory_allows_are_checked_as_well() {
 }
 
 #[test]
+fn a_zstd_layer_holds_the_same_tar_without_a_table() {
+    let contents = [noise(3_000_000, 13), vec![7; 9 << 20], b"tiny".to_vec()];
+    let write = |compression: Compression| {
+        let mut layer = LayerWriter::new(Vec::new(), 0, compression).expect("a packer");
+        for (number, content) in contents.iter().enumerate() {
+            let stream = deflate(content);
+            let path = format!("f{number}");
+            let digest = layer.deflated(&path, 0o644, Owner::ROOT, deflated(content, &stream), &mut |_| {});
+            assert_eq!(digest.expect("a sound stream"), Digest::of(content));
+        }
+        layer.finish().expect("a layer")
+    };
+    let (small, usual) = (write(Compression::Zstd), write(Compression::Gzip));
+    assert_eq!((small.digest, small.size), (Digest::of(&small.sink), small.sink.len() as u64));
+    assert!(small.toc.is_none() && usual.toc.is_some());
+    let plain = zstd::decode_all(small.sink.as_slice()).expect("zstd frames");
+    assert_eq!(small.diff_id, DiffId::of(&plain));
+    let mut archive = ::tar::Archive::new(plain.as_slice());
+    for (entry, content) in archive.entries().expect("a tar").zip(&contents) {
+        let mut found = Vec::new();
+        entry.expect("an entry").read_to_end(&mut found).expect("a content");
+        assert_eq!(found, *content);
+    }
+    assert_eq!(write(Compression::Zstd).digest, small.digest);
+    let mut damaged = deflate(&contents[0]);
+    damaged[1000] ^= 1;
+    let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Zstd).expect("a packer");
+    let refused = layer.deflated("a", 0o644, Owner::ROOT, deflated(&contents[0], &damaged), &mut |_| {});
+    assert!(matches!(refused, Err(Error::Content { .. })));
+}
+
+#[test]
 fn bytes_cannot_hide_behind_a_copy_of_the_trailer() {
     let content = noise(6000, 3);
     let mut stream = deflate(&content);
     stream.extend_from_slice(&crc32fast::hash(&content).to_le_bytes());
     stream.extend_from_slice(&(content.len() as u32).to_le_bytes());
     stream.extend_from_slice(b"hidden");
-    let mut layer = LayerWriter::new(Vec::new(), 0);
+    let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer");
     let result = layer.deflated("a", 0o644, Owner::ROOT, deflated(&content, &stream), &mut |_| {});
     assert!(matches!(result, Err(Error::Content { source: gzip::Error::Trailing(14), .. })), "{result:?}");
 }
@@ -209,7 +247,7 @@ proptest! {
         let mut stream = deflate(&content);
         let index = at.index(stream.len());
         stream[index] ^= 1 << bit;
-        let mut layer = LayerWriter::new(Vec::new(), 0);
+        let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer");
         let mut plain = Vec::new();
         let result = layer.deflated("a", 0o644, Owner::ROOT, deflated(&content, &stream), &mut |piece| plain.extend_from_slice(piece));
         // Bits that say nothing, in the padding of the last byte, may differ.

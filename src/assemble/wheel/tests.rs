@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::assemble::testing::{Tree, layer_bytes, layer_tree};
+use crate::oci::Compression;
 use crate::oci::Digest;
 
 const LIBRARY: &str = "opt/venv/lib/python3.11/site-packages";
@@ -70,7 +71,7 @@ fn open(bytes: &[u8]) -> Result<Opened<'_>, Error> {
 /// The whole way: open, plan, write.
 fn install(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut opened = [open(bytes)?];
-    let mut layer = LayerWriter::new(Vec::new(), 0);
+    let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a packer");
     write_opened(&mut opened, &mut layer)?;
     Ok(layer.finish().expect("memory").sink)
 }
