@@ -102,10 +102,11 @@ impl StackModel<'_> {
                 ));
             }
         }
+        self.toolkit_edges(row, &label, &edge, &mut edges);
+        // Last, because the search looks at the latest first: a pin explains more than the CUDA that comes with it.
         for (to, values, fact) in self.other_frameworks(family, row, &label) {
             edges.push(wheels(to, values, Code::PinConflict, fact));
         }
-        self.toolkit_edges(row, &label, &edge, &mut edges);
         edges
     }
 
@@ -206,16 +207,21 @@ impl StackModel<'_> {
             ));
         }
         if row.build.needs_system_cuda {
-            let (values, fact) = match row.build.exact_cuda || self.has_base_for(row) {
-                true => {
-                    (starting_with(toolkit.dotted()), format!("{label} needs the CUDA {toolkit} toolkit in the base"))
+            // A pinned toolkit is compared above, and is in the base by the spec's own wish.
+            if self.spec.cuda.is_none() {
+                let exact = row.build.exact_cuda || (self.is_alone() && self.has_base_for(row, toolkit.dotted()));
+                let (wanted, named) = match exact {
+                    true => (toolkit.dotted().clone(), toolkit.to_string()),
+                    false => (major_of(toolkit.dotted()), format!("{}.x", toolkit.major())),
+                };
+                let fact = format!("{label} needs a CUDA {named} toolkit in the base");
+                if !self.has_base_for(row, &wanted) {
+                    let fact = format!("{fact}, and no base that the spec allows has it");
+                    edges.push(edge(Variable::Toolkit, Ranges::empty(), Code::NoSuchImage, fact));
+                    return;
                 }
-                false => (
-                    within_major(toolkit.major()),
-                    format!("{label} needs a CUDA {}.x toolkit in the base", toolkit.major()),
-                ),
-            };
-            edges.push(edge(Variable::Toolkit, values, Code::NoSuchImage, fact));
+                edges.push(edge(Variable::Toolkit, starting_with(&wanted), Code::NoSuchImage, fact));
+            }
             if let Some(cudnn) = &row.build.cudnn {
                 edges.push(edge(
                     Variable::SystemCudnn,
@@ -227,17 +233,19 @@ impl StackModel<'_> {
         }
     }
 
-    /// Whether the spec leaves a base with the very toolkit, and a cuDNN of the major, that a build was tested with. Any
-    /// toolkit of the major would do; the tested one is taken where nothing else has a say.
-    fn has_base_for(&self, row: &Row<'_>) -> bool {
-        let (Some(toolkit), None, [_]) = (&row.build.toolkit, &self.spec.cuda, self.spec.frameworks.as_slice()) else {
-            return false;
-        };
+    /// Whether a system toolkit is the matter of one framework: then it gets the minor release that it was tested with, if
+    /// there is such a base; any toolkit of the major would do.
+    fn is_alone(&self) -> bool {
+        self.spec.frameworks.len() == 1
+    }
+
+    /// Whether the spec leaves a base with this toolkit, and with a cuDNN of the build's major if it has one.
+    fn has_base_for(&self, row: &Row<'_>, toolkit: &Dotted) -> bool {
         let cudnn = row.build.cudnn.as_ref().map(CudnnVersion::major);
         self.bases.iter().any(|base| {
             base.is_choice(&self.spec.base.value)
                 && self.spec.os.as_ref().is_none_or(|os| base.is_os(&os.value.distribution, &os.value.release))
-                && base.toolkit.as_ref().is_some_and(|own| own.dotted().starts_with(toolkit.dotted()))
+                && base.toolkit.as_ref().is_some_and(|own| own.dotted().starts_with(toolkit))
                 && cudnn.is_none_or(|major| base.cudnn.as_ref().is_some_and(|own| own.major() == major))
                 && self.platforms.iter().all(|platform| base.platforms.contains(platform))
         })
@@ -247,6 +255,11 @@ impl StackModel<'_> {
 /// `torch 2.5.1 (cu124)`.
 pub(super) fn row_label(family: &str, row: &Row<'_>) -> String {
     format!("{family} {} ({})", row.release.version, row.build.name)
+}
+
+/// `11` of `11.2`.
+fn major_of(version: &Dotted) -> Dotted {
+    version.component(0).to_string().parse().unwrap_or_else(|_| version.clone())
 }
 
 /// All pins a version meets: 9.1.0.70 meets 9, 9.1, 9.1.0 and 9.1.0.70.

@@ -9,6 +9,7 @@
 use pubgrub::Ranges;
 
 use crate::catalog::{Accelerator, Build, Gpu, GpuClass, Support, Vendor};
+use crate::diagnostic::Origin;
 use crate::oci::Platform;
 use crate::spec::BaseChoice;
 use crate::version::{ComputeCapability, DriverBranch, DriverVersion, ToolkitVersion};
@@ -35,6 +36,13 @@ impl Meeting<'_> {
             values: Ranges::empty(),
             evidence: Evidence { code, fact, source: source.to_owned(), origin: None },
         }
+    }
+
+    /// The same where the machine rather than the build is what one would change.
+    fn refusal_of_machine(&self, code: Code, fact: String, source: &str) -> Edge {
+        let mut edge = self.refusal(code, fact, source);
+        edge.evidence.origin.clone_from(&self.target.origin);
+        edge
     }
 
     fn driver_from(&self, driver: &DriverVersion, code: Code, fact: String, source: &str) -> Edge {
@@ -199,11 +207,11 @@ impl StackModel<'_> {
         let built = format!("{label}, built with CUDA {toolkit}, needs driver {driver} or newer");
         if let Some(branch) = gpu.last_driver_branch.filter(|branch| branch.0 < driver.major()) {
             let fact = format!("{built}, and the last branch for {} is {branch}", gpu.name);
-            return Some(meeting.refusal(Code::DriverBranchEnds, fact, source));
+            return Some(meeting.refusal_of_machine(Code::DriverBranchEnds, fact, source));
         }
         let installed = target.driver.as_ref().filter(|installed| *installed < driver)?;
         let fact = format!("{built}, and target `{}` has {installed}", target.name);
-        Some(meeting.refusal(Code::DriverBelowFloor, fact, source))
+        Some(meeting.refusal_of_machine(Code::DriverBelowFloor, fact, source))
     }
 
     /// A build whose cuDNN has no kernels for the card.
@@ -247,11 +255,12 @@ impl StackModel<'_> {
         let mut edges = Vec::new();
         for (index, target) in self.targets.iter().enumerate() {
             let Some(gpu) = target.gpu.filter(|gpu| gpu.vendor == Vendor::Nvidia) else { continue };
-            let edge = |to, values, code, fact, source: &str| Edge {
+            let edge = |to, values, code, fact, source: &str, origin: Option<&Origin>| Edge {
                 to,
                 values,
-                evidence: Evidence { code, fact, source: source.to_owned(), origin: None },
+                evidence: Evidence { code, fact, source: source.to_owned(), origin: origin.cloned() },
             };
+            let machine = target.origin.as_ref();
             if let Some((driver, source)) = self.floor(cuda.value.major()) {
                 let fact = format!("CUDA {} needs driver {driver} or newer", cuda.value);
                 let ended = gpu.last_driver_branch.filter(|branch| branch.0 < driver.major());
@@ -259,10 +268,17 @@ impl StackModel<'_> {
                     && self.compat_bases(target, gpu, cuda.value.major()).is_some();
                 if let Some(branch) = ended {
                     let fact = format!("{fact}, and the last branch for {} is {branch}", gpu.name);
-                    edges.push(edge(Variable::Card(index), Ranges::empty(), Code::DriverBranchEnds, fact, source));
+                    edges.push(edge(
+                        Variable::Card(index),
+                        Ranges::empty(),
+                        Code::DriverBranchEnds,
+                        fact,
+                        source,
+                        machine,
+                    ));
                 } else if !waived {
                     let values = Ranges::higher_than(Value::Number(driver.dotted().clone()));
-                    edges.push(edge(Variable::Driver(index), values, driver_code(target), fact, source));
+                    edges.push(edge(Variable::Driver(index), values, driver_code(target), fact, source, None));
                 }
             }
             if let (Some(known), Some(capability)) = (self.documented_toolkit(&cuda.value), &gpu.compute_capability)
@@ -278,6 +294,7 @@ impl StackModel<'_> {
                     Code::CcRemovedFromToolkit,
                     fact,
                     &known.source,
+                    None,
                 ));
             }
         }
