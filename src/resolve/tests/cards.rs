@@ -24,7 +24,7 @@ fn refusal(body: &str) -> String {
         Ok(answer) => panic!("there is an answer: {}", summary(&answer)),
         Err(error) => {
             let text = conflict(&error);
-            text.lines().filter(|line| !line.starts_with("help: ")).map(|line| format!("{line}\n")).collect()
+            text.split_inclusive('\n').filter(|line| !line.starts_with("help: ")).collect()
         }
     }
 }
