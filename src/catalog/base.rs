@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hardware::is_false;
 use crate::oci::Platform;
-use crate::version::{CudnnVersion, PythonVersion, ToolkitVersion};
+use crate::version::{CudnnVersion, DriverBranch, PythonVersion, ToolkitVersion};
 
 /// Whether a Python line has had its first final release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -118,6 +118,9 @@ pub struct CudaImage {
     pub platforms: Vec<Platform>,
     /// `12.4.1-cudnn-runtime-ubuntu22.04`.
     pub tag: String,
+    /// Driver branches below its toolkit's own that its `cuda-compat` libraries serve on datacenter cards.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compat: Vec<DriverBranch>,
     /// NVIDIA no longer promises that the tag stays.
     #[serde(skip_serializing_if = "is_false")]
     pub end_of_life: bool,

@@ -3,15 +3,12 @@
 //! Whether a fact is true no program can tell; that it contradicts another fact one can. The embedded catalog must have no
 //! findings, and `imgforge catalog check` asks the same of a user's overlays.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod frameworks;
 
-use pep440_rs::Version;
-use pep508_rs::{Requirement, VerbatimUrl};
+use std::collections::BTreeMap;
 
-use super::framework::{Accelerator, Build, Framework, Release};
 use super::hardware::{Vendor, fold_name};
 use super::{Catalog, Gpu};
-use crate::version::{ComputeCapability, PythonVersion};
 
 /// Something wrong with an entry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -33,7 +30,7 @@ pub fn check(catalog: &Catalog) -> Vec<Finding> {
     cuda(catalog, &mut findings);
     bases(catalog, &mut findings);
     for framework in &catalog.frameworks {
-        releases(catalog, framework, &mut findings);
+        frameworks::releases(catalog, framework, &mut findings);
     }
     findings.0.sort();
     findings.0.dedup();
@@ -81,6 +78,8 @@ fn sources(catalog: &Catalog, findings: &mut Findings) {
     cite!(catalog.cuda.floors, floor => format!("driver floor {}", floor.major));
     cite!(catalog.cuda.branches, branch => format!("driver branch {}", branch.branch));
     cite!(catalog.cuda.cudnn, cudnn => format!("cudnn {}", cudnn.version));
+    cite!(catalog.cuda.cudnn_floors, floor => format!("cudnn floor {}", floor.since));
+    cite!(catalog.rocm_drivers, row => format!("rocm driver {}", row.driver));
     cite!(catalog.pythons, line => format!("python {}", line.version));
     cite!(catalog.bases.debian, suite => format!("debian {}", suite.suite));
     cite!(catalog.bases.ubuntu, suite => format!("ubuntu {}", suite.suite));
@@ -169,6 +168,19 @@ fn cuda(catalog: &Catalog, findings: &mut Findings) {
             "not above an older major's floor",
         );
     }
+    for floor in &catalog.cuda.cudnn_floors {
+        let mut older = catalog.cuda.cudnn_floors.iter().filter(|other| other.since < floor.since);
+        findings.add_if(
+            older.any(|other| other.compute_capability >= floor.compute_capability),
+            &format!("cudnn floor {}", floor.since),
+            "not above an older release's floor",
+        );
+    }
+    for row in &catalog.rocm_drivers {
+        let entry = format!("rocm driver {}", row.driver);
+        findings.add_if(row.user_space.is_empty(), &entry, "runs no ROCm");
+        findings.add_if(!row.user_space.is_sorted(), &entry, "`user_space` is not ascending");
+    }
 }
 
 fn bases(catalog: &Catalog, findings: &mut Findings) {
@@ -180,7 +192,12 @@ fn bases(catalog: &Catalog, findings: &mut Findings) {
     }
     for image in &catalog.bases.cuda {
         let entry = format!("cuda image {}", image.tag);
-        findings.add_if(catalog.toolkit(&image.toolkit).is_none(), &entry, "its toolkit is not listed");
+        let toolkit = catalog.toolkit(&image.toolkit);
+        findings.add_if(toolkit.is_none(), &entry, "its toolkit is not listed");
+        if let Some(own) = toolkit.and_then(|toolkit| toolkit.driver.as_ref()) {
+            let needless = image.compat.iter().any(|branch| branch.0 >= own.major());
+            findings.add_if(needless, &entry, "`compat` names a branch that needs no help");
+        }
         findings.add_if(image.platforms.is_empty(), &entry, "for no platform");
         match catalog.bases.suite(&image.os) {
             None => findings.add(&entry, format!("`{}` is not listed", image.os)),
@@ -198,82 +215,6 @@ fn bases(catalog: &Catalog, findings: &mut Findings) {
         findings.add_if(service.port == 0, &entry, "no port");
         findings.add_if(!service.data.is_sorted_by_key(|data| data.since), &entry, "`data` is not ascending");
     }
-}
-
-fn releases(catalog: &Catalog, framework: &Framework, findings: &mut Findings) {
-    for release in &framework.releases {
-        let entry = format!("framework {} {}", framework.family, release.version);
-        findings.add_if(release.builds.is_empty(), &entry, "no builds");
-        let defaults = release.builds.iter().filter(|build| build.default).count();
-        findings.add_if(defaults > 1, &entry, "more than one default build");
-        for companion in release.companions.keys() {
-            if !framework.companions.contains(companion) {
-                findings.add(&entry, format!("`{companion}` is no companion of the family"));
-            }
-        }
-        let mut names = BTreeSet::new();
-        for build in &release.builds {
-            let entry = format!("{entry} {}", build.name);
-            findings.add_if(!names.insert((&build.name, &build.index)), &entry, "declared twice");
-            accelerator(catalog, build, &entry, findings);
-            wheels(catalog, release, build, &entry, findings);
-        }
-    }
-}
-
-fn accelerator(catalog: &Catalog, build: &Build, entry: &str, findings: &mut Findings) {
-    match build.accelerator {
-        Accelerator::Cpu => {
-            let gpu_code = !build.sass.is_empty() || !build.ptx.is_empty() || !build.gfx.is_empty();
-            findings.add_if(gpu_code || build.toolkit.is_some(), entry, "a processor build with GPU code or a toolkit");
-        }
-        Accelerator::Rocm => findings.add_if(build.rocm.is_none(), entry, "no `rocm`"),
-        Accelerator::Cuda => {
-            let per_platform = build.platforms.values().flat_map(|wheels| wheels.sass.iter().chain(&wheels.ptx));
-            let code: BTreeSet<&ComputeCapability> = build.sass.iter().chain(&build.ptx).chain(per_platform).collect();
-            findings.add_if(code.is_empty(), entry, "no `sass` and no `ptx`");
-            match build.toolkit.as_ref().map(|version| (version, catalog.toolkit(version))) {
-                None => findings.add(entry, "no `toolkit`".to_owned()),
-                Some((version, None)) => findings.add(entry, format!("toolkit `{version}` is not listed")),
-                Some((_, Some(toolkit))) => {
-                    for compute_capability in code {
-                        if !toolkit.compiles_for(compute_capability) {
-                            let problem =
-                                format!("toolkit {} does not compile for {compute_capability}", toolkit.version);
-                            findings.add(entry, problem);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn wheels(catalog: &Catalog, release: &Release, build: &Build, entry: &str, findings: &mut Findings) {
-    findings.add_if(build.default && build.index != "default", entry, "a default build is on the default index");
-    let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || ".-_".contains(letter);
-    findings.add_if(build.index.is_empty() || !build.index.chars().all(plain), entry, "`index` is not a plain name");
-    findings.add_if(build.requirements.is_empty(), entry, "no requirements");
-    for text in &build.requirements {
-        if text.parse::<Requirement<VerbatimUrl>>().is_err() {
-            findings.add(entry, format!("`{text}` is not a requirement"));
-        }
-    }
-    findings.add_if(build.platforms.is_empty(), entry, "for no platform");
-    for (platform, wheels) in &build.platforms {
-        findings.add_if(wheels.pythons.is_empty(), entry, &format!("no Python for {platform}"));
-        findings.add_if(!wheels.pythons.is_sorted(), entry, &format!("Python lines for {platform} are not ascending"));
-        for python in &wheels.pythons {
-            findings.add_if(catalog.python(*python).is_none(), entry, &format!("Python {python} is not listed"));
-            let excluded = release.requires_python.as_ref().is_some_and(|range| !range.contains(&last_patch(*python)));
-            findings.add_if(excluded, entry, &format!("`requires_python` excludes Python {python}"));
-        }
-    }
-}
-
-/// A patch release late enough that a range that allows any of the line allows it.
-fn last_patch(python: PythonVersion) -> Version {
-    Version::new([u64::from(python.major), u64::from(python.minor), 999])
 }
 
 #[cfg(test)]
@@ -296,6 +237,11 @@ machine_families:
 toolkits:
   - {version: "12.1.0", driver: "530.1", compute_capabilities: "7.0 7.5 8.0", source: made}
   - {version: "11.1.0", driver: "450.1", compute_capabilities: "7.0 7.5", source: made}
+cudnn_floors:
+  - {since: "9.5", compute_capability: "7.0", source: made}
+  - {since: "9.0", compute_capability: "5.0", source: made}
+rocm_drivers:
+  - {driver: "6.0", user_space: "5.7 6.0", source: made}
 driver_floors:
   - {major: 12, driver: "520.1", source: made}
   - {major: 11, driver: "440.1", source: made}
@@ -308,7 +254,7 @@ ubuntu:
 slim_images:
   - {python: "3.11", suite: twelve, reference: "python:3.11-slim-twelve", platforms: linux/amd64, source: made}
 cuda_images:
-  - {toolkit: "12.1.0", os: ubuntu 22.04, glibc: "2.35", flavours: base, platforms: linux/amd64, source: made}
+  - {toolkit: "12.1.0", os: ubuntu 22.04, glibc: "2.35", flavours: base, platforms: linux/amd64, compat: R470 R500, source: made}
 services:
   - {name: store, image: store, port: 1, healthcheck: [CMD, ping], data: [{since: 0, path: /a}, {since: 2, path: /b}], source: made}
 frameworks:
@@ -326,6 +272,20 @@ frameworks:
           - {name: cu121, default: true, toolkit: "12.1", sass: "7.0 7.5", ptx: "8.0"}
           - {name: rocm6, index: flow-rocm6, rocm: "6.0"}
           - {name: cpu, index: flow-cpu}
+  - family: speed
+    package: flow-speed
+    companions: [flow]
+    needs: [flow]
+    requirements: {"*": ["flow-speed=={version}"]}
+    releases:
+      - {version: "2.1", requires: {flow: ">=1"}, source: made, builds: [{name: source, accelerator: cuda, source_only: true}]}
+      - version: "2.0"
+        companions: {flow: "1.0"}
+        source: made
+        platforms: {linux/amd64: {pythons: "3.11", glibc: "2.17"}}
+        builds:
+          - {name: cuda, sass: "7.0"}
+          - {name: cu12, toolkit: "12.1", sass: "7.0", needs_system_cuda: true, exact_cuda: true}
 "#;
 
     fn findings(text: &str) -> Vec<(String, String)> {
@@ -440,6 +400,57 @@ frameworks:
                 "cuda image 12.1.0-base-ubuntu22.04",
                 "not the glibc of its operating system",
             ),
+            (
+                "since: \"9.5\", compute_capability: \"7.0\"",
+                "since: \"9.5\", compute_capability: \"5.0\"",
+                "cudnn floor 9.5",
+                "not above an older release's floor",
+            ),
+            ("user_space: \"5.7 6.0\"", "user_space: \"\"", "rocm driver 6.0", "runs no ROCm"),
+            ("user_space: \"5.7 6.0\"", "user_space: \"6.0 5.7\"", "rocm driver 6.0", "`user_space` is not ascending"),
+            (
+                "compat: R470 R500",
+                "compat: R470 R530",
+                "cuda image 12.1.0-base-ubuntu22.04",
+                "`compat` names a branch that needs no help",
+            ),
+            (
+                "needs: [flow]",
+                "needs: [flax]",
+                "framework speed",
+                "`needs` names `flax`, which is no companion of the family",
+            ),
+            (
+                "    companions: [flow]\n    needs: [flow]",
+                "    companions: [flow, flowvision]\n    needs: [flowvision]",
+                "framework speed",
+                "`needs` names `flowvision`, which is the main package of no other family",
+            ),
+            (
+                "companions: {flow: \"1.0\"}",
+                "companions: {flow: \"1.5\"}",
+                "framework speed 2.0",
+                "pins flow 1.5, which is not listed",
+            ),
+            (
+                "requires: {flow: \">=1\"}",
+                "requires: {flow: \">=3\"}",
+                "framework speed 2.1",
+                "requires flow `>=3`, which no listed release meets",
+            ),
+            (
+                "requires: {flow: \">=1\"}",
+                "requires: {flowvision: \">=0\"}",
+                "framework speed 2.1",
+                "requires `flowvision`, which is the main package of no other family",
+            ),
+            (
+                "{name: cuda, sass: \"7.0\"}",
+                "{name: cuda, sass: \"7.0\", source_only: true}",
+                "framework speed 2.0 cuda",
+                "a source distribution with wheels",
+            ),
+            ("needs_system_cuda: true, ", "", "framework speed 2.0 cu12", "`exact_cuda` without `needs_system_cuda`"),
             ("[CMD, ping]", "[ping]", "service store", "a health check starts with CMD, CMD-SHELL or NONE"),
             ("since: 0", "since: 3", "service store", "`data` is not ascending"),
             (

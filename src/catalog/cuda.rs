@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::hardware::is_false;
-use crate::version::{ComputeCapability, CudnnVersion, DriverBranch, DriverVersion, ToolkitVersion};
+use crate::version::{ComputeCapability, CudnnVersion, Dotted, DriverBranch, DriverVersion, ToolkitVersion};
 
 /// What is known about CUDA, newest first in every list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -14,6 +14,8 @@ pub struct Cuda {
     pub floors: Vec<Floor>,
     /// Releases of cuDNN.
     pub cudnn: Vec<Cudnn>,
+    /// Oldest card for each range of cuDNN releases.
+    pub cudnn_floors: Vec<CudnnFloor>,
     /// Branches of the driver.
     pub branches: Vec<Branch>,
 }
@@ -74,6 +76,37 @@ pub struct Branch {
     /// End of support, `2028-08` or `2028-08-04`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eol: Option<String>,
+    /// Citation.
+    pub source: String,
+    /// No first-hand source confirms the entry.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unverified: bool,
+}
+
+/// From one release of cuDNN on, until the next floor: the oldest card that it has kernels for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CudnnFloor {
+    /// First release it holds for: `9.11`.
+    pub since: CudnnVersion,
+    /// `7.5`.
+    pub compute_capability: ComputeCapability,
+    /// Citation.
+    pub source: String,
+    /// No first-hand source confirms the entry.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unverified: bool,
+}
+
+/// A release of AMD's kernel driver and the releases of ROCm that were tested on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RocmDriver {
+    /// `6.2`, or `30.30` since the driver has numbers of its own.
+    pub driver: DriverVersion,
+    /// Releases of ROCm an image may hold, ascending, by their first two numbers.
+    #[serde(deserialize_with = "super::text::words::deserialize")]
+    pub user_space: Vec<Dotted>,
     /// Citation.
     pub source: String,
     /// No first-hand source confirms the entry.

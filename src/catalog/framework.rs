@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use pep440_rs::{Version, VersionSpecifiers};
 use serde::{Deserialize, Serialize};
 
-use super::hardware::is_false;
+use super::hardware::{Gpu, GpuClass, is_false};
 use crate::oci::Platform;
 use crate::version::{ComputeCapability, CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
 
@@ -21,6 +21,9 @@ pub struct Framework {
     pub package: String,
     /// Packages released in step with it: `torchvision`, `torchaudio`.
     pub companions: Vec<String>,
+    /// Those companions that no release works without, so that naming the family brings them in: `torch` for vLLM.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
     /// Newest first.
     pub releases: Vec<Release>,
 }
@@ -36,6 +39,9 @@ pub struct Release {
     /// Versions of each companion made for this release.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub companions: BTreeMap<String, Vec<Version>>,
+    /// Main packages of other families that it needs in a range of versions; naming this release brings them in.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub requires: BTreeMap<String, VersionSpecifiers>,
     /// The one on the default index first.
     pub builds: Vec<Build>,
     /// Withdrawn by its publisher.
@@ -100,6 +106,12 @@ pub struct Build {
     /// Whether its wheels leave CUDA's libraries to the system.
     #[serde(skip_serializing_if = "is_false")]
     pub needs_system_cuda: bool,
+    /// Whether the system's CUDA must be of `toolkit`'s minor release, not of its major alone.
+    #[serde(skip_serializing_if = "is_false")]
+    pub exact_cuda: bool,
+    /// Published as a source distribution alone: there is no wheel for any Python.
+    #[serde(skip_serializing_if = "is_false")]
+    pub source_only: bool,
     /// Citation.
     pub source: String,
     /// No first-hand source confirms the entry.
@@ -145,13 +157,28 @@ impl Build {
         support(&self.sass, &self.ptx, compute_capability)
     }
 
-    /// The same for `platform`'s wheels.
+    /// How `platform`'s wheels run on a card; not at all if it is not NVIDIA's.
+    pub fn runs_on_card(&self, platform: Platform, gpu: &Gpu) -> Support {
+        let (Some(capability), Some((sass, ptx))) = (&gpu.compute_capability, self.code_on(platform)) else {
+            return Support::No;
+        };
+        // The catalog's rule `tegra`.
+        let foreign = gpu.class == GpuClass::Embedded && !sass.contains(capability);
+        support(if foreign { &[] } else { sass }, ptx, capability)
+    }
+
+    /// The same for any card of this compute capability that is no module of its own.
     pub fn runs_on_platform(&self, platform: Platform, compute_capability: &ComputeCapability) -> Support {
-        match self.platforms.get(&platform) {
-            None => Support::No,
-            Some(wheels) if !wheels.sass.is_empty() => support(&wheels.sass, &wheels.ptx, compute_capability),
-            Some(_) => self.runs_on(compute_capability),
-        }
+        self.code_on(platform).map_or(Support::No, |(sass, ptx)| support(sass, ptx, compute_capability))
+    }
+
+    /// The machine code and the intermediate code in `platform`'s wheels; `None` if it has none.
+    pub fn code_on(&self, platform: Platform) -> Option<(&[ComputeCapability], &[ComputeCapability])> {
+        let wheels = self.platforms.get(&platform)?;
+        Some(match wheels.sass.is_empty() {
+            true => (&self.sass, &self.ptx),
+            false => (&wheels.sass, &wheels.ptx),
+        })
     }
 
     /// Whether it holds machine code for an AMD instruction set; `None` if its list is not known.

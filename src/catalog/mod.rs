@@ -24,13 +24,13 @@ use serde::{Deserialize, Serialize};
 
 pub use base::{Bases, CudaFlavour, CudaImage, DataPath, DebianSuite, PythonLine, PythonStatus, Service, SlimImage};
 pub use check::{Finding, check};
-pub use cuda::{Branch, Cuda, Cudnn, Floor, Toolkit};
+pub use cuda::{Branch, Cuda, Cudnn, CudnnFloor, Floor, RocmDriver, Toolkit};
 pub use framework::{Accelerator, Build, Framework, PlatformSupport, Release, Support};
 pub use hardware::{AttachableGpu, Gpu, GpuClass, Instance, MachineFamily, Vendor};
 
 use crate::diagnostic::{Hint, Origin};
 use crate::oci::{Digest, Hasher};
-use crate::version::{DriverVersion, PythonVersion, ToolkitVersion};
+use crate::version::{CudnnVersion, DriverVersion, PythonVersion, ToolkitVersion};
 use schema::{Assembler, Document};
 
 /// Version of the files' schema. Files of another major version are refused.
@@ -50,12 +50,17 @@ macro_rules! embedded {
 const EMBEDDED: &[(&str, &str)] = embedded![
     "base.yaml",
     "cuda.yaml",
+    "framework/bitsandbytes.yaml",
     "framework/cupy.yaml",
+    "framework/deepspeed.yaml",
+    "framework/flash-attn.yaml",
     "framework/jax.yaml",
     "framework/onnxruntime.yaml",
     "framework/pytorch.yaml",
     "framework/tensorflow.yaml",
+    "framework/triton.yaml",
     "framework/vllm.yaml",
+    "framework/xformers.yaml",
     "gpu.yaml",
     "instance.yaml",
     "python.yaml",
@@ -78,6 +83,8 @@ pub struct Catalog {
     pub attachable_gpus: Vec<AttachableGpu>,
     /// CUDA, its drivers and cuDNN.
     pub cuda: Cuda,
+    /// AMD's kernel drivers.
+    pub rocm_drivers: Vec<RocmDriver>,
     /// Frameworks.
     pub frameworks: Vec<Framework>,
     /// Python lines, newest first.
@@ -101,6 +108,7 @@ impl Default for Catalog {
             machine_families: Vec::new(),
             attachable_gpus: Vec::new(),
             cuda: Cuda::default(),
+            rocm_drivers: Vec::new(),
             frameworks: Vec::new(),
             pythons: Vec::new(),
             bases: Bases::default(),
@@ -300,6 +308,16 @@ impl Catalog {
     /// The oldest driver for compiled code of a CUDA major.
     pub fn floor(&self, major: u64) -> Option<&Floor> {
         self.cuda.floors.iter().find(|floor| floor.major == major)
+    }
+
+    /// The oldest card that a release of cuDNN has kernels for; `None` if no limit of it is known.
+    pub fn cudnn_floor(&self, cudnn: &CudnnVersion) -> Option<&CudnnFloor> {
+        self.cuda.cudnn_floors.iter().find(|floor| floor.since <= *cudnn)
+    }
+
+    /// What is known of the AMD driver that `version` means.
+    pub fn rocm_driver(&self, version: &DriverVersion) -> Option<&RocmDriver> {
+        self.rocm_drivers.iter().find(|row| version.dotted().starts_with(row.driver.dotted()))
     }
 
     /// The driver that `version`'s PTX needs. A build often says `12.4` and not which patch: then the oldest driver of

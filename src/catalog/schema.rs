@@ -10,12 +10,12 @@ use pep440_rs::{Version, VersionSpecifiers};
 use serde::Deserialize;
 
 use super::base::{CudaFlavour, CudaImage, DebianSuite, PythonLine, Service, SlimImage};
-use super::cuda::{Branch, Cudnn, Floor, Toolkit};
+use super::cuda::{Branch, Cudnn, CudnnFloor, Floor, RocmDriver, Toolkit};
 use super::framework::{Accelerator, Build, Framework, PlatformSupport, Release};
 use super::hardware::{AttachableGpu, Gpu, Instance, MachineFamily, fold_name};
 use super::{Catalog, Rule, text};
 use crate::oci::Platform;
-use crate::version::{ComputeCapability, CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
+use crate::version::{ComputeCapability, CudnnVersion, Dotted, DriverBranch, PythonVersion, ToolkitVersion};
 
 /// One file.
 #[derive(Debug, Default, Deserialize)]
@@ -33,6 +33,8 @@ pub(super) struct Document {
     driver_floors: Vec<Floor>,
     driver_branches: Vec<Branch>,
     cudnn: Vec<Cudnn>,
+    cudnn_floors: Vec<CudnnFloor>,
+    rocm_drivers: Vec<RocmDriver>,
     pythons: Vec<PythonLine>,
     debian: Vec<DebianSuite>,
     ubuntu: Vec<DebianSuite>,
@@ -56,6 +58,8 @@ struct CudaImageRow {
     flavours: String,
     #[serde(deserialize_with = "text::words::deserialize")]
     platforms: Vec<Platform>,
+    #[serde(default, deserialize_with = "text::words::deserialize")]
+    compat: Vec<DriverBranch>,
     #[serde(default)]
     end_of_life: bool,
     source: String,
@@ -72,6 +76,8 @@ struct FrameworkSection {
     package: Option<String>,
     #[serde(default)]
     companions: Vec<String>,
+    #[serde(default)]
+    needs: Vec<String>,
     /// What installs a build, by build name or `*`; `{version}` stands for the release.
     #[serde(default)]
     requirements: BTreeMap<String, Vec<String>>,
@@ -88,6 +94,8 @@ struct ReleaseSection {
     /// Versions of each companion, separated by spaces.
     #[serde(default)]
     companions: BTreeMap<String, String>,
+    #[serde(default)]
+    requires: BTreeMap<String, VersionSpecifiers>,
     /// What its builds have in common.
     #[serde(default)]
     platforms: BTreeMap<Platform, PlatformSection>,
@@ -130,6 +138,10 @@ struct BuildSection {
     requirements: Vec<String>,
     #[serde(default)]
     needs_system_cuda: bool,
+    #[serde(default)]
+    exact_cuda: bool,
+    #[serde(default)]
+    source_only: bool,
     /// The release's, if the build has none.
     #[serde(default)]
     source: Option<String>,
@@ -233,6 +245,10 @@ impl Assembler {
             .branch
             .to_string());
         put_all!(cudnn, self.catalog.cuda.cudnn, "cudnn", |cudnn: &Cudnn| cudnn.version.to_string());
+        put_all!(cudnn_floors, self.catalog.cuda.cudnn_floors, "cudnn floor", |floor: &CudnnFloor| floor
+            .since
+            .to_string());
+        put_all!(rocm_drivers, self.catalog.rocm_drivers, "rocm driver", |row: &RocmDriver| row.driver.to_string());
         put_all!(pythons, self.catalog.pythons, "python", |line: &PythonLine| line.version.to_string());
         put_all!(debian, self.catalog.bases.debian, "debian", |suite: &DebianSuite| suite.suite.clone());
         put_all!(ubuntu, self.catalog.bases.ubuntu, "ubuntu", |suite: &DebianSuite| suite.suite.clone());
@@ -265,8 +281,14 @@ impl Assembler {
             }
             (None, Some(package)) => {
                 let releases = Vec::new();
-                let companions = Vec::new();
-                self.catalog.frameworks.push(Framework { family: family.clone(), package, companions, releases });
+                let (companions, needs) = (Vec::new(), Vec::new());
+                self.catalog.frameworks.push(Framework {
+                    family: family.clone(),
+                    package,
+                    companions,
+                    needs,
+                    releases,
+                });
                 self.catalog.frameworks.len() - 1
             }
             (None, None) => {
@@ -283,6 +305,11 @@ impl Assembler {
             for companion in section.companions {
                 if !framework.companions.contains(&companion) {
                     framework.companions.push(companion);
+                }
+            }
+            for needed in section.needs {
+                if !framework.needs.contains(&needed) {
+                    framework.needs.push(needed);
                 }
             }
             for (is_new, release) in releases {
@@ -304,6 +331,7 @@ impl Assembler {
         catalog.cuda.floors.sort_by_key(|floor| std::cmp::Reverse(floor.major));
         catalog.cuda.branches.sort_by_key(|branch| std::cmp::Reverse(branch.branch));
         catalog.cuda.cudnn.sort_by(|left, right| right.version.cmp(&left.version));
+        catalog.cuda.cudnn_floors.sort_by(|left, right| right.since.cmp(&left.since));
         catalog.pythons.sort_by_key(|line| std::cmp::Reverse(line.version));
         catalog.bases.debian.sort_by_key(|suite| std::cmp::Reverse(suite.glibc));
         catalog.bases.ubuntu.sort_by_key(|suite| std::cmp::Reverse(suite.glibc));
@@ -347,6 +375,7 @@ impl CudaImageRow {
                     flavour,
                     platforms: self.platforms.clone(),
                     tag,
+                    compat: self.compat.clone(),
                     end_of_life: self.end_of_life,
                     source: self.source.clone(),
                     unverified: self.unverified,
@@ -401,6 +430,8 @@ impl ReleaseSection {
                 gfx: build.gfx,
                 requirements: requirements.iter().map(|line| line.replace("{version}", &version)).collect(),
                 needs_system_cuda: build.needs_system_cuda,
+                exact_cuda: build.exact_cuda,
+                source_only: build.source_only,
                 source: build_source,
                 unverified: build.unverified,
             });
@@ -410,6 +441,7 @@ impl ReleaseSection {
             version: self.version,
             requires_python: self.requires_python,
             companions,
+            requires: self.requires,
             builds,
             yanked: self.yanked,
             source,

@@ -94,7 +94,9 @@ pub(super) fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer
     let system_cuda = chosen.iter().any(|(_, row)| row.build.needs_system_cuda);
     let base_reason = base_reason(&base, python, &frameworks, system_cuda, model);
     because.push((base_reason.clone(), base.source.clone()));
-    let of_wheels = frameworks.iter().find_map(|framework| framework.toolkit.as_ref());
+    // A wheel for any toolkit of a major says less than one that was built with a release of it.
+    let of_wheels = frameworks.iter().filter_map(|framework| framework.toolkit.as_ref());
+    let of_wheels = of_wheels.rev().max_by_key(|toolkit| toolkit.dotted().components().len().min(2));
     let cuda = base.toolkit.as_ref().or(of_wheels).map(ToolkitVersion::major_minor);
     let of_wheels = frameworks.iter().find_map(|framework| framework.cudnn.as_ref());
     let of_base = base.cudnn.as_ref();
@@ -150,15 +152,19 @@ fn chosen_framework(model: &StackModel<'_>, family: &str, row: &stack::Row<'_>) 
     let asked = model.spec.frameworks.iter().find(|framework| framework.family.value == family);
     let companions = asked.map(|framework| framework.with.as_slice()).unwrap_or_default();
     let newest = |name: &str| row.release.companions.get(name)?.iter().max().cloned();
+    // Wheels of one build may compute on a GPU for one platform and on the processor for another.
+    let on_platforms = model.platforms.iter().filter_map(|platform| row.build.accelerator_on(*platform));
+    let accelerator = on_platforms.max().unwrap_or(row.build.accelerator);
+    let has_cuda = accelerator == Accelerator::Cuda;
     ChosenFramework {
         family: family.to_owned(),
         package: model.families.get(family).map(|table| table.package.to_owned()).unwrap_or_default(),
         version: row.release.version.clone(),
         build: row.build.name.clone(),
         index: row.build.index.clone(),
-        accelerator: row.build.accelerator,
-        toolkit: row.build.toolkit.clone(),
-        cudnn: row.build.cudnn.clone(),
+        accelerator,
+        toolkit: row.build.toolkit.clone().filter(|_| has_cuda),
+        cudnn: row.build.cudnn.clone().filter(|_| has_cuda),
         companions: companions
             .iter()
             .filter_map(|companion| Some((companion.value.clone(), newest(&companion.value)?)))

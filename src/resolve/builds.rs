@@ -1,16 +1,15 @@
-//! What a build of a framework asks of the rest: wheels for the Python and the platform, code for every card, a driver, a glibc,
-//! and the CUDA and cuDNN that it was made with.
+//! What a build of a framework asks of the rest: wheels for the Python and the platform, a glibc, the other frameworks it
+//! needs, and the CUDA and cuDNN that it was made with. What it asks of cards and drivers is in `cards`.
 
+use pep440_rs::Version;
 use pubgrub::Ranges;
 
-use crate::catalog::{Accelerator, Build, Gpu, Support, Vendor};
-use crate::oci::Platform;
-use crate::version::{Dotted, DriverVersion, PythonVersion};
+use crate::catalog::{Accelerator, Build, Vendor};
+use crate::version::{CudnnVersion, Dotted, PythonVersion};
 
 use super::evidence::{Code, Edge, Evidence};
-use super::numbers::{describe_lines, number, python_allowed, python_value, within_major};
+use super::numbers::{describe_lines, number, python_allowed, python_value, starting_with, within_major};
 use super::stack::{Row, StackModel};
-use super::targets::{TargetFacts, driver_code};
 use super::variable::{Value, Values, Variable, one_of};
 
 impl StackModel<'_> {
@@ -44,6 +43,9 @@ impl StackModel<'_> {
         };
         let wheels = |to, values, code, fact| cited(release, to, values, code, fact);
         let edge = |to, values, code, fact| cited(build, to, values, code, fact);
+        if row.build.source_only {
+            return self.source_only_edges(row, &label);
+        }
         let mut edges = Vec::new();
         let mut glibc = None;
         let mut lines: Option<Vec<PythonVersion>> = None;
@@ -100,21 +102,59 @@ impl StackModel<'_> {
                 ));
             }
         }
-        for framework in &self.spec.frameworks {
-            let other = framework.family.value.as_str();
-            let Some(table) = self.families.get(other).filter(|_| other != family) else { continue };
-            let Some(versions) = row.release.companions.get(table.package) else { continue };
-            let listed: Vec<String> = versions.iter().map(ToString::to_string).collect();
-            let matching = table.rows.iter().enumerate().filter(|(_, row)| versions.contains(&row.release.version));
-            edges.push(wheels(
-                Variable::Build(other.to_owned()),
-                one_of(matching.map(|(rank, _)| Value::Rank(rank as u32))),
-                Code::PinConflict,
-                format!("{label} requires {} {}", table.package, listed.join(" or ")),
-            ));
-        }
         self.toolkit_edges(row, &label, &edge, &mut edges);
+        // Last, because the search looks at the latest first: a pin explains more than the CUDA that comes with it.
+        for (to, values, fact) in self.other_frameworks(family, row, &label) {
+            edges.push(wheels(to, values, Code::PinConflict, fact));
+        }
         edges
+    }
+
+    /// A release without wheels: nothing here compiles, and nothing that runs without a compiler can install it.
+    fn source_only_edges(&self, row: &Row<'_>, label: &str) -> Vec<Edge> {
+        let edge = |platform, code, fact| Edge {
+            to: Variable::Platform(platform),
+            values: Ranges::empty(),
+            evidence: Evidence { code, fact, source: row.source().to_owned(), origin: None },
+        };
+        let both = |platform| {
+            let published = format!(
+                "{label} is only a source distribution; a wheel has to be built where torch and nvcc are, and be put on an \
+                 index of your own"
+            );
+            let wheels = format!("{label} has no wheel for any Python");
+            [edge(platform, Code::NoBuildForPlatform, published), edge(platform, Code::NoWheelForPython, wheels)]
+        };
+        self.platforms.iter().copied().flat_map(both).collect()
+    }
+
+    /// Other frameworks that a release ties: those it cannot do without, and those made for it that the spec names too.
+    fn other_frameworks(&self, family: &str, row: &Row<'_>, label: &str) -> Vec<(Variable, Values, String)> {
+        let asked = |other: &str| self.spec.frameworks.iter().any(|framework| framework.family.value == other);
+        let needs = self.catalog.framework(family).map(|framework| framework.needs.as_slice()).unwrap_or_default();
+        let mut ties = Vec::new();
+        for (other, table) in self.families.iter().filter(|(other, _)| **other != family) {
+            let package = table.package;
+            let is_needed = asked(other) || needs.iter().any(|needed| needed == package);
+            let pins = row.release.companions.get(package).filter(|_| is_needed);
+            let range = row.release.requires.get(package);
+            let fits = |version: &Version| {
+                pins.is_none_or(|pins| pins.contains(version)) && range.is_none_or(|range| range.contains(version))
+            };
+            let fact = match (pins, range) {
+                (None, None) => continue,
+                (Some(pins), _) => {
+                    let listed: Vec<String> = pins.iter().map(ToString::to_string).collect();
+                    format!("{label} requires {package} {}", listed.join(" or "))
+                }
+                (None, Some(range)) if range.is_empty() => format!("{label} requires {package}"),
+                (None, Some(range)) => format!("{label} requires {package} `{range}`"),
+            };
+            let ranks = table.rows.iter().enumerate().filter(|(_, row)| fits(&row.release.version));
+            let ranks = one_of(ranks.map(|(rank, _)| Value::Rank(rank as u32)));
+            ties.push((Variable::Build((*other).to_owned()), ranks, fact));
+        }
+        ties
     }
 
     /// Whether a family has builds for accelerators only: those of torch also run on a processor, vLLM's do not.
@@ -127,23 +167,6 @@ impl StackModel<'_> {
         })
     }
 
-    /// A card with a driver that is older than the card.
-    pub(super) fn unknown_to_driver(&self, index: usize, target: &TargetFacts<'_>, gpu: &Gpu) -> Option<Edge> {
-        let first = gpu.minimum_driver.as_ref()?;
-        target.driver.as_ref().filter(|driver| driver.dotted() < first.dotted())?;
-        let toolkit = self.catalog.cuda.toolkits.iter().find(|toolkit| toolkit.driver.as_ref() == Some(first));
-        Some(Edge {
-            to: Variable::Driver(index),
-            values: Ranges::higher_than(Value::Number(first.dotted().clone())),
-            evidence: Evidence {
-                code: Code::DriverBelowFloor,
-                fact: format!("{} is known to driver {first} and newer", gpu.name),
-                source: toolkit.map_or_else(|| gpu.source.clone(), |toolkit| toolkit.source.clone()),
-                origin: target.origin.clone(),
-            },
-        })
-    }
-
     /// CUDA and cuDNN: what the spec pins against what the build brings, and builds that need a toolkit in the base.
     pub(super) fn toolkit_edges(
         &self,
@@ -153,7 +176,8 @@ impl StackModel<'_> {
         edges: &mut Vec<Edge>,
     ) {
         let Some(toolkit) = &row.build.toolkit else { return };
-        if row.build.accelerator != Accelerator::Cuda {
+        let mut platforms = self.platforms.iter();
+        if !platforms.any(|platform| row.build.accelerator_on(*platform) == Some(Accelerator::Cuda)) {
             return;
         }
         edges.push(edge(
@@ -169,7 +193,7 @@ impl StackModel<'_> {
             // Extensions are compiled across minors of one major, never across majors.
             edges.push(edge(
                 Variable::PinnedCuda,
-                within_major(toolkit.major()),
+                if row.build.exact_cuda { starting_with(toolkit.dotted()) } else { within_major(toolkit.major()) },
                 Code::CudaMismatch,
                 format!("{label} is built with CUDA {toolkit}"),
             ));
@@ -183,12 +207,21 @@ impl StackModel<'_> {
             ));
         }
         if row.build.needs_system_cuda {
-            edges.push(edge(
-                Variable::Toolkit,
-                within_major(toolkit.major()),
-                Code::NoSuchImage,
-                format!("{label} needs a CUDA {}.x toolkit in the base", toolkit.major()),
-            ));
+            // A pinned toolkit is compared above, and is in the base by the spec's own wish.
+            if self.spec.cuda.is_none() {
+                let exact = row.build.exact_cuda || (self.is_alone() && self.has_base_for(row, toolkit.dotted()));
+                let (wanted, named) = match exact {
+                    true => (toolkit.dotted().clone(), toolkit.to_string()),
+                    false => (major_of(toolkit.dotted()), format!("{}.x", toolkit.major())),
+                };
+                let fact = format!("{label} needs a CUDA {named} toolkit in the base");
+                if !self.has_base_for(row, &wanted) {
+                    let fact = format!("{fact}, and no base that the spec allows has it");
+                    edges.push(edge(Variable::Toolkit, Ranges::empty(), Code::NoSuchImage, fact));
+                    return;
+                }
+                edges.push(edge(Variable::Toolkit, starting_with(&wanted), Code::NoSuchImage, fact));
+            }
             if let Some(cudnn) = &row.build.cudnn {
                 edges.push(edge(
                     Variable::SystemCudnn,
@@ -200,118 +233,22 @@ impl StackModel<'_> {
         }
     }
 
-    pub(super) fn card_edges(
-        &self,
-        index: usize,
-        target: &TargetFacts<'_>,
-        gpu: &Gpu,
-        row: &Row<'_>,
-        label: &str,
-    ) -> Vec<Edge> {
-        let mut edges = Vec::new();
-        let evidence =
-            |code, fact: String, source: &str| Evidence { code, fact, source: source.to_owned(), origin: None };
-        let accelerator = row
-            .build
-            .platforms
-            .get(&target.platform)
-            .and_then(|support| support.accelerator)
-            .unwrap_or(row.build.accelerator);
-        let source = row.source();
-        let unserved = |code, fact| Edge {
-            to: Variable::Card(index),
-            values: Ranges::empty(),
-            evidence: evidence(code, fact, source),
-        };
-        match (gpu.vendor, accelerator) {
-            (Vendor::Nvidia, Accelerator::Cuda) => {
-                let Some(capability) = &gpu.compute_capability else { return edges };
-                // A platform without wheels is a reason of its own.
-                if !row.build.platforms.contains_key(&target.platform) {
-                    return edges;
-                }
-                let toolkit = row.build.toolkit.as_ref();
-                let mut minimum = toolkit.and_then(|toolkit| self.floor(toolkit.major()));
-                match row.build.runs_on_platform(target.platform, capability) {
-                    Support::Sass => {}
-                    Support::Ptx => {
-                        let driver = toolkit.and_then(|toolkit| self.catalog.ptx_driver(toolkit));
-                        if let Some(driver) = driver {
-                            let rule = self.catalog.rule("ptx").map_or(source, |rule| &rule.source);
-                            minimum = Some((driver.clone(), rule.to_owned(), true));
-                        }
-                    }
-                    Support::No => {
-                        let known = toolkit.and_then(|toolkit| Some((toolkit, self.documented_toolkit(toolkit)?)));
-                        let removed = known.filter(|(_, known)| {
-                            known.compute_capabilities.iter().all(|compiled| capability < compiled)
-                        });
-                        edges.push(match removed {
-                            Some((toolkit, known)) => Edge {
-                                to: Variable::Card(index),
-                                values: Ranges::empty(),
-                                evidence: evidence(
-                                    Code::CcRemovedFromToolkit,
-                                    format!(
-                                        "{label} is built with CUDA {toolkit}, which no longer compiles for compute \
-                                         capability {capability}, that of {}",
-                                        gpu.name
-                                    ),
-                                    &known.source,
-                                ),
-                            },
-                            None => unserved(
-                                Code::CcNotSupported,
-                                format!(
-                                    "{label} holds code for compute capability {}, and {} has {capability}",
-                                    describe_capabilities(row.build, target.platform),
-                                    gpu.name
-                                ),
-                            ),
-                        });
-                        return edges;
-                    }
-                }
-                if let (Some((driver, source, from_ptx)), Some(toolkit)) = (minimum, toolkit) {
-                    let code = driver_code(target);
-                    let why = if from_ptx { " (its code for this card is PTX, compiled by the driver)" } else { "" };
-                    edges.push(Edge {
-                        to: Variable::Driver(index),
-                        values: Ranges::higher_than(Value::Number(driver.dotted().clone())),
-                        evidence: evidence(
-                            code,
-                            format!("{label}, built with CUDA {toolkit}, needs driver {driver} or newer{why}"),
-                            &source,
-                        ),
-                    });
-                }
-            }
-            (Vendor::Amd, Accelerator::Rocm) => {
-                let fits = gpu.gfx.as_ref().is_none_or(|gfx| row.build.gfx.is_empty() || row.build.gfx.contains(gfx));
-                if !fits {
-                    let gfx = gpu.gfx.as_deref().unwrap_or("an unknown architecture");
-                    let fact =
-                        format!("{label} holds code for {}, and {} is {gfx}", row.build.gfx.join(", "), gpu.name);
-                    edges.push(unserved(Code::CcNotSupported, fact));
-                }
-            }
-            (vendor, _) => {
-                let name = if vendor == Vendor::Nvidia { "CUDA" } else { "ROCm" };
-                let wheel = match accelerator {
-                    Accelerator::Cpu => "for processors only",
-                    Accelerator::Cuda => "for CUDA",
-                    Accelerator::Rocm => "for ROCm",
-                };
-                let fact = format!("{label} is {wheel}, and {} needs a {name} build", gpu.name);
-                edges.push(unserved(Code::NoAcceleratorBuild, fact));
-            }
-        }
-        edges
+    /// Whether a system toolkit is the matter of one framework: then it gets the minor release that it was tested with, if
+    /// there is such a base; any toolkit of the major would do.
+    fn is_alone(&self) -> bool {
+        self.spec.frameworks.len() == 1
     }
 
-    pub(super) fn floor(&self, major: u64) -> Option<(DriverVersion, String, bool)> {
-        let floor = self.catalog.floor(major)?;
-        Some((floor.driver.clone(), floor.source.clone(), false))
+    /// Whether the spec leaves a base with this toolkit, and with a cuDNN of the build's major if it has one.
+    fn has_base_for(&self, row: &Row<'_>, toolkit: &Dotted) -> bool {
+        let cudnn = row.build.cudnn.as_ref().map(CudnnVersion::major);
+        self.bases.iter().any(|base| {
+            base.is_choice(&self.spec.base.value)
+                && self.spec.os.as_ref().is_none_or(|os| base.is_os(&os.value.distribution, &os.value.release))
+                && base.toolkit.as_ref().is_some_and(|own| own.dotted().starts_with(toolkit))
+                && cudnn.is_none_or(|major| base.cudnn.as_ref().is_some_and(|own| own.major() == major))
+                && self.platforms.iter().all(|platform| base.platforms.contains(platform))
+        })
     }
 }
 
@@ -320,12 +257,9 @@ pub(super) fn row_label(family: &str, row: &Row<'_>) -> String {
     format!("{family} {} ({})", row.release.version, row.build.name)
 }
 
-pub(super) fn describe_capabilities(build: &Build, platform: Platform) -> String {
-    let own = build.platforms.get(&platform).filter(|wheels| !wheels.sass.is_empty());
-    let (sass, ptx) = own.map_or((&build.sass, &build.ptx), |wheels| (&wheels.sass, &wheels.ptx));
-    let mut names: Vec<String> = sass.iter().map(ToString::to_string).collect();
-    names.extend(ptx.iter().filter(|ptx| !sass.contains(ptx)).map(|ptx| format!("{ptx} (PTX)")));
-    if names.is_empty() { "none that is known".to_owned() } else { names.join(", ") }
+/// `11` of `11.2`.
+fn major_of(version: &Dotted) -> Dotted {
+    version.component(0).to_string().parse().unwrap_or_else(|_| version.clone())
 }
 
 /// All pins a version meets: 9.1.0.70 meets 9, 9.1, 9.1.0 and 9.1.0.70.

@@ -11,6 +11,7 @@
 mod answer;
 mod bases;
 mod builds;
+mod cards;
 mod conflict;
 mod evidence;
 mod numbers;

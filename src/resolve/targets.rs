@@ -6,12 +6,12 @@ use crate::catalog::{Catalog, Gpu};
 use crate::diagnostic::Origin;
 use crate::oci::Platform;
 use crate::spec::Target;
-use crate::version::DriverVersion;
+use crate::version::{DriverBranch, DriverVersion};
 
 use super::Error;
 use super::evidence::{Code, Edge, Evidence};
 use super::numbers::number;
-use super::variable::{Value, Variable};
+use super::variable::{Value, Values, Variable};
 use super::wishes::spec_says;
 
 /// One target with what the catalog knows of it.
@@ -95,7 +95,7 @@ pub(super) fn driver_edge(index: usize, target: &TargetFacts<'_>, gpu: &Gpu) -> 
     let branch = gpu.last_driver_branch?;
     Some(Edge {
         to: Variable::Driver(index),
-        values: Ranges::strictly_lower_than(number(&(branch.0 + 1).to_string())),
+        values: up_to_branch(branch),
         evidence: Evidence {
             code: Code::DriverBranchEnds,
             fact: format!("the last driver branch for {} is {branch}", gpu.name),
@@ -103,6 +103,11 @@ pub(super) fn driver_edge(index: usize, target: &TargetFacts<'_>, gpu: &Gpu) -> 
             origin: target.origin.clone(),
         },
     })
+}
+
+/// All drivers of a branch and of those before it.
+pub(super) fn up_to_branch(branch: DriverBranch) -> Values {
+    Ranges::strictly_lower_than(number(&(branch.0 + 1).to_string()))
 }
 
 /// What it is called when a target's drivers are too old.

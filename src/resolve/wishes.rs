@@ -13,7 +13,7 @@ use super::bases::BaseRow;
 use super::evidence::{Code, Edge, Evidence};
 use super::numbers::{describe_lines, python_allowed, python_value, starting_with};
 use super::stack::{Row, StackModel};
-use super::targets::{card_value, describe_card, driver_code, driver_edge};
+use super::targets::{card_value, describe_card, driver_edge};
 use super::variable::{Value, Variable, one_of};
 
 impl StackModel<'_> {
@@ -121,53 +121,6 @@ impl StackModel<'_> {
         }
         for framework in &self.spec.frameworks {
             edges.push(self.framework_edge(framework));
-        }
-        edges
-    }
-
-    /// What a pinned system toolkit needs of the machines: the driver of its major, and a card it still compiles for.
-    pub(super) fn pinned_cuda_edges(&self) -> Vec<Edge> {
-        let Some(cuda) = &self.spec.cuda else { return Vec::new() };
-        let mut edges = Vec::new();
-        let nvidia = self.targets.iter().enumerate().filter_map(|(index, target)| {
-            let gpu = target.gpu.filter(|gpu| gpu.vendor == Vendor::Nvidia)?;
-            Some((index, target, gpu))
-        });
-        for (index, target, gpu) in nvidia {
-            let floor = self.floor(cuda.value.major());
-            let ended = floor.as_ref().is_some_and(|(driver, ..)| {
-                gpu.last_driver_branch.is_some_and(|branch| branch.0 < driver.dotted().component(0))
-            });
-            if let Some((driver, source, _)) = floor {
-                edges.push(Edge {
-                    to: Variable::Driver(index),
-                    values: Ranges::higher_than(Value::Number(driver.dotted().clone())),
-                    evidence: Evidence {
-                        code: driver_code(target),
-                        fact: format!("CUDA {} needs driver {driver} or newer", cuda.value),
-                        source,
-                        origin: None,
-                    },
-                });
-            }
-            if let (Some(known), Some(capability), false) =
-                (self.documented_toolkit(&cuda.value), &gpu.compute_capability, ended)
-                && known.compute_capabilities.iter().all(|compiled| capability < compiled)
-            {
-                edges.push(Edge {
-                    to: Variable::Card(index),
-                    values: Ranges::empty(),
-                    evidence: Evidence {
-                        code: Code::CcRemovedFromToolkit,
-                        fact: format!(
-                            "CUDA {} no longer compiles for compute capability {capability}, that of {}",
-                            cuda.value, gpu.name
-                        ),
-                        source: known.source.clone(),
-                        origin: None,
-                    },
-                });
-            }
         }
         edges
     }

@@ -1,0 +1,158 @@
+//! The rules between builds, cards and drivers, and between frameworks that need each other.
+
+use crate::catalog::Catalog;
+use crate::diagnostic::Failure;
+
+use super::super::{Preferences, StackAnswer, resolve_stack};
+use super::{conflict, spec, summary};
+
+fn solve(body: &str) -> Result<StackAnswer, super::super::Error> {
+    let catalog = Catalog::from_texts(&[("cards.yaml", include_str!("cards.yaml"))]).expect("the invented catalog");
+    resolve_stack(&spec(body), &catalog, &Preferences::default())
+}
+
+fn answer(body: &str) -> String {
+    match solve(body) {
+        Ok(answer) => summary(&answer),
+        Err(error) => panic!("{}", Failure::from(error).render()),
+    }
+}
+
+/// The reasons without the help.
+fn refusal(body: &str) -> String {
+    match solve(body) {
+        Ok(answer) => panic!("there is an answer: {}", summary(&answer)),
+        Err(error) => {
+            let text = conflict(&error);
+            text.split_inclusive('\n').filter(|line| !line.starts_with("help: ")).collect()
+        }
+    }
+}
+
+#[test]
+fn a_card_is_refused_with_every_reason_that_is_true() {
+    insta::assert_snapshot!(refusal("targets: [{gpu: Elder}]\nframeworks:\n  base: {version: '2.0', build: cu124}\n"), @r"
+    cc_removed_from_toolkit: base 2.0 (cu124) is built with CUDA 12.4, which no longer compiles for compute capability 3.5, that of Elder (line 4)
+    driver_branch_ends: base 2.0 (cu124), built with CUDA 12.4, needs driver 525.1 or newer, and the last branch for Elder is R470 (line 2)
+    ");
+    insta::assert_snapshot!(refusal("targets: [{gpu: Elder}]\ncuda: '12.4'\n"), @r"
+    cc_removed_from_toolkit: CUDA 12.4 no longer compiles for compute capability 3.5, that of Elder (line 3)
+    driver_branch_ends: CUDA 12.4 needs driver 525.1 or newer, and the last branch for Elder is R470 (line 2)
+    ");
+}
+
+#[test]
+fn cudnn_leaves_old_cards_behind() {
+    assert_eq!(
+        answer("targets: [{gpu: Elder}]\nframeworks: {base: '<2'}\n"),
+        "base 0.9 cu118 / python 3.11 / driver 450.1 / debian 12 (twelve)"
+    );
+    insta::assert_snapshot!(refusal("targets: [{gpu: Elder}]\nframeworks: {base: '1.0'}\n"), @r"
+    cc_not_supported: base 1.0 (cu118) brings cuDNN 9.1, which supports compute capability 5.0 and newer, and Elder has 3.5 (line 3)
+    ");
+}
+
+#[test]
+fn a_driver_newer_than_the_last_that_knows_the_card_is_refused() {
+    insta::assert_snapshot!(refusal("targets: [{gpu: Elder, driver: '480.1'}]\nframeworks: {base: '0.9'}\n"), @r"
+    driver_branch_ends: the last driver branch for Elder is R470 (line 2)
+    pin_conflict: target `Elder` has driver 480.1 (line 2)
+    ");
+}
+
+#[test]
+fn a_module_runs_code_of_its_own_capability_only() {
+    let platform = "platforms: [linux/amd64]\nframeworks: {base: {version: '2.0', build: cu124}}\n";
+    assert!(answer(&format!("targets: [{{gpu: Gamer}}]\n{platform}")).starts_with("base 2.0 cu124"));
+    insta::assert_snapshot!(refusal(&format!("targets: [{{gpu: Module}}]\n{platform}")), @r"
+    cc_not_supported: base 2.0 (cu124) holds code for compute capability 5.0, 8.0, and Module has 8.7, a module that runs machine code of its own capability only (line 4)
+    ");
+}
+
+#[test]
+fn compat_libraries_of_a_base_help_old_drivers_of_datacenter_cards() {
+    let asked = |gpu: &str, driver: &str, base: &str| {
+        format!("targets: [{{gpu: {gpu}, driver: '{driver}'}}]\nbase: {base}\nframeworks: {{base: '2.0'}}\n")
+    };
+    assert_eq!(
+        answer(&asked("Center", "470.5", "cuda")),
+        "base 2.0 cu124 / python 3.11 / driver 470.5 / nvidia/cuda:12.4.0-runtime-ubuntu22.04"
+    );
+    insta::assert_snapshot!(refusal(&asked("Center", "470.5", "auto")), @r"
+    driver_below_floor: base 2.0 (cu124), built with CUDA 12.4, needs driver 525.1 or newer; `base: cuda` would bring cuda-compat, with which R470 is enough for Center (line 2)
+    ");
+    for (gpu, driver) in [("Gamer", "470.5"), ("Center", "480.1")] {
+        let reasons = refusal(&asked(gpu, driver, "cuda"));
+        assert!(reasons.starts_with("driver_below_floor: base 2.0 (cu124), built with CUDA 12.4, needs driver 525.1"));
+    }
+    assert_eq!(
+        answer("targets: [{gpu: Center, driver: '470.5'}]\nbase: cuda\ncuda: '12.4'\n"),
+        "python 3.11 / nvidia/cuda:12.4.0-runtime-ubuntu22.04"
+    );
+}
+
+#[test]
+fn rocm_runs_on_the_kernel_drivers_it_was_tested_with() {
+    assert_eq!(
+        answer("targets: [{gpu: Red, driver: '6.1.3'}]\nframeworks: {base: '>=1'}\n"),
+        "base 1.0 rocm6.2 / python 3.11 / debian 12 (twelve)"
+    );
+    insta::assert_snapshot!(refusal("targets: [{gpu: Red, driver: '6.1.3'}]\nframeworks: {base: '2.0'}\n"), @r"
+    driver_below_floor: base 2.0 (rocm6.4) is ROCm 6.4, and driver 6.1 runs ROCm 6.0, 6.1, 6.2 (line 3)
+    ");
+    // Of another driver nothing is known.
+    assert!(
+        answer("targets: [{gpu: Red, driver: '5.2'}]\nframeworks: {base: '2.0'}\n").starts_with("base 2.0 rocm6.4")
+    );
+}
+
+#[test]
+fn a_framework_brings_in_what_it_needs() {
+    assert_eq!(
+        answer("targets: [{gpu: Center}]\nframeworks: {top: '1.0'}\n"),
+        "top 1.0 cu124 / base 2.0 cu124 / python 3.11 / driver 525.1 / debian 12 (twelve)"
+    );
+    assert_eq!(
+        answer("targets: [{gpu: Center}]\nframeworks: {top: '2.0'}\n"),
+        "top 2.0 cu11 / base 1.0 cu118 / python 3.11 / driver 450.1 / debian 12 (twelve)"
+    );
+    let answer = solve("targets: [{gpu: Center}]\nframeworks: {top: '2.0'}\n").expect("an answer");
+    assert_eq!(answer.cuda.as_deref(), Some("11.8"), "the release that one was built with, not the major of the other");
+    insta::assert_snapshot!(refusal("targets: [{gpu: Center}]\nframeworks: {top: '2.0', base: '2.0'}\n"), @r"
+    pin_conflict: top 2.0 (cu11) requires base `<2` (line 3)
+    ");
+}
+
+#[test]
+fn a_release_without_wheels_says_so_twice() {
+    insta::assert_snapshot!(refusal("targets: [{gpu: Center}]\nframeworks: {top: '3.0'}\n"), @r"
+    no_wheel_for_python: top 3.0 (source) has no wheel for any Python (line 3)
+    no_build_for_platform: top 3.0 (source) is only a source distribution; a wheel has to be built where torch and nvcc are, and be put on an index of your own (line 3)
+    ");
+}
+
+#[test]
+fn a_system_toolkit_is_the_tested_one_where_nothing_else_has_a_say() {
+    assert!(
+        answer("targets: [{gpu: Center}]\nframeworks: {flow: '2.0'}\n").ends_with("11.0.1-cudnn8-runtime-ubuntu20.04")
+    );
+    assert!(
+        answer("targets: [{gpu: Center}]\nos: ubuntu 22.04\nframeworks: {flow: '2.0'}\n")
+            .ends_with("11.8.0-cudnn8-runtime-ubuntu22.04")
+    );
+    assert!(
+        answer("targets: [{gpu: Center}]\ncuda: '11.8'\nframeworks: {flow: '2.0'}\n")
+            .ends_with("11.8.0-cudnn8-runtime-ubuntu22.04")
+    );
+    insta::assert_snapshot!(refusal("targets: [{gpu: Center}]\ncuda: '11.8'\nframeworks: {flow: '1.0'}\n"), @r"
+    cuda_mismatch: flow 1.0 (cu110) is built with CUDA 11.0 (line 3)
+    ");
+}
+
+#[test]
+fn wheels_for_processors_bring_no_cuda() {
+    let cuda = |platforms: &str| solve(&format!("{platforms}frameworks: {{base: '2.0'}}\n")).expect("an answer").cuda;
+    assert_eq!(cuda(""), Some("12.4".to_owned()));
+    // No base of this world is for arm64 but Debian's.
+    assert_eq!(cuda("platforms: [linux/arm64]\n"), None);
+}
