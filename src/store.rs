@@ -198,6 +198,15 @@ impl Store {
         write_atomically(&path, format!("{key}\n{value}").as_bytes())
     }
 
+    /// A remembered fact that is too large to be read whole: its file, the byte where the value begins, and its path.
+    pub fn open_fact(&self, kind: &str, key: &str) -> Option<(File, u64, PathBuf)> {
+        let path = self.fact_path(kind, key);
+        let mut file = File::open(&path).ok()?;
+        let mut head = vec![0; key.len() + 1];
+        file.read_exact(&mut head).ok()?;
+        (head.strip_suffix(b"\n") == Some(key.as_bytes())).then_some((file, head.len() as u64, path))
+    }
+
     fn fact_path(&self, kind: &str, key: &str) -> PathBuf {
         let hex = Digest::of(key.as_bytes()).hex();
         self.root.join("facts").join(kind).join(&hex[..2]).join(&hex[2..])
@@ -281,5 +290,8 @@ mod tests {
         store.remember("layers", "a key", "a value\nof two lines").expect("stored");
         assert_eq!(store.recall("layers", "a key").as_deref(), Some("a value\nof two lines"));
         assert_eq!(store.recall("layers", "another"), None);
+        let (file, start, _) = store.open_fact("layers", "a key").expect("remembered");
+        assert_eq!((start, io::read_to_string(file).expect("readable").as_str()), (6, "a value\nof two lines"));
+        assert!(store.open_fact("layers", "another").is_none());
     }
 }

@@ -16,7 +16,7 @@ use super::layer::LayerWriter;
 use super::layers::{self, Job, Kind, LayerCache, LayerKey};
 use super::tar::Owner;
 use super::wheel::{Site, WheelInput, write_wheels};
-use crate::debian::{self, NodeKind, Root, RootOptions, build_root};
+use crate::debian::{self, AccountFiles, NodeKind, Root, RootOptions, build_root};
 use crate::diagnostic::Hint;
 use crate::lock::{LockedDeb, LockedWheel};
 use crate::oci::AssembledImage;
@@ -212,28 +212,49 @@ impl SystemLayer {
             };
             let digest = image.digest.to_string();
             let key = LayerKey::new(Kind::Os, created, &[("base", digest.as_str())], inputs);
-            let options =
-                RootOptions { spool_folder, installed_status: Some(file("var/lib/dpkg/status").unwrap_or_default()) };
-            return Ok(Self { debs, key, options, root: None, accounts });
+            let files = AccountFiles {
+                passwd: accounts.passwd.clone(),
+                group: accounts.group.clone(),
+                shadow: accounts.shadow.clone(),
+                gshadow: file("etc/gshadow"),
+            };
+            let installed_status = Some(file("var/lib/dpkg/status").unwrap_or_default());
+            let options = RootOptions { spool_folder, installed_status, accounts: files };
+            if debs.is_empty() {
+                return Ok(Self { debs, key, options, root: None, accounts });
+            }
+            return Self::with_root(debs, key, options, &accounts, cache, store);
         }
         let suite = base.and_then(|base| base.suite.clone()).unwrap_or_default();
         let platform = plan.platform.to_string();
         let key = LayerKey::new(Kind::Base, created, &[("suite", &suite), ("platform", &platform)], inputs);
-        let options = RootOptions { spool_folder, installed_status: None };
+        let options = RootOptions { spool_folder, installed_status: None, accounts: AccountFiles::default() };
+        Self::with_root(debs, key, options, &Accounts::default(), cache, store)
+    }
+
+    /// The layer with the account files after it: the packages' where they have any, else those below.
+    fn with_root(
+        debs: Vec<(LockedDeb, PathBuf)>,
+        key: LayerKey,
+        options: RootOptions,
+        below: &Accounts,
+        cache: &LayerCache<'_>,
+        store: &Store,
+    ) -> Result<Self, Error> {
         let known = cache.recall(&key).and_then(|_| recall_accounts(store, &key));
         if let Some(accounts) = known {
             return Ok(Self { debs, key, options, root: None, accounts });
         }
         let root = build_root(&debs, &options)?;
-        let read = |path: &str| {
+        let read = |path: &str, below: &Option<Vec<u8>>| {
             let failed = |source| Error::Io { action: "read from the packages", path: PathBuf::from(path), source };
-            root.read(path).map_err(failed)
+            Ok::<_, Error>(root.read(path).map_err(failed)?.or_else(|| below.clone()))
         };
         let accounts = Accounts {
-            passwd: read("etc/passwd")?,
-            group: read("etc/group")?,
-            shadow: read("etc/shadow")?,
-            bash: root.get("usr/bin/bash").is_some(),
+            passwd: read("etc/passwd", &below.passwd)?,
+            group: read("etc/group", &below.group)?,
+            shadow: read("etc/shadow", &below.shadow)?,
+            bash: below.bash || root.get("usr/bin/bash").is_some(),
         };
         remember_accounts(store, &key, &accounts)?;
         Ok(Self { debs, key, options, root: Some(root), accounts })

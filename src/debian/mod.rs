@@ -5,13 +5,16 @@
 //! included: what the known ones would have made is made here, and a package with an unknown one is refused by name.
 //! Formats: Debian wiki, DebianRepository/Format; deb(5), deb-control(5).
 
+mod accounts;
 mod archive;
 mod base;
 mod deb;
+mod elf;
 mod error;
 mod fetch;
 mod generated;
 mod keyring;
+mod loader_cache;
 mod packages;
 mod relation;
 mod release;
@@ -21,17 +24,19 @@ mod script;
 mod script_table;
 mod stanza;
 mod status;
+mod table;
 mod tree;
 mod version;
 
 #[cfg(test)]
 mod testing;
 
+pub use accounts::AccountFiles;
 pub use archive::{Archive, fetch_packages};
-pub use base::{base_packages, python_of_suite, suite_of_python};
+pub use base::{base_packages, python_of_suite, python_packages, suite_of_python};
 pub use deb::{ControlFiles, Entry, EntryKind, MAX_FILE_BYTES, read_control, visit_entries};
 pub use error::Error;
-pub use fetch::{Snapshot, fetch};
+pub use fetch::{Snapshot, SnapshotFiles, fetch};
 pub use keyring::Keyring;
 pub use packages::{Package, PackageSet};
 pub use relation::{Relation, RelationGroup, VersionRelation};

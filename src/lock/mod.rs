@@ -4,7 +4,9 @@
 //! setting, so a lock works behind any mirror and leaks no private host. Entries are sorted, one value a line, so that a
 //! diff of two locks reads as the change it is.
 //!
-//! Format history: 1, the first.
+//! Format history: 1, the first. 2, the state of each archive (`archive` of a platform).
+
+mod moment;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,10 +20,13 @@ use crate::spec::Spec;
 use crate::version::PythonVersion;
 use crate::version::wheel_tag::normalize_name;
 
+pub use moment::{Moment, MomentError};
+
 /// The format this program writes.
-pub const FORMAT: u32 = 1;
-/// Version of the rules by which bytes of layers are made (tar entries, compression, grouping). Part of every layer key.
-pub const LAYER_FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// Version of the rules by which bytes of layers are made (tar entries, compression, grouping, what is made beside the files
+/// of Debian packages). Part of every layer key. 2: `/etc/ld.so.cache`, accounts of `sysusers.d`.
+pub const LAYER_FORMAT: u32 = 2;
 
 /// A whole lock file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -196,6 +201,9 @@ pub struct LockedPlatform {
     pub name: Platform,
     /// What the image starts from.
     pub base: LockedBase,
+    /// The archives' suites that the packages below were chosen from, sorted.
+    #[serde(rename = "archive", default, skip_serializing_if = "Vec::is_empty")]
+    pub archives: Vec<LockedArchive>,
     /// Debian packages of the base and of `system:`, sorted by package name.
     #[serde(rename = "deb", default, skip_serializing_if = "Vec::is_empty")]
     pub debs: Vec<LockedDeb>,
@@ -223,6 +231,18 @@ pub struct LockedBase {
     pub interpreter: String,
     /// Why this base, one line.
     pub reason: String,
+}
+
+/// The state of an archive's suite: what a snapshot service needs to know once the archive has moved on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedArchive {
+    /// Archive name of the settings: `debian`.
+    pub name: String,
+    /// `trixie-updates`.
+    pub suite: String,
+    /// `Date` of the suite's Release file.
+    pub date: Moment,
 }
 
 /// One .deb file.
