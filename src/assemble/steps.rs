@@ -16,7 +16,7 @@ use super::layer::LayerWriter;
 use super::layers::{self, Job, Kind, LayerCache, LayerKey};
 use super::tar::Owner;
 use super::wheel::{Site, WheelInput, write_wheels};
-use crate::debian::{self, AccountFiles, NodeKind, Root, RootOptions, build_root};
+use crate::debian::{self, AccountFiles, FilesBelow, NodeKind, Root, RootOptions, build_root};
 use crate::diagnostic::Hint;
 use crate::lock::{LockedDeb, LockedWheel};
 use crate::oci::AssembledImage;
@@ -218,8 +218,12 @@ impl SystemLayer {
                 shadow: accounts.shadow.clone(),
                 gshadow: file("etc/gshadow"),
             };
-            let installed_status = Some(file("var/lib/dpkg/status").unwrap_or_default());
-            let options = RootOptions { spool_folder, installed_status, accounts: files };
+            let below = FilesBelow {
+                status: file("var/lib/dpkg/status").unwrap_or_default(),
+                accounts: files,
+                loader_cache: file("etc/ld.so.cache"),
+            };
+            let options = RootOptions { spool_folder, below: Some(below) };
             if debs.is_empty() {
                 return Ok(Self { debs, key, options, root: None, accounts });
             }
@@ -228,7 +232,7 @@ impl SystemLayer {
         let suite = base.and_then(|base| base.suite.clone()).unwrap_or_default();
         let platform = plan.platform.to_string();
         let key = LayerKey::new(Kind::Base, created, &[("suite", &suite), ("platform", &platform)], inputs);
-        let options = RootOptions { spool_folder, installed_status: None, accounts: AccountFiles::default() };
+        let options = RootOptions { spool_folder, below: None };
         Self::with_root(debs, key, options, &Accounts::default(), cache, store)
     }
 

@@ -282,7 +282,7 @@ fn materials(context: &Context, outside: &Outside, platform: &LockedPlatform) ->
         let base = base::resolve(registries, store, &pinned, platform.name)?;
         let task = context.progress.task(format!("reading files of the base `{reference}`"), None);
         let accounts = ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"];
-        let paths = [&accounts[..], &["var/lib/dpkg/status", "bin/bash", "usr/bin/bash"]].concat();
+        let paths = [&accounts[..], &["var/lib/dpkg/status", "etc/ld.so.cache", "bin/bash", "usr/bin/bash"]].concat();
         let mut advance = |bytes| task.advance(bytes);
         materials.base_files =
             base::read_files(registries, store, &base, &paths, base::FileLimits::default(), &mut advance)?;

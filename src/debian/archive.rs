@@ -382,6 +382,8 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
+    use super::super::resolve::{Wanted, resolve};
+    use super::super::status::installed_packages;
     use super::super::testing::{Server, gzip, index_entry, sign, test_keyring, xz};
     use super::*;
     use crate::diagnostic::Hint as _;
@@ -495,6 +497,71 @@ mod tests {
         assert_eq!(world.read(true).expect("made again"), ["1"]);
         std::fs::write(&path, &text[..100]).expect("written");
         assert_eq!(world.read(true).expect("made again"), ["1"]);
+    }
+
+    /// Ubuntu's form: two components, a suite of updates, a base image with packages of its own.
+    #[test]
+    fn resolves_against_a_base_from_every_component_and_suite() {
+        let server = Server::start();
+        let publish = |suite: &str, components: [String; 2]| {
+            let mut release =
+                format!("Suite: {suite}\nCodename: jammy\nDate: Thu, 21 Apr 2022 17:16:08 UTC\nSHA256:\n");
+            for (component, index) in ["main", "universe"].iter().zip(components) {
+                let packed = gzip(index.as_bytes());
+                let path = format!("{component}/binary-amd64/Packages.gz");
+                release.push_str(&format!(" {} {} {path}\n", Digest::of(&packed).hex(), packed.len()));
+                server.put(&format!("dists/{suite}/{path}"), packed);
+            }
+            server.put(&format!("dists/{suite}/InRelease"), sign(&release));
+        };
+        let python = "Depends: libc6 (>= 2.35), media-types | mime-support, libexpat1 (>= 2.5)\n";
+        let main = [index_entry("python3.10", "3.10.4-3", python), index_entry("media-types", "7.0.0", "")];
+        let universe = index_entry("libgl-extra", "1", "Depends: python3.10\nBreaks: cuda-old (<< 12)\n");
+        publish("jammy", [main.concat(), universe]);
+        let main = [index_entry("python3.10", "3.10.12-1~22.04.9", python), index_entry("libexpat1", "2.5.0-1", "")];
+        publish("jammy-updates", [main.concat(), String::new()]);
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let http = http::Client::new(&http::Options::default()).expect("a client");
+        let archive = Archive {
+            name: "ubuntu".to_owned(),
+            url: server.url.clone(),
+            suites: vec!["jammy".to_owned(), "jammy-updates".to_owned()],
+            components: vec!["main".to_owned(), "universe".to_owned()],
+            keyring: test_keyring(),
+            snapshot: None,
+        };
+        let store = Store::open(folder.path());
+        let packages = fetch_packages(&[archive], Platform::AMD64, &http, &store, &Progress::hidden()).expect("read");
+        assert_eq!(packages.states().len(), 2);
+        let installed = |name: &str, version: &str| {
+            format!("Package: {name}\nStatus: install ok installed\nVersion: {version}\nArchitecture: amd64\n\n")
+        };
+        let base = [
+            installed("libc6", "2.35-0ubuntu3.8"),
+            installed("libexpat1", "2.4.7-1"),
+            installed("cuda-old", "12.4.1-1").replace("install ok", "hold ok"),
+        ];
+        let resolve = |name: &str, base: &str| {
+            let wanted = [Wanted::named(name, "`system`")];
+            let debs = resolve(&packages, &wanted, &installed_packages(base.as_bytes(), "amd64"))?;
+            Ok::<_, Error>(debs.iter().map(|deb| format!("{} {} {}", deb.archive, deb.name, deb.version)).collect())
+        };
+        let chosen: Vec<String> = resolve("libgl-extra", &base.concat()).expect("resolved");
+        assert_eq!(
+            chosen,
+            [
+                "ubuntu libexpat1 2.5.0-1",
+                "ubuntu libgl-extra 1",
+                "ubuntu media-types 7.0.0",
+                "ubuntu python3.10 3.10.12-1~22.04.9",
+            ]
+        );
+        let old = base.concat().replace("12.4.1-1", "11.8.0-1");
+        assert!(matches!(resolve("libgl-extra", &old), Err(Error::Conflict { other, .. }) if other == "cuda-old"));
+        assert!(
+            matches!(resolve("python3.10", ""), Err(Error::Unsatisfiable { package, .. }) if package == "python3.10")
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Form: `glibc-ld.so.cache1.1` of glibc's `elf/dl-cache.h`, in the order of its `_dl_cache_libcmp`, greatest first, because
 //! the loader searches by halves. Which names a library goes by follows `search_dir` of `elf/ldconfig.c`. Left out: the
 //! section that names the program that wrote it, and libraries for newer processors in `glibc-hwcaps`, which Debian's
-//! packages do without.
+//! packages do without. A cache with both forms, as glibc wrote it up to 2.31, is read, and written in the newer one alone.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,13 +16,17 @@ use super::tree::{Content, Node, NodeKind, Root};
 
 const PATH: &str = "etc/ld.so.cache";
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
+/// The form before it, which may stand in front of it, and the bytes of its header and of an entry.
+const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
+const OLD_HEADER: usize = 16;
+const OLD_ENTRY: usize = 12;
 /// Bytes of the header and of an entry.
 const HEADER: usize = 48;
 const ENTRY: usize = 24;
 /// `cache_file_new_flags_endian_little`
 const LITTLE_ENDIAN: u32 = 2;
-/// Folders that are searched after those of the configuration.
-const DEFAULT_FOLDERS: [&str; 2] = ["/lib", "/usr/lib"];
+/// Most bytes of a path in a cache, as in Linux itself.
+const MAX_PATH_BYTES: usize = 4096;
 /// Most links followed to a library.
 const MAX_LINKS: usize = 40;
 
@@ -42,28 +46,43 @@ struct Found {
     flags: u32,
 }
 
-/// Adds the cache of the libraries in a whole root, if its `ldconfig` is there to read it.
-pub(super) fn add_loader_cache(root: &mut Root) -> io::Result<()> {
-    if root.get("usr/sbin/ldconfig").is_none() || root.get(PATH).is_some() {
-        return Ok(());
+/// Adds the cache of a whole root's libraries, if its `ldconfig` is there to read it.
+pub(super) fn add_loader_cache(root: &mut Root, architecture: &str) -> io::Result<()> {
+    if root.get("usr/sbin/ldconfig").is_some() && root.get(PATH).is_none() {
+        let libraries = libraries(root, architecture)?;
+        root.nodes.insert(PATH.to_owned(), Node::file(write(libraries)));
     }
+    Ok(())
+}
+
+/// Adds the libraries of a tree to the cache of the image below. For a name that both have, the image's own file stays in
+/// front. A cache that cannot be read stays as it is: the loader looks into Debian's folders in any case.
+pub(super) fn extend_loader_cache(root: &mut Root, architecture: &str, before: &[u8]) -> io::Result<()> {
+    let added = libraries(root, architecture)?;
+    let Some(mut known) = read(before).filter(|_| !added.is_empty()) else { return Ok(()) };
+    let paths: BTreeSet<(String, String)> =
+        known.iter().map(|library| (library.name.clone(), library.path.clone())).collect();
+    known.extend(added.into_iter().filter(|library| !paths.contains(&(library.name.clone(), library.path.clone()))));
+    root.nodes.insert(PATH.to_owned(), Node::file(write(known)));
+    Ok(())
+}
+
+/// All libraries in the folders that are searched, folder by folder.
+fn libraries(root: &Root, architecture: &str) -> io::Result<Vec<Library>> {
     let mut libraries = Vec::new();
     let mut seen = BTreeSet::new();
-    for folder in folders(root)? {
+    for folder in folders(root, architecture)? {
         // `/lib` and `/usr/lib` are one folder; the first name of it counts.
         let place = place(&folder);
         if seen.insert(place.clone()) {
             libraries.extend(libraries_in(root, &folder, &place)?);
         }
     }
-    libraries
-        .sort_by(|left, right| compare(right.name.as_bytes(), left.name.as_bytes()).then(right.flags.cmp(&left.flags)));
-    root.nodes.insert(PATH.to_owned(), Node::file(write(&libraries)));
-    Ok(())
+    Ok(libraries)
 }
 
 /// Folders in the order in which they are searched: those of `ld.so.conf.d`, file by file, then the usual ones.
-fn folders(root: &Root) -> io::Result<Vec<String>> {
+fn folders(root: &Root, architecture: &str) -> io::Result<Vec<String>> {
     const CONFIGURATION: &str = "etc/ld.so.conf.d/";
     let paths = root.nodes.range(CONFIGURATION.to_owned()..).map(|(path, _)| path);
     let paths = paths.take_while(|path| path.starts_with(CONFIGURATION));
@@ -74,7 +93,12 @@ fn folders(root: &Root) -> io::Result<Vec<String>> {
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim().trim_end_matches('/'));
         folders.extend(lines.filter(|line| line.starts_with('/')).map(str::to_owned));
     }
-    folders.extend(DEFAULT_FOLDERS.map(str::to_owned));
+    let triplet = match architecture {
+        "arm64" => "aarch64-linux-gnu",
+        _ => "x86_64-linux-gnu",
+    };
+    folders.extend([format!("/lib/{triplet}"), format!("/usr/lib/{triplet}")]);
+    folders.extend(["/lib", "/usr/lib"].map(str::to_owned));
     Ok(folders)
 }
 
@@ -170,7 +194,42 @@ fn compare(mut left: &[u8], mut right: &[u8]) -> Ordering {
     }
 }
 
-fn write(libraries: &[Library]) -> Vec<u8> {
+/// The entries of a cache but those for newer processors; `None` if it is none, or says something that cannot be.
+fn read(cache: &[u8]) -> Option<Vec<Library>> {
+    let number = |at: usize| Some(u32::from_le_bytes(cache.get(at..at.checked_add(4)?)?.try_into().ok()?));
+    let start = match cache.starts_with(OLD_MAGIC) {
+        true => {
+            let entries = usize::try_from(number(12)?).ok()?.checked_mul(OLD_ENTRY)?;
+            entries.checked_add(OLD_HEADER)?.checked_next_multiple_of(8)?
+        }
+        false => 0,
+    };
+    let cache = cache.get(start..)?;
+    if !cache.starts_with(MAGIC) {
+        return None;
+    }
+    let number = |at: usize| Some(u32::from_le_bytes(cache.get(at..at.checked_add(4)?)?.try_into().ok()?));
+    let text = |at: u32| {
+        let bytes = cache.get(usize::try_from(at).ok()?..)?;
+        let end = bytes.iter().take(MAX_PATH_BYTES).position(|&byte| byte == 0)?;
+        String::from_utf8(bytes[..end].to_vec()).ok()
+    };
+    let count = usize::try_from(number(20)?).ok()?;
+    let entries = cache.get(HEADER..count.checked_mul(ENTRY)?.checked_add(HEADER)?)?;
+    let mut libraries = Vec::new();
+    for index in 0..entries.len() / ENTRY {
+        let at = HEADER + index * ENTRY;
+        let is_for_any_processor = number(at + 16)? == 0 && number(at + 20)? == 0;
+        if is_for_any_processor {
+            libraries.push(Library { flags: number(at)?, name: text(number(at + 4)?)?, path: text(number(at + 8)?)? });
+        }
+    }
+    Some(libraries)
+}
+
+fn write(mut libraries: Vec<Library>) -> Vec<u8> {
+    libraries
+        .sort_by(|left, right| compare(right.name.as_bytes(), left.name.as_bytes()).then(right.flags.cmp(&left.flags)));
     let mut strings = Vec::new();
     let mut entries = Vec::new();
     let first = HEADER + ENTRY * libraries.len();
@@ -180,7 +239,7 @@ fn write(libraries: &[Library]) -> Vec<u8> {
         strings.push(0);
         at
     };
-    for library in libraries {
+    for library in &libraries {
         let value = add(&library.path);
         // A path ends with the name, but for a file whose link is missing.
         let key = match library.path.strip_suffix(&library.name) {
@@ -249,7 +308,7 @@ mod tests {
             ("usr/lib/triplet/plugin.so", library("plugin.so")),
             ("usr/lib/triplet/libz.so.1-gdb.py", library("libz.so.1")),
         ]);
-        add_loader_cache(&mut root).expect("made");
+        add_loader_cache(&mut root, "amd64").expect("made");
         let cache = root.read(PATH).expect("readable").expect("there");
         assert_eq!(
             listing(&cache),
@@ -264,9 +323,40 @@ mod tests {
     }
 
     #[test]
+    fn libraries_come_to_those_of_the_image_below() {
+        let of = |name: &str, path: &str| Library { name: name.to_owned(), flags: 0x0303, path: path.to_owned() };
+        let before = write(vec![
+            of("libz.so.1", "/lib/x86_64-linux-gnu/libz.so.1"),
+            of("libssl.so.3", "/usr/local/lib/libssl.so.3"),
+        ]);
+        let nodes = |soname: &str| {
+            let path = format!("usr/lib/x86_64-linux-gnu/{soname}");
+            root(vec![(path.as_str(), library(soname)), ("usr/lib/x86_64-linux-gnu/libz.so.1", library("libz.so.1"))])
+        };
+        let extended = |mut root: Root, before: &[u8]| {
+            extend_loader_cache(&mut root, "amd64", before).expect("made");
+            root.read(PATH).expect("readable").map(|cache| listing(&cache))
+        };
+        assert_eq!(
+            extended(nodes("libssl.so.3"), &before).expect("a cache"),
+            [
+                "libz.so.1 => /lib/x86_64-linux-gnu/libz.so.1",
+                "libssl.so.3 => /usr/local/lib/libssl.so.3",
+                "libssl.so.3 => /lib/x86_64-linux-gnu/libssl.so.3",
+            ]
+        );
+        // In front of it may stand an older form, as glibc 2.31 writes it.
+        let mut both = [OLD_MAGIC, &[0], &1u32.to_le_bytes(), &[0; 12 + 4]].concat();
+        both.extend(&before);
+        assert_eq!(extended(nodes("liba.so.1"), &both).expect("a cache").len(), 3);
+        assert_eq!(extended(root(Vec::new()), &before), None);
+        assert_eq!(extended(nodes("liba.so.1"), b"not a cache"), None);
+    }
+
+    #[test]
     fn an_image_without_ldconfig_gets_none() {
         let mut root = root(vec![("usr/lib/libz.so.1", library("libz.so.1"))]);
-        add_loader_cache(&mut root).expect("nothing made");
+        add_loader_cache(&mut root, "amd64").expect("nothing made");
         assert!(root.get(PATH).is_none());
     }
 
@@ -285,6 +375,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_cache_is_read(changes in proptest::collection::vec((0usize..200, any::<u8>()), 0..8), cut in 0usize..200) {
+            let library = |name: &str| Library { name: name.to_owned(), flags: 3, path: format!("/lib/{name}") };
+            let mut cache = write(vec![library("liba.so.1"), library("libb.so.2")]);
+            prop_assert_eq!(read(&cache).map(|libraries| libraries.len()), Some(2));
+            for (at, byte) in changes {
+                let at = at % cache.len();
+                cache[at] = byte;
+            }
+            let _ = read(&cache);
+            cache.truncate(cut);
+            let _ = read(&cache);
+        }
+
         #[test]
         fn the_order_is_one(one in "[a-z0-9.]{0,8}", two in "[a-z0-9.]{0,8}", three in "[a-z0-9.]{0,8}") {
             let compare = |left: &str, right: &str| compare(left.as_bytes(), right.as_bytes());

@@ -1,4 +1,5 @@
-//! Debian packages: a closure from signed indexes at lock time, a root file system from locked files at assemble time.
+//! Debian packages, of Debian and Ubuntu: a closure from signed indexes at lock time, a root file system from locked files at
+//! assemble time.
 //!
 //! [`fetch_packages`] verifies `InRelease` and reads `Packages`; [`resolve`] picks the closure; [`fetch`] brings locked
 //! files by hash; [`build_root`] turns them into a tree. Nothing of Debian's own tools is run, maintainer scripts
@@ -41,7 +42,7 @@ pub use keyring::Keyring;
 pub use packages::{Package, PackageSet};
 pub use relation::{Relation, RelationGroup, VersionRelation};
 pub use resolve::{InstalledPackage, Wanted, resolve};
-pub use root::{RootOptions, build_root};
+pub use root::{FilesBelow, RootOptions, build_root};
 pub use stanza::{Stanza, StanzaReader};
 pub use status::installed_packages;
 pub use tree::{Content, Node, NodeKind, Root};

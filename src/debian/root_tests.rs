@@ -12,15 +12,8 @@ impl World {
 
     fn build(&self, debs: Vec<DebBuilder>, status: Option<&str>) -> Result<Root, Error> {
         let debs: Vec<_> = debs.into_iter().map(|deb| deb.write(self.0.path())).collect();
-        let installed_status = status.map(|status| status.as_bytes().to_vec());
-        build_root(
-            &debs,
-            &RootOptions {
-                spool_folder: self.0.path().to_owned(),
-                installed_status,
-                accounts: AccountFiles::default(),
-            },
-        )
+        let below = status.map(|status| FilesBelow { status: status.as_bytes().to_vec(), ..FilesBelow::default() });
+        build_root(&debs, &RootOptions { spool_folder: self.0.path().to_owned(), below })
     }
 }
 
@@ -289,11 +282,7 @@ fn follows_links_that_packages_ship_for_folders() {
 fn refuses_a_file_that_is_not_what_the_lock_says() {
     let world = World::new();
     let (deb, path) = DebBuilder::new("a", "1").write(world.0.path());
-    let options = RootOptions {
-        spool_folder: world.0.path().to_owned(),
-        installed_status: None,
-        accounts: AccountFiles::default(),
-    };
+    let options = RootOptions { spool_folder: world.0.path().to_owned(), below: None };
     let error = build_root(&[(LockedDeb { version: "2".to_owned(), ..deb }, path)], &options).expect_err("refused");
     assert_eq!(error.to_string(), "`a` is not a readable .deb file: its `Version` is `1`, but the lock says `2`");
 }

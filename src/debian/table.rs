@@ -1,14 +1,16 @@
 //! What a closure needs of one `Packages` index, kept in the store so that an index is read through only once.
 //!
 //! An index has seventy thousand packages in sixty megabytes; a closure asks for some hundred names. A table holds the
-//! fields that the resolver reads, as control paragraphs sorted by name, in blocks of about [`BLOCK_BYTES`]. In front stands
-//! a directory with length, sha256 and first name of each block, and the directory's own length and sha256. A lookup reads
-//! one block; no byte counts before its hash was checked. A damaged table is removed, and whoever asked starts over.
+//! fields that the resolver reads, as control paragraphs sorted by name, and then who provides which name, in blocks of about
+//! [`BLOCK_BYTES`]. In front stands a directory with kind, length, sha256 and first name of each block, and the directory's
+//! own length and sha256. A lookup reads one block; no byte counts before its hash was checked. A damaged table is removed,
+//! and whoever asked starts over.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, Read as _};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
@@ -61,12 +63,12 @@ struct Current {
 /// An index while it is read.
 struct IndexReader<'a> {
     architecture: &'a str,
-    /// Paragraphs in the order of the index.
+    /// Paragraphs in the order of the index, each with its empty line.
     text: String,
     /// Name and place in `text` of each.
-    entries: Vec<(String, std::ops::Range<usize>)>,
-    /// Names of providers by provided name, in the order of the index.
-    provided: BTreeMap<String, Vec<String>>,
+    entries: Vec<(String, Range<usize>)>,
+    /// Which of `entries` provide a name.
+    provided: BTreeMap<String, Vec<u32>>,
 }
 
 impl IndexReader<'_> {
@@ -103,39 +105,53 @@ impl IndexReader<'_> {
         if current.name.is_empty() || !fits {
             return;
         }
+        let number = self.entries.len() as u32;
         for relation in RelationGroup::parse_list(&current.provides, self.architecture) {
             let providers = self.provided.entry(relation.name).or_default();
-            if providers.last() != Some(&current.name) && !providers.contains(&current.name) {
-                providers.push(current.name.clone());
+            if providers.last() != Some(&number) {
+                providers.push(number);
             }
         }
         let start = self.text.len();
         self.text.push_str(&String::from_utf8_lossy(&current.lines));
+        self.text.push('\n');
         self.entries.push((current.name, start..self.text.len()));
     }
 
-    fn into_table(mut self) -> String {
-        self.entries.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let mut table = TableWriter::default();
-        let mut entries = self.entries.into_iter().peekable();
-        let mut provided = self.provided.into_iter().peekable();
-        // Both lists are sorted: always the smaller name next, so that all of one name is in one block.
-        loop {
-            let name = match (entries.peek(), provided.peek()) {
-                (Some((entry, _)), Some((other, _))) => entry.min(other).clone(),
-                (Some((entry, _)), None) => entry.clone(),
-                (None, Some((other, _))) => other.clone(),
-                (None, None) => return table.finish(),
-            };
-            table.start(&name);
-            while let Some((_, range)) = entries.next_if(|(entry, _)| *entry == name) {
-                table.blocks.push_str(&self.text[range]);
-                table.blocks.push('\n');
+    fn into_table(self) -> String {
+        let Self { mut text, mut entries, provided, .. } = self;
+        let names: Vec<String> = provided
+            .iter()
+            .map(|(name, numbers)| {
+                let mut names: Vec<&str> = numbers.iter().map(|&number| entries[number as usize].0.as_str()).collect();
+                names.sort_unstable();
+                names.dedup();
+                format!("Provided: {name}\nProviders: {}\n\n", names.join(" "))
+            })
+            .collect();
+        if !entries.is_sorted_by(|(left, _), (right, _)| left <= right) {
+            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            let mut sorted = String::with_capacity(text.len());
+            for (_, range) in &mut entries {
+                let start = sorted.len();
+                sorted.push_str(&text[range.clone()]);
+                *range = start..sorted.len();
             }
-            if let Some((_, providers)) = provided.next_if(|(other, _)| *other == name) {
-                table.blocks.push_str(&format!("Provided: {name}\nProviders: {}\n\n", providers.join(" ")));
-            }
+            text = sorted;
         }
+        let mut directory = Directory::default();
+        for (name, range) in entries {
+            directory.add(&text, Kind::Packages, &name, range);
+        }
+        for (name, paragraph) in provided.into_keys().zip(names) {
+            let start = text.len();
+            text.push_str(&paragraph);
+            directory.add(&text, Kind::Providers, &name, start..text.len());
+        }
+        directory.close(&text);
+        let lines = directory.lines;
+        text.insert_str(0, &format!("{} {}\n{lines}", lines.len(), Digest::of(lines.as_bytes()).hex()));
+        text
     }
 }
 
@@ -171,38 +187,57 @@ impl Current {
     }
 }
 
-/// A table's text while it grows.
-#[derive(Default)]
-struct TableWriter {
-    directory: String,
-    blocks: String,
-    /// Start and first name of the block that is open.
-    open: Option<(usize, String)>,
+/// What a block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Packages,
+    Providers,
 }
 
-impl TableWriter {
-    /// A name begins: a block that is long enough ends before it.
-    fn start(&mut self, name: &str) {
-        if self.open.as_ref().is_some_and(|(start, _)| self.blocks.len() - start >= BLOCK_BYTES) {
-            self.close();
-        }
-        if self.open.is_none() {
-            self.open = Some((self.blocks.len(), name.to_owned()));
+impl Kind {
+    const fn letter(self) -> &'static str {
+        match self {
+            Self::Packages => "p",
+            Self::Providers => "v",
         }
     }
+}
 
-    fn close(&mut self) {
-        if let Some((start, first)) = self.open.take() {
-            let block = &self.blocks[start..];
-            self.directory.push_str(&format!("{} {} {first}\n", block.len(), Digest::of(block.as_bytes()).hex()));
+/// A table's directory while it grows.
+#[derive(Default)]
+struct Directory {
+    lines: String,
+    open: Option<OpenBlock>,
+}
+
+struct OpenBlock {
+    kind: Kind,
+    first: String,
+    /// The name that was added last: all of one name is in one block.
+    last: String,
+    range: Range<usize>,
+}
+
+impl Directory {
+    /// The next paragraph of `text`: it belongs to the open block, or ends that and begins another.
+    fn add(&mut self, text: &str, kind: Kind, name: &str, range: Range<usize>) {
+        if let Some(open) = &mut self.open
+            && open.kind == kind
+            && (open.range.len() < BLOCK_BYTES || open.last == name)
+        {
+            open.range.end = range.end;
+            name.clone_into(&mut open.last);
+            return;
         }
+        self.close(text);
+        self.open = Some(OpenBlock { kind, first: name.to_owned(), last: name.to_owned(), range });
     }
 
-    fn finish(mut self) -> String {
-        self.close();
-        let head = format!("{} {}\n", self.directory.len(), Digest::of(self.directory.as_bytes()).hex());
-        self.blocks.insert_str(0, &(head + &self.directory));
-        self.blocks
+    fn close(&mut self, text: &str) {
+        if let Some(OpenBlock { kind, first, range, .. }) = self.open.take() {
+            let (letter, length, hash) = (kind.letter(), range.len(), Digest::of(text[range].as_bytes()).hex());
+            self.lines.push_str(&format!("{letter} {length} {hash} {first}\n"));
+        }
     }
 }
 
@@ -240,6 +275,7 @@ impl Bytes {
 }
 
 struct Block {
+    kind: Kind,
     first: String,
     offset: u64,
     length: usize,
@@ -293,13 +329,17 @@ impl Table {
         let mut offset = start + length;
         let mut blocks = Vec::new();
         for line in std::str::from_utf8(&directory).map_err(|_| damaged())?.lines() {
-            let mut words = line.splitn(3, ' ');
-            let (Some(length), Some(hash), Some(first)) = (words.next(), words.next(), words.next()) else {
+            let mut words = line.splitn(4, ' ');
+            let (Some(letter), Some(length), Some(hash), Some(first)) =
+                (words.next(), words.next(), words.next(), words.next())
+            else {
                 return Err(damaged());
             };
+            let kind = [Kind::Packages, Kind::Providers].into_iter().find(|kind| kind.letter() == letter);
+            let kind = kind.ok_or_else(damaged)?;
             let length: usize = length.parse().map_err(|_| damaged())?;
             let digest = Digest::from_hex(hash).map_err(|_| damaged())?;
-            blocks.push(Block { first: first.to_owned(), offset, length, digest, entries: OnceCell::new() });
+            blocks.push(Block { kind, first: first.to_owned(), offset, length, digest, entries: OnceCell::new() });
             offset = offset.checked_add(length as u64).filter(|end| *end <= whole).ok_or_else(damaged)?;
         }
         Ok(Self { archive: archive.to_owned(), architecture: architecture.to_owned(), bytes, blocks })
@@ -307,20 +347,20 @@ impl Table {
 
     /// Entries of a real package, in the order of the index.
     pub(super) fn packages(&self, name: &str) -> io::Result<impl Iterator<Item = &Package>> {
-        let packages = self.entries(name)?.map_or(&[][..], |entries| entries.packages.as_slice());
+        let packages = self.entries(Kind::Packages, name)?.map_or(&[][..], |entries| entries.packages.as_slice());
         Ok(packages.iter().filter(move |package| package.name == name))
     }
 
-    /// Names of packages that provide `name`, in the order of the index.
+    /// Names of packages that provide `name`, sorted.
     pub(super) fn providers(&self, name: &str) -> io::Result<&[String]> {
-        let providers = self.entries(name)?.map_or(&[][..], |entries| entries.providers.as_slice());
+        let providers = self.entries(Kind::Providers, name)?.map_or(&[][..], |entries| entries.providers.as_slice());
         Ok(providers.iter().find(|(provided, _)| provided == name).map_or(&[], |(_, names)| names))
     }
 
     /// All names of real packages, sorted. Nothing of what is read is kept.
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for block in &self.blocks {
+        for block in self.blocks.iter().filter(|block| block.kind == Kind::Packages) {
             let bytes = self.read_block(block)?;
             let lines = bytes.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"Package: "));
             names.extend(lines.map(|name| String::from_utf8_lossy(name).into_owned()));
@@ -330,9 +370,10 @@ impl Table {
     }
 
     /// The block that would hold a name.
-    fn entries(&self, name: &str) -> io::Result<Option<&Entries>> {
-        let after = self.blocks.partition_point(|block| block.first.as_str() <= name);
-        let Some(block) = after.checked_sub(1).and_then(|at| self.blocks.get(at)) else { return Ok(None) };
+    fn entries(&self, kind: Kind, name: &str) -> io::Result<Option<&Entries>> {
+        let after = self.blocks.partition_point(|block| (block.kind, block.first.as_str()) <= (kind, name));
+        let block = after.checked_sub(1).and_then(|at| self.blocks.get(at));
+        let Some(block) = block.filter(|block| block.kind == kind) else { return Ok(None) };
         if let Some(entries) = block.entries.get() {
             return Ok(Some(entries));
         }
@@ -399,7 +440,7 @@ mod tests {
         let table = table(text).expect("a table");
         assert!(table.blocks.len() > 3);
         assert_eq!(answers(&table).expect("read"), (vec!["2".to_owned()], 67, 200));
-        assert_eq!(table.providers("v1").expect("read")[..2], ["p1", "p4"]);
+        assert_eq!(table.providers("v1").expect("read")[..3], ["p1", "p10", "p100"]);
         assert_eq!(table.packages("p7").expect("read").count(), 1);
         for absent in ["", "a", "p7a", "zz"] {
             assert_eq!(table.packages(absent).expect("read").count(), 0, "{absent}");
