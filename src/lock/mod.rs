@@ -505,3 +505,36 @@ impl Lock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST_FORMAT: &str = include_str!("../../tests/cases/render/cpu/imgforge.lock");
+
+    #[test]
+    fn locks_of_the_first_format_are_read() {
+        assert!(FIRST_FORMAT.contains("\nformat = 1\n"));
+        let mut lock = Lock::parse(Path::new("imgforge.lock"), FIRST_FORMAT).expect("readable");
+        assert_eq!(lock.platforms[0].archives, []);
+        let date = Moment::from_seconds(1_795_377_536);
+        let archive = LockedArchive { name: "debian".to_owned(), suite: "trixie".to_owned(), date };
+        lock.platforms[0].archives.push(archive);
+        let text = lock.to_text();
+        let entry = "[[platform.archive]]\nname = \"debian\"\nsuite = \"trixie\"\ndate = \"2026-11-22T19:58:56Z\"\n";
+        assert!(text.contains(entry), "{text}");
+        assert_eq!(Lock::parse(Path::new("imgforge.lock"), &text).expect("readable"), lock);
+        let wrong = text.replace("2026-11-22T19:58:56Z", "yesterday");
+        let error = Lock::parse(Path::new("imgforge.lock"), &wrong).expect_err("no time");
+        assert!(error.to_string().contains("`yesterday` is not a time like `2026-11-22T19:58:56Z`"), "{error}");
+    }
+
+    #[test]
+    fn locks_of_a_later_format_are_refused() {
+        let text = FIRST_FORMAT.replace("\nformat = 1\n", &format!("\nformat = {}\n", FORMAT + 1));
+        assert!(matches!(
+            Lock::parse(Path::new("imgforge.lock"), &text),
+            Err(Error::Newer { what: "format", found, known: FORMAT, .. }) if found == FORMAT + 1
+        ));
+    }
+}
