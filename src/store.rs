@@ -194,8 +194,16 @@ impl Store {
 
     /// Remembers a fact. `key` must be one line.
     pub fn remember(&self, kind: &str, key: &str, value: &str) -> Result<(), Error> {
+        write_parts(&self.fact_path(kind, key), &[key.as_bytes(), b"\n", value.as_bytes()])
+    }
+
+    /// A remembered fact that is too large to be read whole: its file, the byte where the value begins, and its path.
+    pub fn open_fact(&self, kind: &str, key: &str) -> Option<(File, u64, PathBuf)> {
         let path = self.fact_path(kind, key);
-        write_atomically(&path, format!("{key}\n{value}").as_bytes())
+        let mut file = File::open(&path).ok()?;
+        let mut head = vec![0; key.len() + 1];
+        file.read_exact(&mut head).ok()?;
+        (head.strip_suffix(b"\n") == Some(key.as_bytes())).then_some((file, head.len() as u64, path))
     }
 
     fn fact_path(&self, kind: &str, key: &str) -> PathBuf {
@@ -206,11 +214,17 @@ impl Store {
 
 /// Writes a file whole or not at all, creating its folder; readable by all as far as the umask allows nothing less.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_parts(path, &[bytes])
+}
+
+fn write_parts(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
     let error = |action| Error::io(action, path);
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(error("create the folder of"))?;
     let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder).map_err(error("write"))?;
-    file.write_all(bytes).map_err(error("write"))?;
+    for part in parts {
+        file.write_all(part).map_err(error("write"))?;
+    }
     make_readable(file.path()).map_err(error("set the mode of"))?;
     file.persist(path).map_err(|failure| error("write")(failure.error))?;
     Ok(())
@@ -281,5 +295,8 @@ mod tests {
         store.remember("layers", "a key", "a value\nof two lines").expect("stored");
         assert_eq!(store.recall("layers", "a key").as_deref(), Some("a value\nof two lines"));
         assert_eq!(store.recall("layers", "another"), None);
+        let (file, start, _) = store.open_fact("layers", "a key").expect("remembered");
+        assert_eq!((start, io::read_to_string(file).expect("readable").as_str()), (6, "a value\nof two lines"));
+        assert!(store.open_fact("layers", "another").is_none());
     }
 }

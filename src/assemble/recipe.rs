@@ -30,7 +30,7 @@ pub struct Recipe<'a> {
     /// Time of all entries and of the image, in seconds since 1970.
     pub(super) created: u64,
     pub(super) parts: Vec<Part<'a>>,
-    /// What the account files follow from: the layer of packages, or the base image.
+    /// What the account files follow from: the layer of packages, or the base image if there is none.
     pub(super) below: Digest,
     /// Owner of the user's files, where a published image tells it.
     pub(super) owner: Option<Owner>,
@@ -98,9 +98,7 @@ impl<'a> Recipe<'a> {
                         true => LayerKey::base(suite, plan.platform, debs, created),
                         false => LayerKey::system(&recipe.below, debs, created),
                     };
-                    if *is_base {
-                        recipe.below = Digest::of(key.to_string().as_bytes());
-                    }
+                    recipe.below = Digest::of(key.to_string().as_bytes());
                     let names: Vec<String> = debs.iter().map(|deb| format!("{} {}", deb.name, deb.version)).collect();
                     let weight = debs.iter().map(|deb| deb.size).sum();
                     recipe.push(key, names.join(", "), weight, Ingredients::Debs(debs));
@@ -154,7 +152,7 @@ impl<'a> Recipe<'a> {
         });
         Wanted {
             base_files: !self.is_made_of_packages() && (accounts || debs),
-            debs: debs || (accounts && self.is_made_of_packages()),
+            debs: debs || accounts,
             wheels: wheels.flatten().map(|wheel| (*wheel).clone()).collect(),
         }
     }

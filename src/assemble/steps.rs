@@ -17,7 +17,7 @@ use super::recipe::{Ingredients, Part, Recipe};
 use super::tar::Owner;
 use super::toc::TOC_ANNOTATION;
 use super::wheel::{WheelInput, write_wheels};
-use crate::debian::{self, NodeKind, Root, RootOptions, build_root};
+use crate::debian::{self, AccountFiles, FilesBelow, NodeKind, Root, RootOptions, build_root};
 use crate::diagnostic::Hint;
 use crate::lock::{LockedDeb, LockedWheel};
 use crate::oci::{AssembledImage, Compression, Digest, Layer};
@@ -243,35 +243,30 @@ impl SystemLayer {
             _ => None,
         });
         let debs: Vec<_> = locked.unwrap_or_default().iter().cloned().zip(materials.debs.iter().cloned()).collect();
-        let file = |path: &str| materials.base_files.get(path).cloned();
-        let installed_status = (!recipe.is_made_of_packages()).then(|| file("var/lib/dpkg/status").unwrap_or_default());
+        let base = (!materials.base_files.is_empty()).then(|| base_accounts(&materials.base_files));
+        let below = (!recipe.is_made_of_packages()).then(|| files_below(&materials.base_files));
         let mut system = Self {
             debs,
-            options: RootOptions { spool_folder, installed_status },
+            options: RootOptions { spool_folder, below },
             root: None,
             accounts: recall_accounts(store, &recipe.below),
         };
         if system.accounts.is_some() {
             return Ok(system);
         }
-        if !recipe.is_made_of_packages() {
-            system.accounts = (!materials.base_files.is_empty()).then(|| Accounts {
-                passwd: file("etc/passwd"),
-                group: file("etc/group"),
-                shadow: file("etc/shadow"),
-                bash: materials.base_files.keys().any(|path| path.ends_with("bin/bash")),
-            });
-        } else if !system.debs.is_empty() {
+        system.accounts = base;
+        if !system.debs.is_empty() {
             let root = build_root(&system.debs, &system.options)?;
-            let read = |path: &str| {
+            let below = system.accounts.unwrap_or_default();
+            let read = |path: &str, below: Option<Vec<u8>>| {
                 let failed = |source| Error::Io { action: "read from the packages", path: PathBuf::from(path), source };
-                root.read(path).map_err(failed)
+                Ok::<_, Error>(root.read(path).map_err(failed)?.or(below))
             };
             system.accounts = Some(Accounts {
-                passwd: read("etc/passwd")?,
-                group: read("etc/group")?,
-                shadow: read("etc/shadow")?,
-                bash: root.get("usr/bin/bash").is_some(),
+                passwd: read("etc/passwd", below.passwd)?,
+                group: read("etc/group", below.group)?,
+                shadow: read("etc/shadow", below.shadow)?,
+                bash: below.bash || root.get("usr/bin/bash").is_some(),
             });
             system.root = Some(root);
         }
@@ -287,6 +282,32 @@ impl SystemLayer {
         }
         let other = |error| layers::Error::Other(Box::new(error));
         write_root(&build_root(&self.debs, &self.options).map_err(other)?, layer)
+    }
+}
+
+/// The account files of a base image.
+fn base_accounts(files: &BTreeMap<String, Vec<u8>>) -> Accounts {
+    let file = |path: &str| files.get(path).cloned();
+    Accounts {
+        passwd: file("etc/passwd"),
+        group: file("etc/group"),
+        shadow: file("etc/shadow"),
+        bash: files.keys().any(|path| path.ends_with("bin/bash")),
+    }
+}
+
+/// What packages on top of a base image build on.
+fn files_below(files: &BTreeMap<String, Vec<u8>>) -> FilesBelow {
+    let file = |path: &str| files.get(path).cloned();
+    FilesBelow {
+        status: file("var/lib/dpkg/status").unwrap_or_default(),
+        accounts: AccountFiles {
+            passwd: file("etc/passwd"),
+            group: file("etc/group"),
+            shadow: file("etc/shadow"),
+            gshadow: file("etc/gshadow"),
+        },
+        loader_cache: file("etc/ld.so.cache"),
     }
 }
 

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use pep440_rs::Version;
 
 use crate::assemble::base::{self, Base, FileLimits};
-use crate::debian::{self, Archive, PackageSet, Wanted};
+use crate::debian::{self, Archive, InstalledPackage, PackageSet, SnapshotFiles, Wanted};
 use crate::diagnostic::{Failure, Hint};
-use crate::lock::{LockedBase, LockedDeb};
+use crate::lock::{LockedArchive, LockedBase, LockedDeb};
 use crate::oci::{Digest, Platform, Reference};
 use crate::resolve::{BaseRow, StackAnswer};
+use crate::settings::ArchiveLocation;
 use crate::spec::Spec;
 use crate::version::PythonVersion;
 
@@ -22,8 +23,24 @@ use super::outside::Outside;
 pub(super) struct BaseFacts<'a> {
     context: &'a Context,
     outside: &'a Outside,
-    archives: RefCell<HashMap<(String, Platform), Rc<PackageSet>>>,
+    archives: RefCell<HashMap<(Release, Platform), Rc<PackageSet>>>,
     images: RefCell<HashMap<(String, Platform), Rc<Base>>>,
+}
+
+/// A release of a distribution.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Release {
+    /// `debian` or `ubuntu`.
+    distribution: String,
+    /// `trixie`.
+    suite: String,
+}
+
+/// A base as the lock writes it, with the packages to put on it.
+pub(super) struct LockedSystem {
+    pub(super) base: LockedBase,
+    pub(super) archives: Vec<LockedArchive>,
+    pub(super) debs: Vec<LockedDeb>,
 }
 
 /// Why a base does not do.
@@ -37,8 +54,10 @@ enum Error {
     Reference { reference: String, cause: String },
     #[error("the keys of the archive `{archive}` cannot be used: {cause}")]
     Keyring { archive: String, cause: String },
-    #[error("`system:` packages cannot be installed on the base `{reference}`: it is not Debian but {os}")]
-    NotDebian { reference: String, os: String },
+    #[error("packages cannot be installed on the base `{reference}`: it is neither Debian nor Ubuntu but {os}")]
+    OtherSystem { reference: String, os: String },
+    #[error("this machine's settings have no archive of {distribution} for {architecture}")]
+    NoArchive { distribution: String, architecture: &'static str },
 }
 
 /// A base that cannot be asked, when another Python would need no registry.
@@ -74,7 +93,7 @@ impl Hint for Error {
                 format!("name a base that holds Python {python}, such as `base: slim`"),
                 "or set `python:` to the version that the base holds".to_owned(),
             ],
-            Self::NotDebian { .. } => {
+            Self::OtherSystem { .. } => {
                 vec!["choose `base: debian` or `base: slim`, or install them in the base image itself".to_owned()]
             }
             _ => Vec::new(),
@@ -91,10 +110,10 @@ impl<'a> BaseFacts<'a> {
     pub(super) fn python(&self, line: PythonVersion, base: &BaseRow, platform: Platform) -> Result<Version, Failure> {
         match (&base.suite, &base.reference) {
             (Some(suite), _) => {
-                let packages = self.archive(suite, platform)?;
-                let versions = packages.versions(&format!("python{line}"));
-                let newest =
-                    versions.iter().filter_map(|package| upstream_release(&package.to_locked().version, line)).max();
+                let newest = self.with_archive(&Release::debian(suite), platform, |packages| {
+                    let versions = packages.versions(&format!("python{line}"))?.into_iter();
+                    Ok(versions.filter_map(|package| upstream_release(package.version.as_str(), line)).max())
+                })?;
                 Ok(newest.ok_or_else(|| Error::NoPython { suite: suite.clone(), python: line })?)
             }
             (None, Some(reference)) => {
@@ -109,14 +128,9 @@ impl<'a> BaseFacts<'a> {
     }
 
     /// The base and the Debian packages of one platform as the lock writes them.
-    pub(super) fn locked(
-        &self,
-        spec: &Spec,
-        stack: &StackAnswer,
-        platform: Platform,
-    ) -> Result<(LockedBase, Vec<LockedDeb>), Failure> {
+    pub(super) fn locked(&self, spec: &Spec, stack: &StackAnswer, platform: Platform) -> Result<LockedSystem, Failure> {
         let base = &stack.base;
-        let system: Vec<Wanted> =
+        let mut wanted: Vec<Wanted> =
             spec.system.iter().map(|name| Wanted::named(&name.value, "`system:` in the spec")).collect();
         let mut locked = LockedBase {
             kind: base.kind.to_owned(),
@@ -127,12 +141,11 @@ impl<'a> BaseFacts<'a> {
             reason: stack.base_reason.clone(),
         };
         if let Some(suite) = &base.suite {
-            let packages = self.archive(suite, platform)?;
-            let mut wanted = debian::base_packages(stack.python);
-            wanted.extend(system);
-            return Ok((locked, debian::resolve(&packages, &wanted, &[])?));
+            wanted.splice(0..0, debian::base_packages(stack.python));
+            return self.with_packages(locked, &Release::debian(suite), platform, &wanted, &[]);
         }
-        let Some(reference) = &base.reference else { return Ok((locked, Vec::new())) };
+        let nothing = |base| Ok(LockedSystem { base, archives: Vec::new(), debs: Vec::new() });
+        let Some(reference) = &base.reference else { return nothing(locked) };
         let image = self.image(reference, platform).map_err(|failure| self.out_of_reach(base, failure))?;
         locked.digest = Some(image.digest);
         let places = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
@@ -143,28 +156,44 @@ impl<'a> BaseFacts<'a> {
             .chain(["var/lib/dpkg/status", "etc/os-release", "usr/lib/os-release"])
             .collect();
         let files = self.files(&image, &asked)?;
-        let interpreter = interpreters
-            .iter()
-            .find(|path| files.contains_key(*path))
-            .ok_or_else(|| Error::NoInterpreter { reference: reference.clone(), python: stack.python })?;
-        locked.interpreter = format!("/{interpreter}");
-        if system.is_empty() {
-            return Ok((locked, Vec::new()));
+        let interpreter = interpreters.iter().find(|path| files.contains_key(*path));
+        if let Some(interpreter) = interpreter {
+            locked.interpreter = format!("/{interpreter}");
         }
+        if interpreter.is_some() && wanted.is_empty() {
+            return nothing(locked);
+        }
+        let no_interpreter = || Error::NoInterpreter { reference: reference.clone(), python: stack.python };
         let release = files.get("etc/os-release").or_else(|| files.get("usr/lib/os-release"));
-        let release = String::from_utf8_lossy(release.map(Vec::as_slice).unwrap_or_default()).into_owned();
-        let field = |name: &str| {
-            let line = release.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
-            line.map(|value| value.trim_matches('"').to_owned())
+        let release = match Release::parse(release.map(Vec::as_slice).unwrap_or_default()) {
+            Ok(release) => release,
+            Err(_) if interpreter.is_none() => return Err(no_interpreter().into()),
+            Err(os) => return Err(Error::OtherSystem { reference: reference.clone(), os }.into()),
         };
-        let (Some("debian"), Some(suite)) = (field("ID").as_deref(), field("VERSION_CODENAME")) else {
-            let os = field("PRETTY_NAME").unwrap_or_else(|| "something unknown".to_owned());
-            return Err(Error::NotDebian { reference: reference.clone(), os }.into());
-        };
-        let packages = self.archive(&suite, platform)?;
         let status = files.get("var/lib/dpkg/status").map(Vec::as_slice).unwrap_or_default();
         let installed = debian::installed_packages(status, platform.architecture_name());
-        Ok((locked, debian::resolve(&packages, &system, &installed)?))
+        if interpreter.is_none() {
+            let package = format!("python{}", stack.python);
+            if self.with_archive(&release, platform, |packages| Ok(packages.versions(&package)?.is_empty()))? {
+                return Err(no_interpreter().into());
+            }
+            wanted.splice(0..0, debian::python_packages(stack.python));
+        }
+        self.with_packages(locked, &release, platform, &wanted, &installed)
+    }
+
+    fn with_packages(
+        &self,
+        base: LockedBase,
+        release: &Release,
+        platform: Platform,
+        wanted: &[Wanted],
+        installed: &[InstalledPackage],
+    ) -> Result<LockedSystem, Failure> {
+        let (debs, archives) = self.with_archive(release, platform, |packages| {
+            Ok((debian::resolve(packages, wanted, installed)?, packages.states().to_vec()))
+        })?;
+        Ok(LockedSystem { base, archives, debs })
     }
 
     /// Digest of a service's image, if its registry can be asked; a stack can start without it.
@@ -195,12 +224,38 @@ impl<'a> BaseFacts<'a> {
         Ok(base::read_files(registries, store, image, paths, FileLimits::default(), &mut advance)?)
     }
 
-    fn archive(&self, suite: &str, platform: Platform) -> Result<Rc<PackageSet>, Failure> {
-        let key = (suite.to_owned(), platform);
+    /// What `ask` finds out of a release's packages. If the cache turns out to be damaged, it is asked once more of a new one.
+    fn with_archive<T>(
+        &self,
+        release: &Release,
+        platform: Platform,
+        ask: impl Fn(&PackageSet) -> Result<T, debian::Error>,
+    ) -> Result<T, Failure> {
+        match ask(&*self.archive(release, platform)?) {
+            Err(debian::Error::DamagedIndex { .. }) => {
+                self.archives.borrow_mut().remove(&(release.clone(), platform));
+                Ok(ask(&*self.archive(release, platform)?)?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    fn archive(&self, release: &Release, platform: Platform) -> Result<Rc<PackageSet>, Failure> {
+        let key = (release.clone(), platform);
         if let Some(packages) = self.archives.borrow().get(&key) {
             return Ok(Rc::clone(packages));
         }
-        let archives = archives(self.outside, suite)?;
+        let Release { distribution, suite } = release;
+        let architecture = platform.architecture_name();
+        let mut archives = Vec::new();
+        for location in self.outside.settings.archives() {
+            if location.distribution == *distribution && location.has(architecture) {
+                archives.extend(archive(self.outside, location, suite)?);
+            }
+        }
+        if archives.is_empty() {
+            return Err(Error::NoArchive { distribution: distribution.clone(), architecture }.into());
+        }
         let Outside { http, store, .. } = self.outside;
         let packages = Rc::new(debian::fetch_packages(&archives, platform, http, store, &self.context.progress)?);
         self.archives.borrow_mut().insert(key, Rc::clone(&packages));
@@ -223,21 +278,55 @@ impl<'a> BaseFacts<'a> {
     }
 }
 
-/// The archives of this machine's settings for a Debian release, each with the keys that may sign it.
+impl Release {
+    fn debian(suite: &str) -> Self {
+        Self { distribution: "debian".to_owned(), suite: suite.to_owned() }
+    }
+
+    /// The release that os-release(5) names. The error is the system's own name, if it is neither Debian nor Ubuntu.
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        let text = String::from_utf8_lossy(text);
+        let field = |name: &str| {
+            let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            values.map(|value| value.trim().trim_matches(['"', '\'']).to_owned()).next()
+        };
+        match (field("ID"), field("VERSION_CODENAME")) {
+            (Some(distribution), Some(suite))
+                if matches!(distribution.as_str(), "debian" | "ubuntu")
+                    && !suite.is_empty()
+                    && suite.chars().all(|character| character.is_ascii_alphanumeric()) =>
+            {
+                Ok(Self { distribution, suite })
+            }
+            _ => Err(field("PRETTY_NAME").unwrap_or_else(|| "something unknown".to_owned())),
+        }
+    }
+}
+
+/// The archives of this machine's settings, each with the keys that may sign it. Where only files are fetched, `suite` may
+/// be empty.
 pub(super) fn archives(outside: &Outside, suite: &str) -> Result<Vec<Archive>, Failure> {
-    let locations = outside.settings.archives();
-    let archives = locations.map(|location| {
-        let keyring = debian::Keyring::embedded(&location.name).transpose();
-        let keyring =
-            keyring.map_err(|cause| Error::Keyring { archive: location.name.clone(), cause: cause.to_string() })?;
-        Ok::<_, Error>(keyring.map(|keyring| Archive {
-            name: location.name.clone(),
-            url: location.url.clone(),
-            suites: location.suites(suite),
-            keyring,
-        }))
+    let archives = outside.settings.archives().map(|location| archive(outside, location, suite));
+    archives.filter_map(Result::transpose).collect()
+}
+
+/// An archive, if there are keys for it.
+fn archive(outside: &Outside, location: &ArchiveLocation, suite: &str) -> Result<Option<Archive>, Failure> {
+    let keyring = debian::Keyring::embedded(&location.name).transpose();
+    let keyring =
+        keyring.map_err(|cause| Error::Keyring { archive: location.name.clone(), cause: cause.to_string() })?;
+    let snapshot = outside.settings.snapshot(&location.distribution).map(|snapshot| debian::Snapshot {
+        dated: snapshot.dated.clone(),
+        listed: snapshot.list.clone().zip(snapshot.file.clone()).map(|(list, file)| SnapshotFiles { list, file }),
     });
-    Ok(archives.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?)
+    Ok(keyring.map(|keyring| Archive {
+        name: location.name.clone(),
+        url: location.url.clone(),
+        suites: location.suites(suite),
+        components: location.components.clone(),
+        keyring,
+        snapshot,
+    }))
 }
 
 /// `3.11.2` of `3.11.2-6+deb12u6`, if it is of that line.
@@ -248,4 +337,21 @@ fn upstream_release(debian_version: &str, line: PythonVersion) -> Option<Version
 
 fn is_line(release: &Version, line: PythonVersion) -> bool {
     release.release().starts_with(&[u64::from(line.major), u64::from(line.minor)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_which_release_a_base_is() {
+        let release = |text: &str| Release::parse(text.as_bytes());
+        let jammy = "PRETTY_NAME=\"Ubuntu 22.04.5 LTS\"\nID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=jammy\n";
+        let expected = Release { distribution: "ubuntu".to_owned(), suite: "jammy".to_owned() };
+        assert_eq!(release(jammy), Ok(expected));
+        assert_eq!(release("ID=debian\nVERSION_CODENAME='trixie'\n"), Ok(Release::debian("trixie")));
+        assert_eq!(release("PRETTY_NAME=\"Alpine Linux v3.20\"\nID=alpine\n"), Err("Alpine Linux v3.20".to_owned()));
+        assert!(release("ID=debian\nVERSION_CODENAME=../../x\n").is_err());
+        assert_eq!(release(""), Err("something unknown".to_owned()));
+    }
 }

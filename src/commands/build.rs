@@ -380,18 +380,18 @@ fn materials(
     let mut materials = Materials::default();
     if let Some(base) = base.as_ref().filter(|_| wanted.base_files) {
         let task = context.progress.task(format!("reading files of the base `{}`", base.reference), None);
-        let paths = ["etc/passwd", "etc/group", "etc/shadow", "var/lib/dpkg/status", "bin/bash", "usr/bin/bash"];
+        let accounts = ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"];
+        let paths = [&accounts[..], &["var/lib/dpkg/status", "etc/ld.so.cache", "bin/bash", "usr/bin/bash"]].concat();
         let mut advance = |bytes| task.advance(bytes);
         materials.base_files =
             base::read_files(registries, store, base, &paths, base::FileLimits::default(), &mut advance)?;
     }
     materials.base = base;
     if wanted.debs && !platform.debs.is_empty() {
-        // A base by reference has packages of its own release; the archives' names in the lock do not depend on it.
-        let suite = platform.base.suite.clone().unwrap_or_default();
-        let archives = bases::archives(outside, &suite)?;
-        let snapshot = debian::Snapshot { url: outside.settings.snapshot().clone() };
-        materials.debs = debian::fetch(&platform.debs, &archives, Some(&snapshot), http, store, &context.progress)?;
+        // No suite is read: what is locked has an archive and a path.
+        let archives = bases::archives(outside, "")?;
+        let (debs, states) = (&platform.debs, &platform.archives);
+        materials.debs = debian::fetch(debs, states, &archives, http, store, &context.progress)?;
     }
     let wheels: Vec<_> = wanted.wheels.iter().collect();
     let paths = index.download_all(&wheels, &context.progress)?;

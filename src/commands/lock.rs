@@ -16,7 +16,7 @@ use crate::resolve::{BaseRow, PlatformPackages, Preferences, Resolution, StackAn
 use crate::spec::{ArtifactStore, Located, MlflowBackend, Spec};
 use crate::version::PythonVersion;
 
-use super::bases::BaseFacts;
+use super::bases::{BaseFacts, LockedSystem};
 use super::outside::Outside;
 use super::{Context, answer_in, print, print_json};
 
@@ -132,8 +132,8 @@ fn locked_platform(
     packages: &PlatformPackages,
     bases: &BaseFacts<'_>,
 ) -> Result<LockedPlatform, Failure> {
-    let (base, debs) = bases.locked(spec, stack, packages.platform)?;
-    Ok(LockedPlatform { name: packages.platform, base, debs, wheels: locked_wheels(outside, packages)? })
+    let LockedSystem { base, archives, debs } = bases.locked(spec, stack, packages.platform)?;
+    Ok(LockedPlatform { name: packages.platform, base, archives, debs, wheels: locked_wheels(outside, packages)? })
 }
 
 fn locked_wheels(outside: &Outside, packages: &PlatformPackages) -> Result<Vec<LockedWheel>, Failure> {

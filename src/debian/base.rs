@@ -50,6 +50,13 @@ pub fn suite_of_python(python: PythonVersion) -> Option<&'static str> {
     SUITES.iter().find(|(_, version)| *version == python).map(|(name, _)| *name)
 }
 
+/// A Python for a base that has none, of the release that the base is. `pythonX.Y-minimal` alone lacks most of the standard
+/// library. The plain `python3` is left to the environment: the release's own may be another version.
+pub fn python_packages(python: PythonVersion) -> Vec<Wanted> {
+    let names = [format!("python{python}"), format!("libpython{python}-stdlib"), "ca-certificates".to_owned()];
+    names.iter().map(|name| Wanted::named(name, "the environment's Python")).collect()
+}
+
 /// What a base with `python` is resolved from. Python's own parts are named one by one: `pythonX.Y-minimal` alone lacks
 /// most of the standard library, and `python3` brings the plain `python3` command.
 pub fn base_packages(python: PythonVersion) -> Vec<Wanted> {

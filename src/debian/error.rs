@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::diagnostic::Hint;
+use crate::lock::Moment;
 use crate::{http, store};
 
 use super::keyring::KeyringError;
@@ -62,14 +63,22 @@ pub enum Error {
         found_codename: String,
     },
     /// The suite has no packages for an architecture.
-    #[error("suite `{suite}` of archive `{archive}` has no `main` packages for `{architecture}`")]
+    #[error("suite `{suite}` of archive `{archive}` has no `{component}` packages for `{architecture}`")]
     NoIndex {
         /// Archive name.
         archive: String,
         /// Suite asked for.
         suite: String,
+        /// Component asked for: `main`.
+        component: String,
         /// `amd64` or `arm64`.
         architecture: String,
+    },
+    /// What the cache keeps of an index is not what was written there. The file is removed when this is noticed.
+    #[error("what the cache keeps of a Debian package index cannot be used: {cause}")]
+    DamagedIndex {
+        /// What is wrong with it.
+        cause: io::Error,
     },
     /// A package that no suite has.
     #[error("no Debian package `{name}`, asked for by {required_by}")]
@@ -120,7 +129,7 @@ pub enum Error {
         archive: String,
     },
     /// A locked file has left its archive.
-    #[error("package `{package}` {version} is no longer in archive `{archive}`")]
+    #[error("package `{package}` {version} is no longer in archive `{archive}`{}", since(locked.as_ref()))]
     Gone {
         /// Package name.
         package: String,
@@ -128,6 +137,10 @@ pub enum Error {
         version: String,
         /// Archive name.
         archive: String,
+        /// The newest state of the archive that the lock knows.
+        locked: Option<Moment>,
+        /// Why the snapshot service did not help, if it was asked and failed.
+        snapshot_failure: Option<String>,
     },
     /// A file that is not a package as deb(5) describes it.
     #[error("`{package}` is not a readable .deb file: {cause}")]
@@ -167,6 +180,14 @@ pub enum Error {
         /// The first line that is not understood.
         line: String,
     },
+    /// A package whose file in `sysusers.d` says something that is not known.
+    #[error("package `{package}` declares accounts in a way that is not known: `{line}`")]
+    UnknownAccount {
+        /// Package name.
+        package: String,
+        /// The line.
+        line: String,
+    },
 }
 
 impl Hint for Error {
@@ -186,6 +207,7 @@ impl Hint for Error {
                     "check the archive's URL in the settings, or take a base from a registry (`base: slim`)".to_owned(),
                 ]
             }
+            Self::DamagedIndex { .. } => vec!["run the command again: the index is read anew".to_owned()],
             Self::UnknownPackage { suggestion: Some(name), .. } => vec![format!("did you mean `{name}`?")],
             Self::UnknownPackage { .. } => {
                 vec!["package names differ between Debian releases: search for it in the suite of the base".to_owned()]
@@ -197,10 +219,11 @@ impl Hint for Error {
             Self::UnknownArchive { archive, .. } => vec![format!("name the URL of `{archive}` in the settings")],
             Self::Gone { .. } => vec![
                 "run `imgforge lock --upgrade` to take the version that replaced it".to_owned(),
-                "or name a snapshot service in the settings, or take the base layer from the registry it was pushed to"
+                "to keep the version, name a service that has the archive of that day: `IMGFORGE_DEBIAN_SNAPSHOT`, or `IMGFORGE_UBUNTU_SNAPSHOT`"
                     .to_owned(),
+                "or build where the file is in the cache, or use the image that was pushed".to_owned(),
             ],
-            Self::UnknownScript { package, .. } => vec![
+            Self::UnknownScript { package, .. } | Self::UnknownAccount { package, .. } => vec![
                 format!(
                     "build with an engine, which runs it: `--engine docker` with a base from a registry (`base: slim`)"
                 ),
@@ -223,6 +246,9 @@ impl Hint for Error {
                 notes
             }
             Self::UnknownScript { line, .. } => vec![format!("the line is `{line}`")],
+            Self::Gone { snapshot_failure: Some(failure), .. } => {
+                vec![format!("the snapshot service did not help: {failure}")]
+            }
             _ => Vec::new(),
         }
     }
@@ -233,6 +259,10 @@ impl Hint for Error {
             _ => 2,
         }
     }
+}
+
+fn since(locked: Option<&Moment>) -> String {
+    locked.map_or_else(String::new, |moment| format!(", which had it on {moment}"))
 }
 
 fn chain_note(chain: &[String]) -> Vec<String> {

@@ -1,10 +1,8 @@
 //! Files that maintainer scripts would have made, made from what the packages ship. Each rule belongs to a package and
 //! applies when that package is new: on an image that has it already, these files are the image's own.
 //!
-//! Not made: `/etc/ld.so.cache`, because the loader's built-in path holds Debian's multiarch folders
-//! (`ld.so --list-diagnostics`, `path.system_dirs`) and a cache would have to be renewed with every layer above; links of
-//! `/etc/ssl/certs` by subject hash, because OpenSSL and everything on it reads the bundle; byte code, which Python writes
-//! when it may.
+//! Not made: links of `/etc/ssl/certs` by subject hash, because OpenSSL and everything on it reads the bundle; byte code,
+//! which Python writes when it may.
 
 use std::io;
 use std::path::Path;

@@ -14,20 +14,25 @@ pub(super) const CLOCK_SKEW: u64 = 3600;
 
 macro_rules! embedded_keys {
     ($($name:literal),+ $(,)?) => {
-        [$(($name, include_str!(concat!("../../catalog/keys/debian-archive-", $name, ".asc")))),+]
+        [$(($name, include_str!(concat!("../../catalog/keys/", $name, ".asc")))),+]
     };
 }
 
 const ARCHIVE_KEYS: [(&str, &str); 6] = embedded_keys!(
-    "bullseye-automatic",
-    "bullseye-stable",
-    "bookworm-automatic",
-    "bookworm-stable",
-    "trixie-automatic",
-    "trixie-stable",
+    "debian-archive-bullseye-automatic",
+    "debian-archive-bullseye-stable",
+    "debian-archive-bookworm-automatic",
+    "debian-archive-bookworm-stable",
+    "debian-archive-trixie-automatic",
+    "debian-archive-trixie-stable",
 );
-const SECURITY_KEYS: [(&str, &str); 3] =
-    embedded_keys!("bullseye-security-automatic", "bookworm-security-automatic", "trixie-security-automatic");
+const SECURITY_KEYS: [(&str, &str); 3] = embedded_keys!(
+    "debian-archive-bullseye-security-automatic",
+    "debian-archive-bookworm-security-automatic",
+    "debian-archive-trixie-security-automatic",
+);
+/// The archive's key since 2018.
+const UBUNTU_KEYS: [(&str, &str); 1] = embedded_keys!("ubuntu-archive-2018");
 
 /// The keys pinned for one archive.
 #[derive(Debug, Clone, Default)]
@@ -61,11 +66,12 @@ pub enum KeyringError {
 }
 
 impl Keyring {
-    /// The keys of `debian` or `debian-security`; `None` for another archive, whose keys the settings must name.
+    /// The keys of an archive of Debian or Ubuntu; `None` for another one.
     pub fn embedded(archive: &str) -> Option<Result<Self, KeyringError>> {
         let keys: &[_] = match archive {
             "debian" => &ARCHIVE_KEYS,
             "debian-security" => &SECURITY_KEYS,
+            "ubuntu" | "ubuntu-ports" => &UBUNTU_KEYS,
             _ => return None,
         };
         let mut keyring = Self::default();
@@ -83,9 +89,7 @@ impl Keyring {
         let (keys, _) = SignedPublicKey::from_string_many(armored).map_err(|error| failed(error.to_string()))?;
         let before = self.keys.len();
         for key in keys {
-            let key = key.map_err(|error| failed(error.to_string()))?;
-            key.verify_bindings().map_err(|error| failed(error.to_string()))?;
-            self.keys.push(key);
+            self.keys.push(key.map_err(|error| failed(error.to_string()))?);
         }
         match self.keys.len() > before {
             true => Ok(()),
@@ -172,6 +176,14 @@ fn verify_with(
         .and_then(Signature::key_expiration_time);
     let primary_is_over = !certificate.details.revocation_signatures.is_empty()
         || is_over(certificate.primary_key.created_at(), primary_lifetime, now);
+    let by_subkey = certificate.public_subkeys.iter().any(|subkey| is_issuer(&subkey.key, signature));
+    if !by_subkey && !is_issuer(&certificate.primary_key, signature) {
+        return None;
+    }
+    // Only of the key that counts: checking all of them would take longer than everything else.
+    if certificate.verify_bindings().is_err() {
+        return Some(Err("the key's own signatures do not hold"));
+    }
     if is_issuer(&certificate.primary_key, signature) {
         return Some(outcome(&certificate.primary_key, signature, text, primary_is_over));
     }
@@ -229,14 +241,17 @@ mod tests {
     fn embedded_keys_are_those_of_the_readme() {
         let readme = include_str!("../../catalog/keys/README.md");
         let mut count = 0;
-        for archive in ["debian", "debian-security"] {
+        for archive in ["debian", "debian-security", "ubuntu"] {
             let keyring = Keyring::embedded(archive).expect("pinned").expect("readable");
+            for key in &keyring.keys {
+                key.verify_bindings().expect("vouched for by itself");
+            }
             for fingerprint in keyring.fingerprints() {
                 assert!(readme.contains(&format!("| {fingerprint} | `{archive}`")), "{fingerprint}");
                 count += 1;
             }
         }
-        assert_eq!(count, 9);
+        assert_eq!(count, 10);
         assert!(Keyring::embedded("elsewhere").is_none());
     }
 

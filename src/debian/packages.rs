@@ -1,17 +1,18 @@
 //! `Packages` indexes as a set: what exists for one architecture, newest first, and who provides which name.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{self, BufRead};
 
-use crate::lock::LockedDeb;
+use crate::lock::{LockedArchive, LockedDeb};
 use crate::oci::Digest;
 
+use super::error::Error;
 use super::relation::{Relation, RelationGroup};
-use super::stanza::{Stanza, StanzaReader};
+use super::stanza::Stanza;
+use super::table::{Table, digest_index};
 use super::version::DebianVersion;
 
-/// One package of an index. Relations stay text until the resolver needs them: an index has sixty thousand packages, a
-/// closure a few hundred.
+/// One package of an index. Relations stay text until the resolver needs them.
 #[derive(Debug, Clone)]
 pub struct Package {
     /// Package name.
@@ -37,9 +38,11 @@ pub struct Package {
 const RELATION_FIELDS: [&str; 5] = ["Pre-Depends", "Depends", "Provides", "Conflicts", "Breaks"];
 
 impl Package {
-    /// Reads an index entry; `None` if it lacks what a download needs, or its path leaves the archive.
-    fn from_stanza(archive: &str, stanza: &Stanza) -> Option<Self> {
+    /// Reads an index entry; `None` if it is of another architecture, lacks what a download needs, or its path leaves the
+    /// archive.
+    pub(super) fn from_stanza(archive: &str, architecture: &str, stanza: &Stanza) -> Option<Self> {
         let field = |name: &str| stanza.get(name).map(str::to_owned);
+        stanza.get("Architecture").filter(|found| *found == "all" || *found == architecture)?;
         let path = field("Filename")?;
         let path = path.strip_prefix("./").unwrap_or(&path);
         if path.starts_with('/') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
@@ -102,18 +105,19 @@ impl Package {
     }
 }
 
-/// All packages of some suites for one architecture.
-#[derive(Debug, Clone)]
+/// All packages of some suites for one architecture. Lookups read from the store, which may be damaged: the error is
+/// [`Error::DamagedIndex`], and a new set answers.
+#[derive(Debug)]
 pub struct PackageSet {
     architecture: String,
-    by_name: BTreeMap<String, Vec<Package>>,
-    providers: BTreeMap<String, Vec<String>>,
+    tables: Vec<Table>,
+    states: Vec<LockedArchive>,
 }
 
 impl PackageSet {
     /// An empty set for `amd64` or `arm64`.
     pub fn new(architecture: &str) -> Self {
-        Self { architecture: architecture.to_owned(), by_name: BTreeMap::new(), providers: BTreeMap::new() }
+        Self { architecture: architecture.to_owned(), tables: Vec::new(), states: Vec::new() }
     }
 
     /// `amd64` or `arm64`.
@@ -121,57 +125,62 @@ impl PackageSet {
         &self.architecture
     }
 
-    /// Reads a `Packages` file of the archive called `archive`. Entries without what a download needs, and those of other
+    /// The states of the suites in it, sorted.
+    pub fn states(&self) -> &[LockedArchive] {
+        &self.states
+    }
+
+    /// Adds a `Packages` file of the archive called `archive`. Entries without what a download needs, and those of other
     /// architectures, are passed over.
     pub fn read(&mut self, archive: &str, source: impl BufRead) -> io::Result<()> {
-        for stanza in StanzaReader::new(source) {
-            if let Some(package) = Package::from_stanza(archive, &stanza?) {
-                self.insert(package);
-            }
-        }
+        let text = digest_index(source, &self.architecture)?;
+        self.tables.push(Table::from_text(archive, &self.architecture, text)?);
         Ok(())
     }
 
-    /// Adds what another set holds.
-    pub fn merge(&mut self, other: Self) {
-        for package in other.by_name.into_values().flatten() {
-            self.insert(package);
-        }
-    }
-
-    /// Keeps the versions of a name newest first; of equal versions the one that came first stays in front.
-    fn insert(&mut self, package: Package) {
-        if package.architecture != "all" && package.architecture != self.architecture {
-            return;
-        }
-        for provided in package.provides(&self.architecture) {
-            let providers = self.providers.entry(provided.name).or_default();
-            if !providers.contains(&package.name) {
-                providers.push(package.name.clone());
-            }
-        }
-        let versions = self.by_name.entry(package.name.clone()).or_default();
-        let at = versions.partition_point(|other| other.version >= package.version);
-        versions.insert(at, package);
+    /// Adds what is known of an archive's suite. Of equal versions the one that was added first is in front.
+    pub(super) fn add(&mut self, tables: Vec<Table>, state: Option<LockedArchive>) {
+        self.tables.extend(tables);
+        self.states.extend(state);
+        self.states.sort();
     }
 
     /// Versions of a real package, newest first.
-    pub fn versions(&self, name: &str) -> &[Package] {
-        self.by_name.get(name).map_or(&[], Vec::as_slice)
+    pub fn versions(&self, name: &str) -> Result<Vec<&Package>, Error> {
+        let mut packages = Vec::new();
+        for table in &self.tables {
+            packages.extend(table.packages(name).map_err(damaged)?);
+        }
+        packages.sort_by(|left, right| right.version.cmp(&left.version));
+        Ok(packages)
     }
 
     /// Newest versions of the packages that provide `name`: required before optional ones, then by name.
-    pub fn providers(&self, name: &str) -> Vec<&Package> {
-        let names = self.providers.get(name).map_or(&[][..], Vec::as_slice);
-        let mut packages: Vec<_> = names.iter().filter_map(|name| self.versions(name).first()).collect();
+    pub fn providers(&self, name: &str) -> Result<Vec<&Package>, Error> {
+        let mut names = BTreeSet::new();
+        for table in &self.tables {
+            names.extend(table.providers(name).map_err(damaged)?);
+        }
+        let mut packages = Vec::new();
+        for name in names {
+            packages.extend(self.versions(name)?.into_iter().next());
+        }
         packages.sort_by_key(|package| (package.priority, &package.name));
-        packages
+        Ok(packages)
     }
 
-    /// All names of real packages, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_name.keys().map(String::as_str)
+    /// All names of real packages, sorted. Reads everything there is: for messages.
+    pub fn names(&self) -> Result<BTreeSet<String>, Error> {
+        let mut names = BTreeSet::new();
+        for table in &self.tables {
+            names.extend(table.names().map_err(damaged)?);
+        }
+        Ok(names)
     }
+}
+
+fn damaged(cause: io::Error) -> Error {
+    Error::DamagedIndex { cause }
 }
 
 #[cfg(test)]
@@ -188,11 +197,12 @@ mod tests {
         let foreign = old.replace("Architecture: amd64", "Architecture: i386");
         set.read("debian", format!("{old}\n{outside}\n{foreign}\nPackage: b\n").as_bytes()).expect("readable");
         set.read("debian-security", new.as_bytes()).expect("readable");
+        let versions = set.versions("a").expect("read");
         let versions: Vec<_> =
-            set.versions("a").iter().map(|package| (package.version.as_str(), package.archive.as_str())).collect();
+            versions.iter().map(|package| (package.version.as_str(), package.archive.as_str())).collect();
         assert_eq!(versions, [("1.0-1+deb12u1", "debian-security"), ("1.0-1", "debian")]);
-        assert_eq!(set.names().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(set.providers("virtual").len(), 1);
-        assert!(set.providers("a").is_empty());
+        assert_eq!(set.names().expect("read").into_iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(set.providers("virtual").expect("read").len(), 1);
+        assert!(set.providers("a").expect("read").is_empty());
     }
 }

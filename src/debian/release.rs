@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::lock::Moment;
 use crate::oci::Digest;
 
 use super::stanza::Stanza;
@@ -13,10 +14,10 @@ pub(super) struct Release {
     pub(super) suite: String,
     /// `trixie`, `trixie-security`.
     pub(super) codename: String,
-    /// When it was made, seconds since 1970.
-    pub(super) date: Option<u64>,
-    /// Until when it counts, seconds since 1970.
-    pub(super) valid_until: Option<u64>,
+    /// When it was made.
+    pub(super) date: Option<Moment>,
+    /// Until when it counts.
+    pub(super) valid_until: Option<Moment>,
     /// Whether indexes are also there under their hash.
     pub(super) by_hash: bool,
     /// sha256 and size of each index by its path below the suite.
@@ -47,23 +48,18 @@ impl Release {
     }
 }
 
-/// Seconds since 1970 of `Sun, 22 Nov 2026 19:58:56 UTC`, the one form that the repository format allows.
-fn parse_date(text: &str) -> Option<u64> {
+/// `Sun, 22 Nov 2026 19:58:56 UTC`, the one form that the repository format allows.
+fn parse_date(text: &str) -> Option<Moment> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split_once(',')?.1.split_whitespace();
-    let day: u64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let day = words.next()?.parse().ok()?;
     let name = words.next()?;
     let month = MONTHS.iter().position(|month| *month == name)? as u64 + 1;
-    let year: u64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
-    let mut clock = words.next()?.split(':').map(|part| part.parse::<u64>().ok().filter(|&part| part < 61));
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    if !matches!(words.next(), Some("UTC" | "GMT" | "+0000") | None) {
-        return None;
-    }
-    // Days since 1970-03-01 of the proleptic Gregorian calendar, with years that begin in March.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    Some((days.checked_sub(719_468)?) * 86_400 + hour * 3600 + minute * 60 + second)
+    let year = words.next()?.parse().ok()?;
+    let mut clock = words.next()?.split(':').map(|part| part.parse().ok());
+    let time = (clock.next()??, clock.next()??, clock.next()??);
+    let is_utc = matches!(words.next(), Some("UTC" | "GMT" | "+0000") | None);
+    Moment::from_parts((year, month, day), time).filter(|_| is_utc)
 }
 
 #[cfg(test)]
@@ -79,7 +75,7 @@ mod tests {
              MD5Sum:\r\n d41d8cd98f00b204e9800998ecf8427e 0 main/weak\r\nSHA256:\r\n {hash} 12 main/binary-amd64/Packages.xz\r\n junk\r\n"
         ));
         assert_eq!((release.suite.as_str(), release.codename.as_str()), ("stable", "trixie"));
-        assert_eq!((release.date, release.valid_until, release.by_hash), (Some(60), None, true));
+        assert_eq!((release.date, release.valid_until, release.by_hash), (Some(Moment::from_seconds(60)), None, true));
         assert_eq!(
             release.files.into_iter().collect::<Vec<_>>(),
             [("main/binary-amd64/Packages.xz".to_owned(), (Digest::from_hex(hash).expect("a hash"), 12))]
@@ -88,8 +84,8 @@ mod tests {
 
     #[test]
     fn reads_dates() {
-        assert_eq!(parse_date("Sun, 22 Nov 2026 19:58:56 UTC"), Some(1_795_377_536));
-        assert_eq!(parse_date("Thu, 29 Feb 2024 00:00:00 UTC"), Some(1_709_164_800));
+        assert_eq!(parse_date("Sun, 22 Nov 2026 19:58:56 UTC"), Some(Moment::from_seconds(1_795_377_536)));
+        assert_eq!(parse_date("Thu, 29 Feb 2024 00:00:00 UTC"), Some(Moment::from_seconds(1_709_164_800)));
         for text in ["", "Sun, 22 Nov", "Sun, 32 Nov 2026 19:58:56 UTC", "Sun, 22 Nov 2026 19:58:56 CET"] {
             assert_eq!(parse_date(text), None, "{text}");
         }

@@ -109,8 +109,8 @@ impl<'a> Solver<'a> {
             if self.is_satisfied(&group) {
                 continue;
             }
-            let candidate = self.candidates(&group).into_iter().next();
-            let Some(package) = candidate else { return Err(self.unknown(wanted)) };
+            let candidate = self.candidates(&group)?.into_iter().next();
+            let Some(package) = candidate else { return Err(self.unknown(wanted)?) };
             let mut chain = vec![wanted.required_by.clone()];
             self.add(package, &mut chain)?;
             roots.push((package, wanted.required_by.clone()));
@@ -134,9 +134,9 @@ impl<'a> Solver<'a> {
             });
             let Some((package, group)) = broken else { return Ok(()) };
             let mut chain = vec![format!("the base image's `{}`", package.name)];
-            match self.packages.versions(&package.name).first() {
+            match self.newest(&package.name)? {
                 Some(newest) if newest.version > package.version => self.choose(newest, &mut chain)?,
-                _ => return Err(self.unsatisfiable(&package.name, group, &chain)),
+                _ => return Err(self.unsatisfiable(&package.name, group, &chain)?),
             }
         }
     }
@@ -170,19 +170,23 @@ impl<'a> Solver<'a> {
     }
 
     /// Packages that would fulfil a relation, in the order to try them.
-    fn candidates(&self, group: &RelationGroup) -> Vec<&'a Package> {
+    fn candidates(&self, group: &RelationGroup) -> Result<Vec<&'a Package>, Error> {
         let packages = self.packages;
         let mut candidates = Vec::new();
         for relation in &group.0 {
-            let real = packages.versions(&relation.name).iter().filter(|package| relation.allows(&package.version));
-            candidates.extend(real);
-            let providers = packages.providers(&relation.name).into_iter();
+            let versions = packages.versions(&relation.name)?.into_iter();
+            candidates.extend(versions.filter(|package| relation.allows(&package.version)));
+            let providers = packages.providers(&relation.name)?.into_iter();
             candidates.extend(providers.filter(|package| {
                 package.name != relation.name && provides(&package.provides(packages.architecture()), relation)
             }));
         }
         candidates.retain(|package| !self.chosen.contains_key(package.name.as_str()));
-        candidates
+        Ok(candidates)
+    }
+
+    fn newest(&self, name: &str) -> Result<Option<&'a Package>, Error> {
+        Ok(self.packages.versions(name)?.into_iter().next())
     }
 
     fn choose(&mut self, package: &'a Package, chain: &mut Vec<String>) -> Result<(), Error> {
@@ -207,7 +211,7 @@ impl<'a> Solver<'a> {
             return Ok(());
         }
         while let Some((conflict, other)) = self.conflict(&chosen, chain) {
-            let newer = self.newer_installed(&other).filter(|_| self.steps <= MAX_STEPS);
+            let newer = self.newer_installed(&other)?.filter(|_| self.steps <= MAX_STEPS);
             match newer.filter(|newer| self.upgrading.insert(&newer.name)) {
                 Some(newer) => self.choose(newer, chain)?,
                 None => return Err(conflict),
@@ -219,9 +223,10 @@ impl<'a> Solver<'a> {
     }
 
     /// A newer version of a package that only the base image has so far.
-    fn newer_installed(&self, name: &str) -> Option<&'a Package> {
-        let installed = self.installed.get(name).filter(|_| !self.chosen.contains_key(name))?;
-        self.packages.versions(name).first().filter(|newest| newest.version > installed.version)
+    fn newer_installed(&self, name: &str) -> Result<Option<&'a Package>, Error> {
+        let installed = self.installed.get(name).filter(|_| !self.chosen.contains_key(name));
+        let Some(installed) = installed else { return Ok(None) };
+        Ok(self.newest(name)?.filter(|newest| newest.version > installed.version))
     }
 
     /// Something there that excludes `new` or is excluded by it, with its name.
@@ -264,39 +269,45 @@ impl<'a> Solver<'a> {
             return Ok(());
         }
         let mut first_failure = None;
-        for candidate in self.candidates(group) {
+        for candidate in self.candidates(group)? {
             if self.steps > MAX_STEPS {
                 break;
             }
             match self.choose(candidate, chain) {
                 Ok(()) => return Ok(()),
+                // Says nothing about the alternative: the next one would be chosen for no reason.
+                Err(error @ Error::DamagedIndex { .. }) => return Err(error),
                 Err(error) => first_failure = first_failure.or(Some(error)),
             }
         }
-        Err(first_failure.unwrap_or_else(|| self.unsatisfiable(package, group, chain)))
+        Err(match first_failure {
+            Some(error) => error,
+            None => self.unsatisfiable(package, group, chain)?,
+        })
     }
 
-    fn unsatisfiable(&self, package: &str, group: &RelationGroup, chain: &[String]) -> Error {
-        let available = group.0.iter().flat_map(|relation| self.packages.versions(&relation.name));
-        Error::Unsatisfiable {
-            package: package.to_owned(),
-            relation: group.to_string(),
-            chain: chain.to_vec(),
-            available: available.map(|package| format!("`{}` {}", package.name, package.version)).collect(),
+    fn unsatisfiable(&self, package: &str, group: &RelationGroup, chain: &[String]) -> Result<Error, Error> {
+        let mut available = Vec::new();
+        for relation in &group.0 {
+            let versions = self.packages.versions(&relation.name)?.into_iter();
+            available.extend(versions.map(|package| format!("`{}` {}", package.name, package.version)));
         }
+        let (package, relation) = (package.to_owned(), group.to_string());
+        Ok(Error::Unsatisfiable { package, relation, chain: chain.to_vec(), available })
     }
 
-    fn unknown(&self, wanted: &Wanted) -> Error {
+    fn unknown(&self, wanted: &Wanted) -> Result<Error, Error> {
         let name = &wanted.relation.name;
-        if !self.packages.versions(name).is_empty() {
+        if !self.packages.versions(name)?.is_empty() {
             let chain = [wanted.required_by.clone()];
             return self.unsatisfiable(&wanted.required_by, &RelationGroup(vec![wanted.relation.clone()]), &chain);
         }
-        Error::UnknownPackage {
+        let names = self.packages.names()?;
+        Ok(Error::UnknownPackage {
             name: name.clone(),
             required_by: wanted.required_by.clone(),
-            suggestion: suggestion(name, self.packages.names()).map(str::to_owned),
-        }
+            suggestion: suggestion(name, names.iter().map(String::as_str)).map(str::to_owned),
+        })
     }
 }
 

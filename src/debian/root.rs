@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 
 use crate::lock::LockedDeb;
 
+use super::accounts::{AccountError, AccountFiles, add_declared_accounts};
 use super::deb::{self, ControlFiles, Entry, EntryKind};
 use super::error::Error;
 use super::generated::{add_generated, add_parents, is_occupied};
+use super::loader_cache::{add_loader_cache, extend_loader_cache};
 use super::script::{self, Alternative};
 use super::script_table;
 use super::status;
@@ -34,9 +36,20 @@ const DPKG_EXCLUDES: &str = "path-exclude=/usr/share/doc/*\npath-include=/usr/sh
 pub struct RootOptions {
     /// Folder for the spool file, which has no name and goes with the tree.
     pub spool_folder: PathBuf,
-    /// `/var/lib/dpkg/status` of the image that the tree is put on. `None` makes a whole root, with the links of merged
-    /// `/usr` and the empty folders that a system needs.
-    pub installed_status: Option<Vec<u8>>,
+    /// What the image has that the tree is put on. `None` makes a whole root, with the links of merged `/usr` and the empty
+    /// folders that a system needs.
+    pub below: Option<FilesBelow>,
+}
+
+/// The files of an image that packages on top of it change.
+#[derive(Debug, Clone, Default)]
+pub struct FilesBelow {
+    /// `/var/lib/dpkg/status`.
+    pub status: Vec<u8>,
+    /// Account files.
+    pub accounts: AccountFiles,
+    /// `/etc/ld.so.cache`.
+    pub loader_cache: Option<Vec<u8>>,
 }
 
 /// One package being unpacked.
@@ -220,7 +233,7 @@ impl Builder<'_> {
     }
 
     fn finish(self, options: &RootOptions) -> Result<Root, Error> {
-        let before = options.installed_status.as_deref();
+        let before = options.below.as_ref().map(|below| below.status.as_slice());
         let spool = self.spool.finish().map_err(io_error("write a file in", &options.spool_folder))?;
         let mut root = Root { nodes: self.nodes, spool };
         if before.is_none() {
@@ -230,6 +243,22 @@ impl Builder<'_> {
         add_alternatives(&mut root, groups.flat_map(|script| script::alternatives(script)).collect());
         let is_new = |name: &str| self.parts.iter().any(|part| part.deb.name == name) && status::is_new(before, name);
         add_generated(&mut root, &is_new).map_err(io_error("read a file in", &options.spool_folder))?;
+        let accounts = options.below.as_ref().map(|below| below.accounts.clone()).unwrap_or_default();
+        add_declared_accounts(&mut root, &accounts).map_err(|error| match error {
+            AccountError::Line { path, line } => {
+                let package = self.owners.get(&path).map(|&owner| self.parts[owner].deb.name.clone());
+                Error::UnknownAccount { package: package.unwrap_or_default(), line }
+            }
+            AccountError::Io(source) => io_error("read a file in", &options.spool_folder)(source),
+        })?;
+        let cached = match &options.below {
+            None => add_loader_cache(&mut root, &self.architecture),
+            Some(FilesBelow { loader_cache: Some(cache), .. }) => {
+                extend_loader_cache(&mut root, &self.architecture, cache)
+            }
+            Some(_) => Ok(()),
+        };
+        cached.map_err(io_error("read a file in", &options.spool_folder))?;
         add_database(&mut root, &self.parts, before, &self.architecture);
         add_parents(&mut root);
         for (path, node) in &root.nodes {
@@ -251,7 +280,8 @@ fn clean(path: &str) -> Option<String> {
     (!parts.contains(&"..")).then(|| parts.join("/"))
 }
 
-fn merged(path: &str) -> String {
+/// A path with its top under `/usr` if that is merged, and `/run` for `/var/run`.
+pub(super) fn merged(path: &str) -> String {
     let (top, below) = path.split_once('/').unwrap_or((path, ""));
     match (top, below.split('/').next()) {
         (top, Some(next)) if !next.is_empty() && MERGED.contains(&top) => format!("usr/{path}"),
@@ -263,7 +293,7 @@ fn merged(path: &str) -> String {
 }
 
 /// What a link at `place` names, from the top; `None` if it climbs out.
-fn resolve_link(place: &str, target: &str) -> Option<String> {
+pub(super) fn resolve_link(place: &str, target: &str) -> Option<String> {
     let parent = place.rsplit_once('/').map_or("", |(parent, _)| parent);
     let mut parts: Vec<&str> = match target.starts_with('/') {
         true => Vec::new(),

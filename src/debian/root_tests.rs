@@ -12,8 +12,8 @@ impl World {
 
     fn build(&self, debs: Vec<DebBuilder>, status: Option<&str>) -> Result<Root, Error> {
         let debs: Vec<_> = debs.into_iter().map(|deb| deb.write(self.0.path())).collect();
-        let installed_status = status.map(|status| status.as_bytes().to_vec());
-        build_root(&debs, &RootOptions { spool_folder: self.0.path().to_owned(), installed_status })
+        let below = status.map(|status| FilesBelow { status: status.as_bytes().to_vec(), ..FilesBelow::default() });
+        build_root(&debs, &RootOptions { spool_folder: self.0.path().to_owned(), below })
     }
 }
 
@@ -205,6 +205,20 @@ fn refuses_a_script_that_is_not_known() {
 }
 
 #[test]
+fn makes_the_accounts_that_packages_declare() {
+    let snippet = "#!/bin/sh\nset -e\n# Automatically added by dh_installsysusers/13.24\n\
+                   systemd-sysusers daemon.conf\n# End automatically added section\n";
+    let daemon = |line: &str| {
+        let file = "./usr/lib/sysusers.d/daemon.conf";
+        DebBuilder::new("daemon", "1").script("postinst", snippet).file(file, line.as_bytes())
+    };
+    let root = World::new().build(vec![daemon("u daemon - \"A daemon\" /run\n")], Some("")).expect("built");
+    assert_eq!(text(&root, "etc/passwd"), "daemon:x:999:999:A daemon:/run:/usr/sbin/nologin\n");
+    let error = World::new().build(vec![daemon("u daemon %m\n")], Some("")).expect_err("refused");
+    assert_eq!(error.to_string(), "package `daemon` declares accounts in a way that is not known: `u daemon %m`");
+}
+
+#[test]
 fn refuses_paths_outside_the_root() {
     let refused = |deb: DebBuilder| match World::new().build(vec![deb], None) {
         Err(Error::BadPath { path, cause, .. }) => format!("{path} {cause}"),
@@ -268,7 +282,7 @@ fn follows_links_that_packages_ship_for_folders() {
 fn refuses_a_file_that_is_not_what_the_lock_says() {
     let world = World::new();
     let (deb, path) = DebBuilder::new("a", "1").write(world.0.path());
-    let options = RootOptions { spool_folder: world.0.path().to_owned(), installed_status: None };
+    let options = RootOptions { spool_folder: world.0.path().to_owned(), below: None };
     let error = build_root(&[(LockedDeb { version: "2".to_owned(), ..deb }, path)], &options).expect_err("refused");
     assert_eq!(error.to_string(), "`a` is not a readable .deb file: its `Version` is `1`, but the lock says `2`");
 }

@@ -21,8 +21,8 @@ pub(super) struct Alternative {
 }
 
 /// debhelper programs whose snippets have no effect on a first installation in an image: services are not started, caches
-/// are optional, and `dpkg-maintscript-helper` moves files of older versions only.
-const HARMLESS_SNIPPETS: [&str; 23] = [
+/// are optional, `dpkg-maintscript-helper` moves files of older versions only, and declared accounts are made by `accounts`.
+const HARMLESS_SNIPPETS: [&str; 24] = [
     "dh_apparmor",
     "dh_bash-completion",
     "dh_icons",
@@ -33,6 +33,7 @@ const HARMLESS_SNIPPETS: [&str; 23] = [
     "dh_installinit",
     "dh_installmenu",
     "dh_installmime",
+    "dh_installsysusers",
     "dh_installsystemd",
     "dh_installsystemduser",
     "dh_installtmpfiles",
@@ -345,8 +346,8 @@ mod tests {
             ("if [ \"$1\" = upgrade ]; then\n:\nelse\n touch /a\nfi\n", "touch /a"),
             ("if [ \"$1\" = upgrade ]; then\n:\n", "(a block without its end)"),
             (
-                "# Automatically added by dh_installsysusers/13\nsystemd-sysusers a.conf\n# End automatically added section\n",
-                "# Automatically added by dh_installsysusers/13",
+                "# Automatically added by dh_something/13\nsomething a.conf\n# End automatically added section\n",
+                "# Automatically added by dh_something/13",
             ),
         ] {
             assert_eq!(unknown(body).as_deref(), Some(line), "{body}");

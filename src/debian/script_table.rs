@@ -32,7 +32,7 @@ const KNOWN: &[(&str, &str)] = &[
         "a capability for raw sockets; ping takes datagram sockets where the engine allows them, as Docker does",
     ),
     ("libblas3", "alternatives are made here"),
-    ("libc-bin", "/etc/nsswitch.conf is made by `generated`; the loader finds Debian's folders without a cache"),
+    ("libc-bin", "/etc/nsswitch.conf is made by `generated`, /etc/ld.so.cache by `loader_cache`"),
     ("libc6", "restarts services and checks the kernel when upgrading"),
     ("libgcrypt*", "looks for libraries that other systems left"),
     ("libgdk-pixbuf-*-0", "a cache of image loaders; the usual formats are built in"),

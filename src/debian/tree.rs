@@ -98,6 +98,25 @@ impl Root {
         }
     }
 
+    /// At most `length` bytes of a file from `offset`; fewer at its end.
+    pub(super) fn read_at(&self, content: &Content, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match content {
+            Content::Bytes(content) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+                bytes.extend(content[start..].iter().take(usize::try_from(length).unwrap_or(usize::MAX)));
+            }
+            Content::Spooled { offset: start, length: whole } => {
+                let (Some(left), Some(start)) = (whole.checked_sub(offset), start.checked_add(offset)) else {
+                    return Ok(bytes);
+                };
+                let mut reader = SpoolReader { spool: &self.spool, offset: start, left: left.min(length) };
+                reader.read_to_end(&mut bytes)?;
+            }
+        }
+        Ok(bytes)
+    }
+
     /// The bytes of the file at a path, links not followed; `None` if there is no file.
     pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         let Some(NodeKind::File(content)) = self.get(path).map(|node| &node.kind) else { return Ok(None) };

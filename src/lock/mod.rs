@@ -4,7 +4,9 @@
 //! setting, so a lock works behind any mirror and leaks no private host. Entries are sorted, one value a line, so that a
 //! diff of two locks reads as the change it is.
 //!
-//! Format history: 1, the first.
+//! Format history: 1, the first. 2, the state of each archive (`archive` of a platform).
+
+mod moment;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,9 +20,12 @@ use crate::spec::Spec;
 use crate::version::PythonVersion;
 use crate::version::wheel_tag::normalize_name;
 
+pub use moment::{Moment, MomentError};
+
 /// The format this program writes.
-pub const FORMAT: u32 = 1;
-/// Version of the rules by which bytes of layers are made (tar entries, compression, grouping). Part of every layer key.
+pub const FORMAT: u32 = 2;
+/// Version of the rules by which bytes of layers are made (tar entries, compression, grouping, what is made beside the files
+/// of Debian packages). Part of every layer key. 2: tables of contents, `/etc/ld.so.cache`, accounts of `sysusers.d`.
 pub const LAYER_FORMAT: u32 = 2;
 
 /// A whole lock file.
@@ -199,6 +204,9 @@ pub struct LockedPlatform {
     pub name: Platform,
     /// What the image starts from.
     pub base: LockedBase,
+    /// The archives' suites that the packages below were chosen from, sorted.
+    #[serde(rename = "archive", default, skip_serializing_if = "Vec::is_empty")]
+    pub archives: Vec<LockedArchive>,
     /// Debian packages of the base and of `system:`, sorted by package name.
     #[serde(rename = "deb", default, skip_serializing_if = "Vec::is_empty")]
     pub debs: Vec<LockedDeb>,
@@ -226,6 +234,18 @@ pub struct LockedBase {
     pub interpreter: String,
     /// Why this base, one line.
     pub reason: String,
+}
+
+/// The state of an archive's suite: what a snapshot service needs to know once the archive has moved on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedArchive {
+    /// Archive name of the settings: `debian`.
+    pub name: String,
+    /// `trixie-updates`.
+    pub suite: String,
+    /// `Date` of the suite's Release file.
+    pub date: Moment,
 }
 
 /// One .deb file.
@@ -487,5 +507,38 @@ impl Lock {
             services,
             platforms,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST_FORMAT: &str = include_str!("../../tests/cases/render/cpu/imgforge.lock");
+
+    #[test]
+    fn locks_of_the_first_format_are_read() {
+        assert!(FIRST_FORMAT.contains("\nformat = 1\n"));
+        let mut lock = Lock::parse(Path::new("imgforge.lock"), FIRST_FORMAT).expect("readable");
+        assert_eq!(lock.platforms[0].archives, []);
+        let date = Moment::from_seconds(1_795_377_536);
+        let archive = LockedArchive { name: "debian".to_owned(), suite: "trixie".to_owned(), date };
+        lock.platforms[0].archives.push(archive);
+        let text = lock.to_text();
+        let entry = "[[platform.archive]]\nname = \"debian\"\nsuite = \"trixie\"\ndate = \"2026-11-22T19:58:56Z\"\n";
+        assert!(text.contains(entry), "{text}");
+        assert_eq!(Lock::parse(Path::new("imgforge.lock"), &text).expect("readable"), lock);
+        let wrong = text.replace("2026-11-22T19:58:56Z", "yesterday");
+        let error = Lock::parse(Path::new("imgforge.lock"), &wrong).expect_err("no time");
+        assert!(error.to_string().contains("`yesterday` is not a time like `2026-11-22T19:58:56Z`"), "{error}");
+    }
+
+    #[test]
+    fn locks_of_a_later_format_are_refused() {
+        let text = FIRST_FORMAT.replace("\nformat = 1\n", &format!("\nformat = {}\n", FORMAT + 1));
+        assert!(matches!(
+            Lock::parse(Path::new("imgforge.lock"), &text),
+            Err(Error::Newer { what: "format", found, known: FORMAT, .. }) if found == FORMAT + 1
+        ));
     }
 }

@@ -32,7 +32,10 @@ struct RawConfig {
 struct RawArchives {
     debian: Option<Spanned<String>>,
     debian_security: Option<Spanned<String>>,
+    ubuntu: Option<Spanned<String>>,
+    ubuntu_ports: Option<Spanned<String>>,
     snapshot: Option<Spanned<String>>,
+    ubuntu_snapshot: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -47,7 +50,7 @@ struct RawRegistry {
 pub(super) struct Config {
     /// Roots by index name; `default` and the families' names among them.
     pub(super) indexes: BTreeMap<String, Root>,
-    /// Roots by archive name; `snapshot` among them.
+    /// Roots by archive name, and of snapshot services by distribution: `debian-snapshot`.
     pub(super) archives: BTreeMap<String, Root>,
     pub(super) ca_files: Vec<PathBuf>,
     pub(super) insecure: Vec<String>,
@@ -88,7 +91,10 @@ impl Config {
         for (name, text) in [
             ("debian", raw.archives.debian),
             ("debian-security", raw.archives.debian_security),
-            ("snapshot", raw.archives.snapshot),
+            ("ubuntu", raw.archives.ubuntu),
+            ("ubuntu-ports", raw.archives.ubuntu_ports),
+            ("debian-snapshot", raw.archives.snapshot),
+            ("ubuntu-snapshot", raw.archives.ubuntu_snapshot),
         ] {
             if let Some(text) = text {
                 self.archives.entry(name.to_owned()).or_insert(url(text)?);

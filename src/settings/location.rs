@@ -4,6 +4,8 @@ use std::fmt;
 
 use url::Url;
 
+use super::sources::Snapshot;
+
 /// A user name and maybe a password. Neither is ever printed: tokens stand in either place.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -84,23 +86,64 @@ pub struct IndexLocation {
     pub absent_statuses: Vec<u16>,
 }
 
-/// Where a Debian archive lives.
+/// Where an archive of Debian packages lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveLocation {
     /// Name in locks: `debian`, `debian-security`.
     pub name: String,
+    /// `debian` or `ubuntu`, as `ID` of os-release(5).
+    pub distribution: String,
+    /// Components to read: `main`.
+    pub components: Vec<String>,
     /// Root, the folder of `dists` and `pool`; ends in `/`, without credentials.
     pub url: Url,
     /// For requests to the root's own host.
     pub credentials: Option<Credentials>,
     /// Patterns of suites; `SUITE` stands for the release's name.
     pub(super) suites: Vec<String>,
+    /// Debian's names of architectures; none means all.
+    pub(super) architectures: Vec<String>,
+}
+
+/// Where a distribution's archives are as they were on other days: patterns of addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotLocation {
+    /// A file, with `{archive}`, `{moment}` and `{path}`.
+    pub dated: String,
+    /// A list of a package's files, with `{package}` and `{version}`.
+    pub list: Option<String>,
+    /// A file of that list, with `{hash}`.
+    pub file: Option<String>,
 }
 
 impl ArchiveLocation {
+    /// Whether it has packages for an architecture, `amd64` or `arm64`.
+    pub fn has(&self, architecture: &str) -> bool {
+        self.architectures.is_empty() || self.architectures.iter().any(|name| name == architecture)
+    }
+
     /// Suites of this archive that belong to a release: `bookworm`, `bookworm-updates`.
     pub fn suites(&self, release: &str) -> Vec<String> {
         self.suites.iter().map(|pattern| pattern.replace("SUITE", release)).collect()
+    }
+}
+
+impl SnapshotLocation {
+    /// The service of a root with the known patterns below it. A root that has a name in braces is a pattern of its own:
+    /// a mirror of one day's state, `https://mirror.example/2026-11-22/{archive}/`, or a service with other addresses.
+    pub(super) fn new(root: &Url, known: &Snapshot) -> Self {
+        // Braces are percent-encoded once a text is a URL.
+        let text = root.as_str().replace("%7B", "{").replace("%7D", "}");
+        let below = |pattern: &String| format!("{text}{pattern}");
+        if text.contains('{') {
+            let dated = match text.contains("{path}") {
+                // The slash that every root gets.
+                true => text.trim_end_matches('/').to_owned(),
+                false => text + "{path}",
+            };
+            return Self { dated, list: None, file: None };
+        }
+        Self { dated: below(&known.dated), list: known.list.as_ref().map(below), file: known.file.as_ref().map(below) }
     }
 }
 

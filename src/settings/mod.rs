@@ -29,7 +29,7 @@ use sources::Sources;
 
 pub use environment::Environment;
 pub use indexes::DEFAULT_INDEX;
-pub use location::{ArchiveLocation, Credentials, IndexLocation, RegistryHost, RegistryLocation};
+pub use location::{ArchiveLocation, Credentials, IndexLocation, RegistryHost, RegistryLocation, SnapshotLocation};
 
 /// This machine's settings.
 pub struct Settings {
@@ -37,7 +37,7 @@ pub struct Settings {
     pub ca_files: Vec<PathBuf>,
     indexes: indexes::Indexes,
     archives: BTreeMap<String, ArchiveLocation>,
-    snapshot: Url,
+    snapshots: BTreeMap<String, SnapshotLocation>,
     registries: registries::Registries,
 }
 
@@ -119,17 +119,26 @@ impl Settings {
                 name: name.clone(),
                 url: root.url,
                 credentials: root.credentials,
+                distribution: archive.distribution,
                 suites: archive.suites,
+                components: archive.components,
+                architectures: archive.architectures,
             };
             archives.insert(name, location);
         }
-        let snapshot = variable_root(environment, "IMGFORGE_DEBIAN_SNAPSHOT")?;
-        let snapshot = snapshot.or_else(|| config.archives.get("snapshot").cloned());
+        let mut snapshots = BTreeMap::new();
+        for (distribution, snapshot) in sources.snapshots {
+            let variable = format!("IMGFORGE_{}_SNAPSHOT", indexes::variable_key(&distribution));
+            let root = variable_root(environment, &variable)?;
+            let root = root.or_else(|| config.archives.get(&format!("{distribution}-snapshot")).cloned());
+            let root = root.map_or_else(|| snapshot.url.clone(), |root| root.url);
+            snapshots.insert(distribution, SnapshotLocation::new(&root, &snapshot));
+        }
         Ok(Self {
             ca_files: ca_files(environment, &config)?,
             indexes,
             archives,
-            snapshot: snapshot.map_or(sources.snapshot.url, |root| root.url),
+            snapshots,
             registries: registries::Registries::load(environment, &config, &sources.registries)?,
         })
     }
@@ -157,14 +166,14 @@ impl Settings {
         self.archives.get(name)
     }
 
-    /// All Debian archives, by name.
+    /// All archives of Debian packages, by name.
     pub fn archives(&self) -> impl Iterator<Item = &ArchiveLocation> {
         self.archives.values()
     }
 
-    /// Root of the service that keeps superseded Debian packages.
-    pub fn snapshot(&self) -> &Url {
-        &self.snapshot
+    /// The service that keeps superseded packages of a distribution, `debian` or `ubuntu`.
+    pub fn snapshot(&self, distribution: &str) -> Option<&SnapshotLocation> {
+        self.snapshots.get(distribution)
     }
 
     /// Names of the registries about which there is a setting or a fact.

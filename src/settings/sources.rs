@@ -16,7 +16,7 @@ pub(super) struct Sources {
     pub(super) indexes: BTreeMap<String, Address>,
     pub(super) index_families: BTreeMap<String, IndexFamily>,
     pub(super) archives: BTreeMap<String, Archive>,
-    pub(super) snapshot: Address,
+    pub(super) snapshots: BTreeMap<String, Snapshot>,
     pub(super) registries: BTreeMap<String, Registry>,
 }
 
@@ -44,7 +44,24 @@ pub(super) struct IndexFamily {
 #[serde(deny_unknown_fields)]
 pub(super) struct Archive {
     pub(super) url: Url,
+    pub(super) distribution: String,
     pub(super) suites: Vec<String>,
+    pub(super) components: Vec<String>,
+    /// Debian's names; none means all.
+    #[serde(default)]
+    pub(super) architectures: Vec<String>,
+    #[serde(rename = "source")]
+    _source: Url,
+}
+
+/// Patterns below a root, with names in braces for what differs from file to file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Snapshot {
+    pub(super) url: Url,
+    pub(super) dated: String,
+    pub(super) list: Option<String>,
+    pub(super) file: Option<String>,
     #[serde(rename = "source")]
     _source: Url,
 }

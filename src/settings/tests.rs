@@ -188,7 +188,33 @@ fn debian_mirrors_come_from_apt_on_debian_alone() {
         .load();
     assert_eq!(url(&settings, "debian").as_deref(), Some("https://a.example/debian/"));
     assert_eq!(url(&settings, "debian-security").as_deref(), Some("https://b.example/sec/"));
-    assert_eq!(settings.snapshot().as_str(), "https://s.example/");
+    let snapshot = settings.snapshot("debian").expect("a service");
+    assert_eq!(snapshot.dated, "https://s.example/archive/{archive}/{moment}/{path}");
+    assert_eq!(snapshot.file.as_deref(), Some("https://s.example/file/{hash}"));
+}
+
+#[test]
+fn ubuntus_archives_are_those_of_the_architecture() {
+    let settings = Machine::new()
+        .variable("IMGFORGE_UBUNTU_MIRROR", "https://mirror.example/ubuntu")
+        .variable("IMGFORGE_UBUNTU_SNAPSHOT", "https://mirror.example/of/{moment}/ubuntu")
+        .load();
+    let names = |architecture: &str| {
+        let archives = settings.archives().filter(|archive| archive.has(architecture));
+        archives.map(|archive| archive.name.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("amd64"), ["debian", "debian-security", "ubuntu"]);
+    assert_eq!(names("arm64"), ["debian", "debian-security", "ubuntu-ports"]);
+    let ubuntu = settings.archive("ubuntu").expect("an archive");
+    assert_eq!(ubuntu.url.as_str(), "https://mirror.example/ubuntu/");
+    assert_eq!(ubuntu.suites("jammy"), ["jammy", "jammy-updates", "jammy-security"]);
+    assert_eq!(ubuntu.components, ["main", "universe"]);
+    let snapshot = settings.snapshot("ubuntu").expect("a service");
+    assert_eq!(snapshot.dated, "https://mirror.example/of/{moment}/ubuntu/{path}");
+    assert_eq!((&snapshot.list, &snapshot.file), (&None, &None));
+    let whole = Machine::new().variable("IMGFORGE_DEBIAN_SNAPSHOT", "https://x.example/{moment}/{path}").load();
+    let whole = whole.snapshot("debian").expect("a service").dated.clone();
+    assert_eq!(whole, "https://x.example/{moment}/{path}");
 }
 
 #[test]
