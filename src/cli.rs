@@ -224,12 +224,37 @@ pub enum CatalogCommand {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Read package indexes and registries, and print what the catalog lacks as a diff.
+    ///
+    /// Facts that disagree with the catalog are listed on stderr and never overwritten. Nothing is changed without
+    /// `--write`. What is edited is the last folder of `--catalog`, else the `catalog` folder of the checkout in the
+    /// current directory, else the user's own, `imgforge/catalog` beside the settings file.
+    Update(CatalogUpdateArgs),
     /// Look for dangling names, missing sources and impossible ranges; exit code 1 if there are any.
     Check {
         /// Text for people or JSON.
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+}
+
+/// `imgforge catalog update`.
+#[derive(Debug, Args)]
+pub struct CatalogUpdateArgs {
+    /// Framework families or packages, `cuda`, `images`; everything if none is named.
+    pub names: Vec<String>,
+    /// Write the new entries into the catalog's files.
+    #[arg(long)]
+    pub write: bool,
+    /// Exit code 1 if something is new or disagrees.
+    #[arg(long, conflicts_with = "write")]
+    pub check: bool,
+    /// The day to cite in new entries, instead of today.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub checked: Option<String>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
 }
 
 /// `imgforge cache`.

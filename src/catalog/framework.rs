@@ -21,6 +21,9 @@ pub struct Framework {
     pub package: String,
     /// Packages released in step with it: `torchvision`, `torchaudio`.
     pub companions: Vec<String>,
+    /// What installs a build, by build name or `*`; `{version}` stands for the release. Each [`Build`] has it filled in.
+    #[serde(skip)]
+    pub requirements: BTreeMap<String, Vec<String>>,
     /// Newest first.
     pub releases: Vec<Release>,
 }

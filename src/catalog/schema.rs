@@ -266,7 +266,9 @@ impl Assembler {
             (None, Some(package)) => {
                 let releases = Vec::new();
                 let companions = Vec::new();
-                self.catalog.frameworks.push(Framework { family: family.clone(), package, companions, releases });
+                let requirements = BTreeMap::new();
+                let framework = Framework { family: family.clone(), package, companions, requirements, releases };
+                self.catalog.frameworks.push(framework);
                 self.catalog.frameworks.len() - 1
             }
             (None, None) => {
@@ -280,6 +282,7 @@ impl Assembler {
             releases.push((is_new, release.expand(&family, &templates, cite)?));
         }
         if let Some(framework) = self.catalog.frameworks.get_mut(position) {
+            framework.requirements = templates;
             for companion in section.companions {
                 if !framework.companions.contains(&companion) {
                     framework.companions.push(companion);

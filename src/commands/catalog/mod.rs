@@ -1,5 +1,7 @@
 //! `imgforge catalog`: what is known.
 
+mod update;
+
 use serde_json::json;
 
 use crate::catalog::{check, view};
@@ -13,6 +15,7 @@ pub(super) fn run(context: &Context, command: &CatalogCommand) -> Result<u8, Fai
     let (view, format) = match command {
         CatalogCommand::List { kind, format } => (view::list(&catalog, kind.parse()?), *format),
         CatalogCommand::Show { words, format } => (view::show(&catalog, words)?, *format),
+        CatalogCommand::Update(arguments) => return update::run(context, arguments),
         CatalogCommand::Check { format } => {
             let findings = check(&catalog);
             match format {
