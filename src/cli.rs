@@ -211,11 +211,20 @@ pub enum CatalogCommand {
     List {
         /// gpus, instances, cuda, frameworks, pythons, bases, services or rules.
         kind: String,
+        /// Only instances of this cloud.
+        #[arg(long, value_name = "CLOUD")]
+        cloud: Option<String>,
+        /// Only instances with this card.
+        #[arg(long, value_name = "CARD")]
+        gpu: Option<String>,
         /// Text for people or JSON.
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
-    /// Show one entry: `torch 2.5.1`, `gpu L4`, `instance aws/g4dn.xlarge`.
+    /// Show one entry and what follows from it: `L4`, `aws/g4dn.xlarge`, `torch 2.5.1`, `driver 535.104.05`.
+    ///
+    /// Also `torch`, `torch 2.5.1 cu124`, `cuda 12.4`, `cudnn 9.1`, `python 3.11`, `base cuda 12.4.1`, `service postgres`
+    /// and `rule sass`.
     Show {
         /// What to look up.
         #[arg(required = true)]

@@ -9,6 +9,7 @@ pub mod check;
 mod cuda;
 mod framework;
 mod hardware;
+mod locate;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use check::{Finding, check};
 pub use cuda::{Branch, Cuda, Cudnn, Floor, Toolkit};
 pub use framework::{Accelerator, Build, Framework, PlatformSupport, Release, Support};
 pub use hardware::{AttachableGpu, Gpu, GpuClass, Instance, MachineFamily, Vendor};
+pub use locate::locate;
 
 use crate::diagnostic::{Hint, Origin};
 use crate::oci::{Digest, Hasher};
@@ -170,6 +172,8 @@ pub enum Error {
         entry: String,
         /// What is wrong with it.
         problem: String,
+        /// Where it stands.
+        origin: Option<Origin>,
     },
 }
 
@@ -192,7 +196,7 @@ impl Hint for Error {
 
     fn origin(&self) -> Option<Origin> {
         match self {
-            Self::Syntax { origin, .. } => origin.clone(),
+            Self::Syntax { origin, .. } | Self::Entry { origin, .. } => origin.clone(),
             _ => None,
         }
     }
@@ -368,6 +372,7 @@ impl Loader {
             self.hasher.update(text.as_bytes());
             self.assembler.add(document).map_err(|malformed| Error::Entry {
                 path: (*path).to_owned(),
+                origin: locate(path, text, &malformed.entry),
                 entry: malformed.entry,
                 problem: malformed.problem,
             })?;

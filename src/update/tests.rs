@@ -291,3 +291,179 @@ fn a_pure_package_is_as_wide_as_its_parts() {
     let outcome = run(&files(&[("flow.yaml", &text)]), &world, &["flow"]);
     assert_eq!((sentences(&outcome), outcome.changes), (Vec::new(), Vec::new()));
 }
+
+const BASES: &str = r#"format: "1.0.0"
+
+# Suites that images stand on.
+debian:
+  - {suite: trixie, release: "13", python: "3.13", glibc: "2.41", source: our word for it}
+
+slim_images:
+  - {python: "3.90", suite: trixie, reference: "python:3.90-slim-trixie", platforms: linux/amd64 linux/arm64, source: our word for it, unverified: true}
+
+cuda_images:
+  # The ones for old cards.
+  - {toolkit: "90.1.0", os: ubuntu 22.04, glibc: "2.35", cudnn: "9.1.0.70", flavours: base cudnn-runtime, platforms: linux/amd64, source: our word for it}
+  - {toolkit: "90.3.0", os: ubuntu 22.04, glibc: "2.35", flavours: base, platforms: linux/amd64, source: our word for it, unverified: true}
+"#;
+
+const CUDA: &str = r#"format: "1.0.0"
+pythons:
+  - {version: "3.90", status: final, source: our word for it}
+  - {version: "3.91", status: final, source: our word for it}
+toolkits:
+  - {version: "90.1.0", driver: "900.1", compute_capabilities: "7.5", source: our word for it}
+  - {version: "90.2.0", compute_capabilities: "7.5", source: our word for it}
+  - {version: "90.3.0", compute_capabilities: "7.5 8.0", source: our word for it}
+driver_floors:
+  - {major: 90, driver: "900.1", source: our word for it}
+cudnn:
+  - {version: "90.1.0.1", cuda_majors: "90", source: our word for it}
+  - {version: "90.2.0.1", cuda_majors: "90", source: our word for it}
+"#;
+
+fn image(variables: &[(&str, &str)], platforms: &[Platform]) -> ImageFacts {
+    let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    ImageFacts { digest: Digest::of(b"an image"), platforms: platforms.to_vec(), environment }
+}
+
+#[test]
+fn new_images_are_rows_with_what_they_declare() {
+    let mut world = World::default();
+    world.tags.insert("python", vec!["3.90-slim-trixie", "3.91-slim-trixie", "3.91-slim", "3.99-slim-trixie"]);
+    world.tags.insert(
+        "nvidia/cuda",
+        vec![
+            "90.1.0-base-ubuntu22.04",
+            "90.1.0-cudnn-runtime-ubuntu22.04",
+            "90.1.0-devel-ubuntu22.04",
+            "90.2.0-base-ubuntu22.04",
+            "90.2.0-cudnn-devel-ubuntu22.04",
+            "90.2.0-cudnn-runtime-ubuntu22.04",
+            "90.2.0-runtime-ubuntu22.04",
+            "90.2.0-runtime-rockylinux9",
+            "90.9.0-base-ubuntu22.04",
+            "latest",
+        ],
+    );
+    let both = [Platform::AMD64, Platform::ARM64];
+    world.images.insert("python:3.90-slim-trixie", image(&[("PYTHON_VERSION", "3.91.1")], &both[..1]));
+    world.images.insert("python:3.91-slim-trixie", image(&[("PYTHON_VERSION", "3.91.1")], &both));
+    world.images.insert(
+        "nvidia/cuda:90.2.0-cudnn-runtime-ubuntu22.04",
+        image(&[("CUDA_VERSION", "90.2.0"), ("NV_CUDNN_VERSION", "90.2.0.1-1")], &both),
+    );
+    let files = files(&[("base.yaml", BASES), ("cuda.yaml", CUDA)]);
+    let outcome = run(&files, &world, &["images"]);
+    // Entries of the embedded catalog lie below and are not what this is about.
+    let told: Vec<String> = sentences(&outcome).into_iter().filter(|text| text.contains("90")).collect();
+    assert_eq!(
+        told,
+        [
+            "cuda image 90.3.0-base-ubuntu22.04: tag: curated says listed, upstream says nothing",
+            "slim image python:3.90-slim-trixie: platforms: curated says linux/amd64 linux/arm64, upstream says linux/amd64",
+            "slim image python:3.90-slim-trixie: python: curated says 3.90, upstream says 3.91.1",
+            "cuda images 90.1.0 ubuntu 22.04: not in the catalog: devel",
+        ]
+    );
+    let [change] = outcome.changes.as_slice() else { panic!("{:?}", outcome.findings) };
+    let digest = Digest::of(b"an image");
+    assert_eq!(
+        change.diff,
+        format!(
+            r#"--- a/facts/base.yaml
++++ b/facts/base.yaml
+@@ -5,9 +5,11 @@
+   - {{suite: trixie, release: "13", python: "3.13", glibc: "2.41", source: our word for it}}
+ 
+ slim_images:
++  - {{python: "3.91", suite: trixie, reference: "python:3.91-slim-trixie", platforms: linux/amd64 linux/arm64, source: "registry, python:3.91-slim-trixie at {digest}, read 2030-01-02"}}
+   - {{python: "3.90", suite: trixie, reference: "python:3.90-slim-trixie", platforms: linux/amd64 linux/arm64, source: our word for it, unverified: true}}
+ 
+ cuda_images:
+   # The ones for old cards.
+   - {{toolkit: "90.1.0", os: ubuntu 22.04, glibc: "2.35", cudnn: "9.1.0.70", flavours: base cudnn-runtime, platforms: linux/amd64, source: our word for it}}
++  - {{toolkit: "90.2.0", os: ubuntu 22.04, glibc: "2.35", cudnn: "90.2.0.1", flavours: base runtime cudnn-runtime cudnn-devel, platforms: linux/amd64 linux/arm64, source: "registry, nvidia/cuda:90.2.0-cudnn-runtime-ubuntu22.04 at {digest}, read 2030-01-02"}}
+   - {{toolkit: "90.3.0", os: ubuntu 22.04, glibc: "2.35", flavours: base, platforms: linux/amd64, source: our word for it, unverified: true}}
+"#
+        )
+    );
+    let edited = Files {
+        files: vec![File { path: change.path.clone(), text: change.text.clone() }, files.files[1].clone()],
+        ..files
+    };
+    assert_eq!(run(&edited, &world, &["images"]).changes, []);
+}
+
+#[test]
+fn new_toolkits_and_cudnn_go_to_the_end_of_lists_that_grow_downwards() {
+    let mut world = World::default();
+    world.pages.insert(
+        ("default", "cuda-toolkit"),
+        vec![
+            "cuda_toolkit-90.2.5-py2.py3-none-any.whl",
+            "cuda_toolkit-90.4.0-py2.py3-none-any.whl",
+            "cuda_toolkit-91.0.0-py2.py3-none-any.whl",
+        ],
+    );
+    world.pages.insert(
+        ("default", "nvidia-cudnn-cu90"),
+        vec![
+            "nvidia_cudnn_cu90-90.1.0.1-py3-none-manylinux2014_x86_64.whl",
+            "nvidia_cudnn_cu90-90.3.0.7-py3-none-manylinux2014_x86_64.whl",
+        ],
+    );
+    let only = CUDA.replace(
+        "cuda_majors: \"90\", source: our word for it}\n  - {version: \"90.2",
+        "cuda_majors: \"12 90\", source: our word for it}\n  - {version: \"90.2",
+    );
+    let outcome = run(&files(&[("cuda.yaml", &only)]), &world, &["cuda"]);
+    let told: Vec<String> = sentences(&outcome).into_iter().filter(|text| text.contains('9')).collect();
+    assert_eq!(
+        told,
+        [
+            "cudnn 90.1.0.1: cuda_majors: curated says 12 90, upstream says 90",
+            "toolkits: not in the catalog: 90.2.5",
+            "toolkit 90.4.0: compute capabilities carried over from 90.3.0",
+            "toolkit 91.0.0: compute capabilities carried over from 90.3.0",
+            "toolkit 91.0.0: not written: its major has no driver floor",
+        ]
+    );
+    assert_eq!(outcome.changes, []);
+
+    world.pages.get_mut(&("default", "cuda-toolkit")).expect("a page").pop();
+    let outcome = run(&files(&[("cuda.yaml", CUDA)]), &world, &["cuda"]);
+    let [change] = outcome.changes.as_slice() else { panic!("{:?}", outcome.findings) };
+    assert_eq!(
+        change.diff,
+        r#"--- a/facts/cuda.yaml
++++ b/facts/cuda.yaml
+@@ -6,8 +6,10 @@
+   - {version: "90.1.0", driver: "900.1", compute_capabilities: "7.5", source: our word for it}
+   - {version: "90.2.0", compute_capabilities: "7.5", source: our word for it}
+   - {version: "90.3.0", compute_capabilities: "7.5 8.0", source: our word for it}
++  - {version: "90.4.0", compute_capabilities: "7.5 8.0", source: "cuda-toolkit 90.4.0 on the package index, read 2030-01-02; compute capabilities carried over from 90.3.0", unverified: true}
+ driver_floors:
+   - {major: 90, driver: "900.1", source: our word for it}
+ cudnn:
+   - {version: "90.1.0.1", cuda_majors: "90", source: our word for it}
+   - {version: "90.2.0.1", cuda_majors: "90", source: our word for it}
++  - {version: "90.3.0.7", cuda_majors: "90", source: "nvidia-cudnn-cu90 90.3.0.7 on the package index, read 2030-01-02"}
+"#
+    );
+}
+
+#[test]
+fn a_list_between_braces_is_left_to_a_person() {
+    let braces = CUDA.replace(
+        "cudnn:\n  - {version: \"90.1.0.1\", cuda_majors: \"90\", source: our word for it}\n  - {version: \"90.2.0.1\", cuda_majors: \"90\", source: our word for it}\n",
+        "cudnn: [{version: \"90.2.0.1\", cuda_majors: \"90\", source: our word for it}]\n",
+    );
+    let mut world = World::default();
+    let wheel = "nvidia_cudnn_cu90-90.3.0.7-py3-none-manylinux2014_x86_64.whl";
+    world.pages.insert(("default", "nvidia-cudnn-cu90"), vec![wheel]);
+    let outcome = run(&files(&[("cuda.yaml", &braces)]), &world, &["cuda"]);
+    let problem = "cudnn 90.3.0.7: not written: the list it belongs to is not written one entry below the other";
+    assert!(sentences(&outcome).contains(&problem.to_owned()), "{:?}", outcome.findings);
+    assert_eq!(outcome.changes, []);
+}
