@@ -26,7 +26,7 @@ pub(super) fn releases(framework: &Framework, reader: &Reader<'_>, findings: &mu
     let companions: Vec<(&String, Ranges)> = framework
         .companions
         .iter()
-        .map(|companion| (companion, reader.ranges_on(companion, &framework.package)))
+        .map(|companion| (companion, reader.ranges_on(home(framework), companion, &framework.package)))
         .collect();
     for release in &framework.releases {
         let entry = entry_of(framework, &release.version);
@@ -37,7 +37,7 @@ pub(super) fn releases(framework: &Framework, reader: &Reader<'_>, findings: &mu
             }
         }
         let is_main = |(build, _): &&(&Build, Observation)| {
-            build.index == "default" && wishes(build).iter().any(|wish| wish.package == framework.package)
+            build.index == home(framework) && wishes(build).iter().any(|wish| wish.package == framework.package)
         };
         if let Some((_, observation)) = seen.iter().find(is_main) {
             whole(&entry, release, observation, findings);
@@ -52,6 +52,13 @@ pub(super) fn releases(framework: &Framework, reader: &Reader<'_>, findings: &mu
 /// `framework pytorch 2.5.1`, as `catalog check` writes it.
 pub(super) fn entry_of(framework: &Framework, version: &Version) -> String {
     format!("framework {} {version}", framework.family)
+}
+
+/// The index that a family's releases appear on: the default one, unless its newest release has nothing there.
+pub(super) fn home(framework: &Framework) -> &str {
+    let builds = || framework.releases.first().into_iter().flat_map(|release| &release.builds);
+    let first = builds().find(|build| build.index == "default").or_else(|| builds().next());
+    first.map_or("default", |build| build.index.as_str())
 }
 
 /// What a build's requirements ask for.
@@ -183,7 +190,7 @@ fn left_out(framework: &Framework, reader: &Reader<'_>, findings: &mut Vec<Findi
     let (Some(newest), Some(oldest)) = (framework.releases.first(), framework.releases.last()) else { return };
     let between = |version: &Version| *version > oldest.version && *version < newest.version;
     let unknown = |version: &Version| !framework.releases.iter().any(|release| release.version == *version);
-    let versions = reader.versions("default", &framework.package);
+    let versions = reader.versions(home(framework), &framework.package);
     let names: Vec<String> = versions
         .iter()
         .filter(|version| between(version) && unknown(version))
@@ -198,13 +205,8 @@ fn left_out(framework: &Framework, reader: &Reader<'_>, findings: &mut Vec<Findi
 fn toolkit_agrees(curated: Option<&str>, bound: &Bound) -> bool {
     let Some(curated) = curated else { return false };
     let line = Version::new(bound.version.release().iter().take(2));
-    match bound.exact {
-        true => same_prefix(Some(curated), &line),
-        false => {
-            let numbers: Vec<u64> = curated.split('.').filter_map(|part| part.parse().ok()).collect();
-            same_prefix(Some(curated), &line) || numbers.iter().take(2).ge(line.release().iter())
-        }
-    }
+    let numbers = curated.split('.').filter_map(|part| part.parse::<u64>().ok()).take(2);
+    same_prefix(Some(curated), &line) || !bound.exact && numbers.ge(line.release().iter().copied())
 }
 
 /// Whether both say the same as far as the shorter one goes: `9` and `9.1.0.70`.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pep440_rs::Version;
 
 use super::Finding;
-use super::compare::{Ranges, entry_of, made_for, observe, pair, wishes, words};
+use super::compare::{Ranges, entry_of, home, made_for, observe, pair, wishes, words};
 use super::cuda;
 use super::edit::Editor;
 use super::observe::{Bound, Observation, Reader, Wheels};
@@ -32,7 +32,8 @@ pub(super) fn releases(
     let models = models(framework);
     let packages: BTreeSet<String> =
         models.iter().flat_map(|(_, build)| wishes(build)).map(|wish| wish.package).collect();
-    let versions: BTreeSet<Version> = packages.iter().flat_map(|package| reader.versions("default", package)).collect();
+    let versions: BTreeSet<Version> =
+        packages.iter().flat_map(|package| reader.versions(home(framework), package)).collect();
     let new: Vec<Version> = versions.into_iter().filter(|version| *version > newest.version).collect();
     if new.is_empty() {
         return;
@@ -40,7 +41,7 @@ pub(super) fn releases(
     let companions: BTreeMap<&String, Ranges> = framework
         .companions
         .iter()
-        .map(|companion| (companion, reader.ranges_on(companion, &framework.package)))
+        .map(|companion| (companion, reader.ranges_on(home(framework), companion, &framework.package)))
         .collect();
     for version in new {
         let Some(draft) = Draft::of(framework, &version, &models, reader) else { continue };
@@ -104,7 +105,8 @@ impl<'a> Draft<'a> {
             builds.push(DraftBuild { model, model_version, name, requirements, observation });
         }
         let is_main = |build: &DraftBuild<'_>| {
-            wishes(build.model).iter().any(|wish| wish.package == framework.package) && build.model.index == "default"
+            wishes(build.model).iter().any(|wish| wish.package == framework.package)
+                && build.model.index == home(framework)
         };
         // A version of a helper package alone is no release of the family.
         let has_main = framework.releases.first().is_some_and(|newest| {

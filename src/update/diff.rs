@@ -8,6 +8,8 @@ pub(super) struct Line {
     pub(super) text: String,
     /// The old text does not have it.
     pub(super) is_new: bool,
+    /// Name of the new entry it belongs to.
+    pub(super) entry: Option<String>,
 }
 
 /// Unchanged lines shown around a change.
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<Line> {
-        let line = |line: &str| Line { text: line[1..].to_owned(), is_new: line.starts_with('+') };
+        let line = |line: &str| Line { text: line[1..].to_owned(), is_new: line.starts_with('+'), entry: None };
         text.lines().map(line).collect()
     }
 

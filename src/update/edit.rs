@@ -45,6 +45,14 @@ struct Draft {
     added: Vec<String>,
 }
 
+/// Whether a file has a list.
+enum Held {
+    No,
+    /// Between brackets or on the line of its key.
+    Otherwise,
+    Below(List),
+}
+
 /// Where a list stands among the lines of a file, and its entries.
 struct List {
     /// First line behind the key.
@@ -67,7 +75,7 @@ impl<'a> Editor<'a> {
         let draft = |file: &File| Draft {
             path: file.path.clone(),
             is_new: false,
-            lines: file.text.lines().map(|line| Line { text: line.to_owned(), is_new: false }).collect(),
+            lines: file.text.lines().map(|line| Line { text: line.to_owned(), is_new: false, entry: None }).collect(),
             added: Vec::new(),
         };
         Self { files, drafts: files.files.iter().map(draft).collect(), failures: Vec::new() }
@@ -87,7 +95,7 @@ impl<'a> Editor<'a> {
         lines: &[String],
         order: &dyn Fn(&str) -> Option<Ordering>,
     ) {
-        let held = self.drafts.iter().position(|draft| draft.family(family).is_some());
+        let held = self.drafts.iter().position(|draft| !matches!(draft.family(family), Held::No));
         let draft = match held {
             Some(position) => position,
             None => self.new_section(
@@ -95,7 +103,7 @@ impl<'a> Editor<'a> {
                 &["frameworks:".to_owned(), format!("  - family: {family}"), "    releases:".to_owned()],
             ),
         };
-        let list = self.drafts.get(draft).and_then(|draft| draft.family(family)).and_then(|found| found);
+        let list = self.drafts.get(draft).map_or(Held::No, |draft| draft.family(family));
         self.insert(draft, list, name, lines, &|entry| order(&field(entry, "version")?));
     }
 
@@ -108,21 +116,21 @@ impl<'a> Editor<'a> {
         row: String,
         order: &dyn Fn(&str) -> Option<Ordering>,
     ) {
-        let held = self.drafts.iter().position(|draft| draft.list_at_top(list).is_some());
+        let held = self.drafts.iter().position(|draft| !matches!(draft.list_at_top(list), Held::No));
         let draft = held.unwrap_or_else(|| self.new_section(file, &[format!("{list}:")]));
-        let found = self.drafts.get(draft).and_then(|draft| draft.list_at_top(list)).and_then(|found| found);
+        let found = self.drafts.get(draft).map_or(Held::No, |draft| draft.list_at_top(list));
         self.insert(draft, found, name, &[row], order);
     }
 
     fn insert(
         &mut self,
         draft: usize,
-        list: Option<List>,
+        list: Held,
         name: &str,
         lines: &[String],
         order: &dyn Fn(&str) -> Option<Ordering>,
     ) {
-        let (Some(draft), Some(list)) = (self.drafts.get_mut(draft), list) else {
+        let (Some(draft), Held::Below(list)) = (self.drafts.get_mut(draft), list) else {
             let problem = "the list it belongs to is not written one entry below the other".to_owned();
             self.failures.push(Finding::NotWritten { entry: name.to_owned(), problem });
             return;
@@ -133,7 +141,7 @@ impl<'a> Editor<'a> {
                 0 => format!("{:indent$}- {line}", "", indent = list.indent),
                 _ => format!("{:indent$}{line}", "", indent = list.indent + 2),
             };
-            Line { text, is_new: true }
+            Line { text, is_new: true, entry: Some(name.to_owned()) }
         });
         draft.lines.splice(at..at, entry);
         draft.added.push(name.to_owned());
@@ -141,7 +149,7 @@ impl<'a> Editor<'a> {
 
     /// Appends a section to the file at `path`, or makes that file.
     fn new_section(&mut self, path: &str, section: &[String]) -> usize {
-        let is_new = |text: &str| Line { text: text.to_owned(), is_new: true };
+        let is_new = |text: &str| Line { text: text.to_owned(), is_new: true, entry: None };
         let position = self.drafts.iter().position(|draft| draft.path == Path::new(path)).unwrap_or_else(|| {
             let lines = vec![is_new(&format!("format: \"{FORMAT}\""))];
             self.drafts.push(Draft { path: PathBuf::from(path), is_new: true, lines, added: Vec::new() });
@@ -154,34 +162,56 @@ impl<'a> Editor<'a> {
         position
     }
 
-    /// The changes that leave the catalog as consistent as it was; the others become findings.
-    pub(super) fn finish(self, findings: &mut Vec<Finding>) -> Vec<Change> {
-        findings.extend(self.failures);
-        let old: Vec<_> = self.files.load(&[]).map(|catalog| check(&catalog)).unwrap_or_default();
-        let mut changes: Vec<Change> = Vec::new();
-        for draft in self.drafts.into_iter().filter(|draft| !draft.added.is_empty()) {
-            let path = self.files.folder.join(&draft.path);
-            let diff = unified(&path, draft.is_new, &draft.lines);
-            let mut text: String = draft.lines.into_iter().map(|line| line.text + "\n").collect();
-            if text.trim().is_empty() {
-                text.clear();
+    /// The changes, without the entries that would leave the catalog less consistent than it was: those become findings.
+    pub(super) fn finish(mut self, findings: &mut Vec<Finding>) -> Vec<Change> {
+        findings.append(&mut self.failures);
+        let old = self.files.load(&[]).map(|catalog| check(&catalog)).unwrap_or_default();
+        loop {
+            let changes = self.changes();
+            let problems: Vec<(String, String)> = match self.files.load(&changes) {
+                Ok(catalog) => {
+                    let new = check(&catalog).into_iter().filter(|finding| !old.contains(finding));
+                    new.map(|finding| (finding.entry, finding.problem)).collect()
+                }
+                Err(error) => vec![(String::new(), error)],
+            };
+            if problems.is_empty() {
+                return changes;
             }
-            changes.push(Change { path: draft.path, added: draft.added, text, diff });
-        }
-        changes.sort_by(|one, other| one.path.cmp(&other.path));
-        let problems: Vec<(String, String)> = match self.files.load(&changes) {
-            Ok(catalog) => {
-                let new = check(&catalog).into_iter().filter(|finding| !old.contains(finding));
-                new.map(|finding| (finding.entry, finding.problem)).collect()
+            let is_wrong = |added: &str| {
+                problems.iter().any(|(entry, _)| {
+                    entry.strip_prefix(added).is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
+                })
+            };
+            let added = |changes: &[Change]| changes.iter().flat_map(|change| change.added.clone()).collect::<Vec<_>>();
+            let mut wrong: Vec<String> = added(&changes).into_iter().filter(|name| is_wrong(name)).collect();
+            if wrong.is_empty() {
+                // What is wrong is not where it was caused: then nothing is sure enough to be written.
+                wrong = added(&changes);
             }
-            Err(error) => vec![(String::new(), error)],
-        };
-        if !problems.is_empty() {
-            let is_wrong = |added: &String| problems.iter().any(|(entry, _)| entry.starts_with(added.as_str()));
-            let anywhere = changes.iter().any(|change| change.added.iter().any(is_wrong));
-            changes.retain(|change| anywhere && !change.added.iter().any(is_wrong));
+            let is_of_wrong = |finding: &Finding| matches!(finding, Finding::CarriedOver { entry, .. } if wrong.iter().any(|name| entry.starts_with(name)));
+            findings.retain(|finding| !is_of_wrong(finding));
             findings.extend(problems.into_iter().map(|(entry, problem)| Finding::NotWritten { entry, problem }));
+            for draft in &mut self.drafts {
+                draft.added.retain(|name| !wrong.contains(name));
+                draft.lines.retain(|line| !line.entry.as_ref().is_some_and(|name| wrong.contains(name)));
+            }
+            if wrong.is_empty() {
+                return Vec::new();
+            }
         }
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        let drafts = self.drafts.iter().filter(|draft| !draft.added.is_empty());
+        let change = |draft: &Draft| Change {
+            path: draft.path.clone(),
+            added: draft.added.clone(),
+            text: draft.lines.iter().map(|line| line.text.clone() + "\n").collect(),
+            diff: unified(&self.files.folder.join(&draft.path), draft.is_new, &draft.lines),
+        };
+        let mut changes: Vec<Change> = drafts.map(change).collect();
+        changes.sort_by(|one, other| one.path.cmp(&other.path));
         changes
     }
 }
@@ -202,35 +232,37 @@ impl Files {
 }
 
 impl Draft {
-    /// The list of releases of a family: `None` if the file does not have the family, `Some(None)` if its layout is
-    /// not one entry below the other.
-    fn family(&self, family: &str) -> Option<Option<List>> {
-        let line = self.lines.iter().position(|line| {
+    /// The list of releases of a family.
+    fn family(&self, family: &str) -> Held {
+        let is_family = |line: &Line| {
             let text = line.text.trim_start().trim_start_matches("- ");
             value(text, "family").is_some_and(|found| found == family)
-        })?;
+        };
+        let Some(line) = self.lines.iter().position(is_family) else { return Held::No };
+        self.releases_around(line).map_or(Held::Otherwise, Held::Below)
+    }
+
+    /// The `releases` of the section in which `line` names the family.
+    fn releases_around(&self, line: usize) -> Option<List> {
         let column = self.lines.get(line)?.text.find("family:")?;
         let is_start = |line: &Line| column >= 2 && line.text.get(column - 2..column) == Some("- ");
         let first = (0..=line).rev().find(|&index| self.lines.get(index).is_some_and(is_start))?;
         let end = self.block_end(first + 1, column);
-        let key = (first..end).find(|&index| {
-            self.lines
-                .get(index)
-                .is_some_and(|line| line.text.get(column..).is_some_and(|text| is_key(text, "releases")))
-        });
-        Some(key.and_then(|key| self.list(key + 1, end)))
+        let is_releases = |line: &Line| line.text.get(column..).is_some_and(|text| is_key(text, "releases"));
+        let key = (first..end).find(|&index| self.lines.get(index).is_some_and(is_releases))?;
+        self.list(key + 1, end)
     }
 
-    /// A list whose key starts a line; as [`Draft::family`].
-    fn list_at_top(&self, name: &str) -> Option<Option<List>> {
+    /// A list whose key starts a line.
+    fn list_at_top(&self, name: &str) -> Held {
         let begins = |line: &Line| line.text.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
-        let key = self.lines.iter().position(begins)?;
-        if !is_key(&self.lines.get(key)?.text, name) {
-            return Some(None);
+        let Some(key) = self.lines.iter().position(begins) else { return Held::No };
+        if !self.lines.get(key).is_some_and(|line| is_key(&line.text, name)) {
+            return Held::Otherwise;
         }
         let is_next = |line: &Line| !line.text.is_empty() && !line.text.starts_with([' ', '#', '-']);
         let end = (key + 1..self.lines.len()).find(|&index| self.lines.get(index).is_some_and(is_next));
-        Some(self.list(key + 1, end.unwrap_or(self.lines.len())))
+        self.list(key + 1, end.unwrap_or(self.lines.len())).map_or(Held::Otherwise, Held::Below)
     }
 
     /// The first line from `start` on that is indented less than `column`.
@@ -298,10 +330,9 @@ impl Draft {
 pub(super) fn field(entry: &str, key: &str) -> Option<String> {
     for (at, _) in entry.match_indices(key) {
         let before = entry.get(..at)?.trim_end_matches(' ');
-        if before.is_empty() || before.ends_with(['{', ',', '-', '\n']) {
-            if let Some(found) = value(entry.get(at..)?, key) {
-                return Some(found);
-            }
+        let starts_key = before.is_empty() || before.ends_with(['{', ',', '-', '\n']);
+        if let Some(found) = value(entry.get(at..)?, key).filter(|_| starts_key) {
+            return Some(found);
         }
     }
     None

@@ -260,19 +260,19 @@ impl<'a> Reader<'a> {
     }
 
     /// What the versions of `package` ask of `of`, newest first: which torch a torchvision is made for.
-    pub(super) fn ranges_on(&self, package: &str, of: &str) -> Vec<(Version, Option<VersionSpecifiers>)> {
-        let versions = self.versions("default", package);
+    pub(super) fn ranges_on(&self, index: &str, package: &str, of: &str) -> Vec<(Version, Option<VersionSpecifiers>)> {
+        let versions = self.versions(index, package);
         let wishes = versions.iter().map(|version| Wish {
             package: package.to_owned(),
             extras: Vec::new(),
             version: version.clone(),
         });
         let wishes: Vec<Wish> = wishes.collect();
-        self.prefetch(wishes.iter().map(|wish| ("default", wish.clone())));
-        let Some(project) = self.project("default", package) else { return Vec::new() };
+        self.prefetch(wishes.iter().map(|wish| (index, wish.clone())));
+        let Some(project) = self.project(index, package) else { return Vec::new() };
         let range = |version: &Version| {
             let files = files_of(&project, version, None);
-            let metadata = self.metadata("default", representative(&files)?)?;
+            let metadata = self.metadata(index, representative(&files)?)?;
             let found = active(&metadata, &[]).into_iter().find(|asked| normalize_name(asked.name.as_ref()) == of)?;
             match found.version_or_url {
                 Some(VersionOrUrl::VersionSpecifier(range)) => Some(range),

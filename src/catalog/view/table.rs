@@ -125,5 +125,5 @@ pub(super) fn spell(value: impl Serialize) -> String {
 /// A line for each citation, each once.
 pub(super) fn sources<'a>(sources: impl IntoIterator<Item = &'a str>) -> String {
     let sources: BTreeSet<&str> = sources.into_iter().collect();
-    sources.into_iter().map(|source| format!("source: {source}\n")).collect()
+    sources.into_iter().flat_map(|source| ["source: ", source, "\n"]).collect()
 }

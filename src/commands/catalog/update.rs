@@ -12,7 +12,6 @@ use crate::cli::{CatalogUpdateArgs, Format};
 use crate::diagnostic::{Failure, Hint, suggestion};
 use crate::oci::{ImageConfiguration, ImageIndex, ImageManifest, Platform, Reference};
 use crate::packaging::{Metadata, Project, ProjectFile};
-use crate::progress::counted;
 use crate::settings::{Environment, user_catalog};
 use crate::update::{Change, File, Files, Finding, ImageFacts, Selection, Unreachable, Update, Upstream, update};
 
@@ -171,10 +170,11 @@ fn report(context: &Context, arguments: &CatalogUpdateArgs, folder: &Path, outco
     let verb = if arguments.write { "added" } else { "to add" };
     progress.say(match added {
         0 => "nothing to add".to_owned(),
-        _ => format!("{} {verb} to `{}`", counted(added, "entry").replace("entrys", "entries"), folder.display()),
+        1 => format!("1 entry {verb} to `{}`", folder.display()),
+        _ => format!("{added} entries {verb} to `{}`", folder.display()),
     });
     if added > 0 && !arguments.write && !arguments.check {
-        progress.say("`--write` writes them");
+        progress.say("run it with `--write` to write that");
     }
 }
 
