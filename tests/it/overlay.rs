@@ -52,7 +52,7 @@ fn answer(mut stream: &TcpStream) {
     let (status, body) = match path {
         "/cu126/simple/acme-lattice/" => ("200 OK", page),
         path if path.ends_with(".whl.metadata") => {
-            let version = path.split('-').nth(1).unwrap_or_default();
+            let version = path.rsplit('/').next().and_then(|file| file.split('-').nth(1)).unwrap_or_default();
             (
                 "200 OK",
                 format!(
