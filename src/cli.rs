@@ -217,11 +217,20 @@ pub enum CatalogCommand {
     List {
         /// gpus, instances, cuda, frameworks, pythons, bases, services or rules.
         kind: String,
+        /// Only instances of this cloud.
+        #[arg(long, value_name = "CLOUD")]
+        cloud: Option<String>,
+        /// Only instances with this card.
+        #[arg(long, value_name = "CARD")]
+        gpu: Option<String>,
         /// Text for people or JSON.
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
-    /// Show one entry: `torch 2.5.1`, `gpu L4`, `instance aws/g4dn.xlarge`.
+    /// Show one entry and what follows from it: `L4`, `aws/g4dn.xlarge`, `torch 2.5.1`, `driver 535.104.05`.
+    ///
+    /// Also `torch`, `torch 2.5.1 cu124`, `cuda 12.4`, `cudnn 9.1`, `python 3.11`, `base cuda 12.4.1`, `service postgres`
+    /// and `rule sass`.
     Show {
         /// What to look up.
         #[arg(required = true)]
@@ -230,12 +239,37 @@ pub enum CatalogCommand {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Read package indexes and registries, and print what the catalog lacks as a diff.
+    ///
+    /// Facts that disagree with the catalog are listed on stderr and never overwritten. Nothing is changed without
+    /// `--write`. What is edited is the last folder of `--catalog`, else the `catalog` folder of the checkout in the
+    /// current directory, else the user's own, `imgforge/catalog` beside the settings file.
+    Update(CatalogUpdateArgs),
     /// Look for dangling names, missing sources and impossible ranges; exit code 1 if there are any.
     Check {
         /// Text for people or JSON.
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+}
+
+/// `imgforge catalog update`.
+#[derive(Debug, Args)]
+pub struct CatalogUpdateArgs {
+    /// Framework families or packages, `cuda`, `images`; everything if none is named.
+    pub names: Vec<String>,
+    /// Write the new entries into the catalog's files.
+    #[arg(long)]
+    pub write: bool,
+    /// Exit code 1 if something is new or disagrees.
+    #[arg(long, conflicts_with = "write")]
+    pub check: bool,
+    /// The day to cite in new entries, instead of today.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub checked: Option<String>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
 }
 
 /// `imgforge cache`.

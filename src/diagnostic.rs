@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -22,6 +22,13 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The rest of a line from a place that a parser named: line and column in characters, both from 1.
+    pub fn at(path: &Path, text: &str, line: u64, column: u64) -> Self {
+        let skipped: usize = text.split_inclusive('\n').take(line.saturating_sub(1) as usize).map(str::len).sum();
+        let rest = text.get(skipped..).unwrap_or("").lines().next().unwrap_or("");
+        let start: usize = rest.chars().take(column.saturating_sub(1) as usize).map(char::len_utf8).sum();
+        Self { path: path.to_owned(), text: Arc::from(text), span: skipped + start..skipped + rest.len() }
+    }
     /// Line of the first byte, from 1.
     pub fn line(&self) -> usize {
         let end = self.span.start.min(self.text.len());

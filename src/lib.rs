@@ -9,6 +9,7 @@
 //!
 //! - [`spec`]: what the user asked for, every value with its place in the file.
 //! - [`catalog`]: what exists; facts with sources, embedded, overlays on top.
+//! - [`update`]: what upstream says today, held against the catalog. No IO: it asks an `Upstream`.
 //! - [`resolve`]: which versions fit together. No IO: it asks a `PackageSource`.
 //! - [`lock`]: the decision on disk. After it nobody asks the catalog or an index what to take.
 //! - [`plan`]: the decision as ordered steps, the one source of both branches.
@@ -45,4 +46,5 @@ pub mod settings;
 
 pub mod spec;
 pub mod store;
+pub mod update;
 pub mod version;

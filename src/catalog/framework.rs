@@ -24,6 +24,9 @@ pub struct Framework {
     /// Those companions that no release works without, so that naming the family brings them in: `torch` for vLLM.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
+    /// What installs a build, by build name or `*`; `{version}` stands for the release. Each [`Build`] has it filled in.
+    #[serde(skip)]
+    pub requirements: BTreeMap<String, Vec<String>>,
     /// Newest first.
     pub releases: Vec<Release>,
 }

@@ -9,6 +9,7 @@ pub mod check;
 mod cuda;
 mod framework;
 mod hardware;
+mod locate;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,6 @@ pub mod view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,7 @@ pub use check::{Finding, check};
 pub use cuda::{Branch, Cuda, Cudnn, CudnnFloor, Floor, RocmDriver, Toolkit};
 pub use framework::{Accelerator, Build, Framework, PlatformSupport, Release, Support};
 pub use hardware::{AttachableGpu, Gpu, GpuClass, Instance, MachineFamily, Vendor};
+pub use locate::locate;
 
 use crate::diagnostic::{Hint, Origin};
 use crate::oci::{Digest, Hasher};
@@ -179,6 +180,8 @@ pub enum Error {
         entry: String,
         /// What is wrong with it.
         problem: String,
+        /// Where it stands.
+        origin: Option<Origin>,
     },
 }
 
@@ -201,7 +204,7 @@ impl Hint for Error {
 
     fn origin(&self) -> Option<Origin> {
         match self {
-            Self::Syntax { origin, .. } => origin.clone(),
+            Self::Syntax { origin, .. } | Self::Entry { origin, .. } => origin.clone(),
             _ => None,
         }
     }
@@ -210,12 +213,18 @@ impl Hint for Error {
 impl Catalog {
     /// The embedded facts with folders of overlays on top, a later folder over an earlier one.
     pub fn load(overlays: &[PathBuf]) -> Result<Self, Error> {
+        Self::load_with(overlays, &[])
+    }
+
+    /// As [`Catalog::load`], with one more layer on top as `(path, text)`: files as an editor is about to write them.
+    pub fn load_with(overlays: &[PathBuf], edited: &[(PathBuf, String)]) -> Result<Self, Error> {
         let mut loader = Loader::default();
         loader.add_layer(&EMBEDDED.iter().map(|(name, text)| (Path::new(name), *text)).collect::<Vec<_>>())?;
         for folder in overlays {
             let files = read_overlay(folder)?;
             loader.add_layer(&files.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect::<Vec<_>>())?;
         }
+        loader.add_layer(&edited.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect::<Vec<_>>())?;
         Ok(loader.finish())
     }
 
@@ -381,6 +390,7 @@ impl Loader {
             self.hasher.update(text.as_bytes());
             self.assembler.add(document).map_err(|malformed| Error::Entry {
                 path: (*path).to_owned(),
+                origin: locate(path, text, &malformed.entry),
                 entry: malformed.entry,
                 problem: malformed.problem,
             })?;
@@ -425,7 +435,7 @@ fn parse(path: &Path, text: &str) -> Result<Document, Error> {
         let Some(place) = error.location() else { return Error::Syntax { path, problem, origin: None } };
         // The place is printed with the file's line, not in the message.
         let suffix = format!(" at line {}, column {}", place.line(), place.column());
-        let origin = Some(origin_at(&path, text, place.line(), place.column()));
+        let origin = Some(Origin::at(&path, text, place.line(), place.column()));
         Error::Syntax { path, problem: problem.strip_suffix(&suffix).unwrap_or(&problem).to_owned(), origin }
     })?;
     match semver::Version::parse(&document.format) {
@@ -434,16 +444,8 @@ fn parse(path: &Path, text: &str) -> Result<Document, Error> {
     }
 }
 
-/// The rest of the line from a position that counts characters from 1.
-fn origin_at(path: &Path, text: &str, line: u64, column: u64) -> Origin {
-    let skipped: usize = text.split_inclusive('\n').take(line.saturating_sub(1) as usize).map(str::len).sum();
-    let rest = text.get(skipped..).unwrap_or("").lines().next().unwrap_or("");
-    let start: usize = rest.chars().take(column.saturating_sub(1) as usize).map(char::len_utf8).sum();
-    Origin { path: path.to_owned(), text: Arc::from(text), span: skipped + start..skipped + rest.len() }
-}
-
-/// `*.yaml` of a folder and of its `framework` folder, sorted. `sources.yaml` holds indexes and archives, not facts.
-fn read_overlay(folder: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
+/// The files of an overlay: `*.yaml` of a folder and of its `framework` folder, sorted. `sources.yaml` holds indexes and archives, not facts.
+pub fn read_overlay(folder: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Read { path, source }

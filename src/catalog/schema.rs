@@ -282,11 +282,13 @@ impl Assembler {
             (None, Some(package)) => {
                 let releases = Vec::new();
                 let (companions, needs) = (Vec::new(), Vec::new());
+                let requirements = BTreeMap::new();
                 self.catalog.frameworks.push(Framework {
                     family: family.clone(),
                     package,
                     companions,
                     needs,
+                    requirements,
                     releases,
                 });
                 self.catalog.frameworks.len() - 1
@@ -302,6 +304,7 @@ impl Assembler {
             releases.push((is_new, release.expand(&family, &templates, cite)?));
         }
         if let Some(framework) = self.catalog.frameworks.get_mut(position) {
+            framework.requirements = templates;
             for companion in section.companions {
                 if !framework.companions.contains(&companion) {
                     framework.companions.push(companion);

@@ -13,6 +13,7 @@ mod resolve;
 mod summary;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use clap::CommandFactory as _;
 
@@ -20,6 +21,7 @@ use crate::catalog::Catalog;
 use crate::cli::{Cli, Command, Format, Global};
 use crate::diagnostic::Failure;
 use crate::progress::{Progress, Verbosity};
+use crate::settings::{Environment, catalog_folders};
 use crate::spec::Spec;
 
 /// What every command needs.
@@ -31,9 +33,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The catalog with the overlays of `--catalog`.
+    /// The catalog with the overlays of the settings and of `--catalog`.
     pub(crate) fn catalog(&self) -> Result<Catalog, Failure> {
-        Ok(Catalog::load(&self.global.catalogs)?)
+        Ok(Catalog::load(&self.catalog_folders()?)?)
+    }
+
+    /// Folders of overlays, a later one over an earlier one: those of the settings, then those of `--catalog`.
+    pub(crate) fn catalog_folders(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut folders = catalog_folders(&Environment::of_process())?;
+        folders.extend(self.global.catalogs.iter().cloned());
+        Ok(folders)
     }
 }
 

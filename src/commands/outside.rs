@@ -31,10 +31,22 @@ pub(crate) struct Outside {
 impl Outside {
     /// Clients for a spec.
     pub(crate) fn new(context: &Context, spec: &Spec) -> Result<Self, Failure> {
-        let mut settings = Settings::load(&Environment::of_process())?;
-        for index in &spec.indexes {
-            settings.with_extra(&index.name.value, &index.url.value)?;
-        }
+        Self::with(context, |settings| {
+            for index in &spec.indexes {
+                settings.with_extra(&index.name.value, &index.url.value)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Clients for a command that has no spec.
+    pub(crate) fn without_spec(context: &Context) -> Result<Self, Failure> {
+        Self::with(context, |_| Ok(()))
+    }
+
+    fn with(context: &Context, extend: impl FnOnce(&mut Settings) -> Result<(), Failure>) -> Result<Self, Failure> {
+        let mut settings = Settings::load_with(&Environment::of_process(), &context.catalog_folders()?)?;
+        extend(&mut settings)?;
         let options = http::Options { ca_files: settings.ca_files.clone(), offline: context.global.offline };
         let http = http::Client::new(&options)?;
         let store = Store::open(&Store::default_root());

@@ -17,6 +17,7 @@ mod error;
 #[cfg(test)]
 mod misbehaving;
 mod referrers;
+mod tags;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -22,6 +22,7 @@ struct RawConfig {
     index_url: Option<Spanned<String>>,
     pytorch_index_url: Option<Spanned<String>>,
     ca_files: Vec<String>,
+    catalog: Option<Vec<String>>,
     indexes: BTreeMap<String, Spanned<String>>,
     archives: RawArchives,
     registry: RawRegistry,
@@ -53,6 +54,8 @@ pub(super) struct Config {
     /// Roots by archive name, and of snapshot services by distribution: `debian-snapshot`.
     pub(super) archives: BTreeMap<String, Root>,
     pub(super) ca_files: Vec<PathBuf>,
+    /// Folders of the catalog's overlays, last one on top; `None` if no file says.
+    pub(super) catalogs: Option<Vec<PathBuf>>,
     pub(super) insecure: Vec<String>,
     pub(super) mirrors: BTreeMap<String, Vec<String>>,
 }
@@ -101,6 +104,12 @@ impl Config {
             }
         }
         self.ca_files.extend(raw.ca_files.iter().map(|file| environment.expand(file)));
+        if let Some(folders) = raw.catalog {
+            // A relative folder is meant from the file that names it.
+            let base = path.parent().map(PathBuf::from).unwrap_or_default();
+            let folders = folders.iter().map(|folder| base.join(environment.expand(folder)));
+            self.catalogs.get_or_insert_with(|| folders.collect());
+        }
         self.insecure.extend(raw.registry.insecure);
         for (name, hosts) in raw.registry.mirrors {
             self.mirrors.entry(name).or_insert(hosts);

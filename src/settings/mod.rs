@@ -84,6 +84,14 @@ pub enum Error {
         /// The parser's words.
         cause: String,
     },
+    /// Something in an overlay's `sources.yaml` is wrong.
+    #[error("{cause}")]
+    Overlay {
+        /// What is wrong.
+        cause: String,
+        /// Where.
+        origin: Origin,
+    },
 }
 
 impl Hint for Error {
@@ -96,7 +104,7 @@ impl Hint for Error {
     }
     fn origin(&self) -> Option<Origin> {
         match self {
-            Self::Config { origin, .. } => Some(origin.clone()),
+            Self::Config { origin, .. } | Self::Overlay { origin, .. } => Some(origin.clone()),
             _ => None,
         }
     }
@@ -105,7 +113,16 @@ impl Hint for Error {
 impl Settings {
     /// Reads every source of settings.
     pub fn load(environment: &Environment) -> Result<Self, Error> {
-        let sources = Sources::embedded()?;
+        Self::load_with(environment, &[])
+    }
+
+    /// The same with the `sources.yaml` of these folders of the catalog, a later one over an earlier one and all over the
+    /// embedded one. What this machine says goes before them.
+    pub fn load_with(environment: &Environment, catalogs: &[PathBuf]) -> Result<Self, Error> {
+        let mut sources = Sources::embedded()?;
+        for folder in catalogs {
+            sources.overlay(&folder.join("sources.yaml"))?;
+        }
         let config = Config::load(environment)?;
         let indexes = indexes::Indexes::load(environment, &config, &sources)?;
         let apt = apt::mirrors(environment)?;
@@ -200,6 +217,19 @@ impl fmt::Debug for Settings {
             .field("registries", &self.registries)
             .finish_non_exhaustive()
     }
+}
+
+/// Folders of the catalog's overlays that `imgforge/config.toml` lists as `catalog`, last one on top; if it lists none, the
+/// user's own, [`user_catalog`], where there is one. Reads that file alone: most commands need no other setting.
+pub fn catalog_folders(environment: &Environment) -> Result<Vec<PathBuf>, Error> {
+    let config = Config::load(environment)?;
+    let own = || user_catalog(environment).filter(|folder| folder.is_dir());
+    Ok(config.catalogs.unwrap_or_else(|| own().into_iter().collect()))
+}
+
+/// The folder for the user's own facts, beside the settings file; it need not exist.
+pub fn user_catalog(environment: &Environment) -> Option<PathBuf> {
+    environment.config_home().map(|folder| folder.join("imgforge/catalog"))
 }
 
 /// A variable that holds a service's root.

@@ -189,6 +189,13 @@ impl WheelFilename {
         })
     }
 
+    /// Oldest glibc that one of its tags for this machine (`x86_64`) runs on, `(0, 0)` if the tag does not tell; `None`
+    /// if it has no tag for the machine.
+    pub fn linux_glibc(&self, machine: &str) -> Option<(u32, u32)> {
+        let tags = self.platform_tags.iter().filter_map(|tag| split_linux_tag(tag));
+        tags.filter(|(_, tagged)| *tagged == machine).map(|(glibc, _)| glibc).min()
+    }
+
     /// Python lines of the `cpXY` tags, for messages like "wheels exist for 3.9 to 3.12". Empty for pure wheels.
     pub fn cpython_lines(&self) -> Vec<PythonVersion> {
         self.python_tags

@@ -33,6 +33,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("registry", &["diagnostic", "http", "oci", "progress", "redact", "store"]),
     ("spec", &["diagnostic", "oci", "redact", "version"]),
     ("catalog", &["diagnostic", "oci", "version"]),
+    // Holds upstream against the catalog. The catalog itself must not know indexes, and this does no IO either: whoever
+    // calls it answers its questions, so it needs the vocabulary of packages and no client.
+    ("update", &["catalog", "diagnostic", "oci", "packaging", "version"]),
     ("resolve", &["catalog", "diagnostic", "oci", "packaging", "redact", "spec", "version"]),
     ("lock", &["diagnostic", "oci", "resolve", "spec", "store", "version"]),
     ("plan", &["lock", "oci", "spec", "version"]),

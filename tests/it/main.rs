@@ -5,6 +5,7 @@
 //! - `cli`: exit codes, streams and words
 //! - `examples`: the committed locks and rendered files
 //! - `layering`: which module may import which, and words that no file may hold
+//! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
 //! - `render`: rendered files, read by hadolint and Docker Compose
 //! - `registry`: push and pull as a library, against the CNCF registry
@@ -18,6 +19,7 @@ mod build;
 mod cli;
 mod examples;
 mod layering;
+mod overlay;
 mod parts;
 mod registry;
 mod render;
