@@ -5,6 +5,10 @@
 //! its `requires_python` holds, it is not yanked (PEP 592: unless pinned exactly) and not a pre-release (PEP 440: unless
 //! asked for, or nothing else exists). Pages and metadata come through [`PackageSource`]; no IO happens here.
 
+mod offer;
+mod requirement;
+mod unusable;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -12,20 +16,23 @@ use std::sync::Arc;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use pep440_rs::{Version, VersionSpecifiers};
-use pep508_rs::{ExtraName, MarkerEnvironment, MarkerEnvironmentBuilder, Requirement, VerbatimUrl, VersionOrUrl};
+use pep508_rs::{ExtraName, MarkerEnvironment, Requirement, VerbatimUrl, VersionOrUrl};
 use pubgrub::Ranges;
 
 use crate::catalog::Accelerator;
-use crate::diagnostic::{Failure, Origin};
+use crate::diagnostic::Failure;
 use crate::oci::Platform;
-use crate::packaging::{FileKind, Metadata, Project, ProjectFile};
-use crate::version::wheel_tag::{Fit, Incompatible, WheelEnvironment, machine_name, normalize_name};
+use crate::packaging::{Metadata, Project, ProjectFile};
+use crate::version::wheel_tag::WheelEnvironment;
 use crate::version::{Dotted, PythonVersion};
 
 use super::evidence::{Code, Edge, Evidence};
-use super::numbers::describe_lines;
 use super::stack::StackModel;
-use super::variable::{Value, Values, Variable, one_of, specifier_values};
+use super::variable::{Value, Values, Variable, one_of};
+
+pub use offer::{Candidate, Offer};
+
+use requirement::{add_label, marker_environment, requirement_edges, specifiers, without_marker};
 
 /// Where pages and metadata come from. Implementations may block; `prefetch` must not.
 pub trait PackageSource {
@@ -51,44 +58,6 @@ impl From<Failure> for SourceError {
     fn from(failure: Failure) -> Self {
         Self(failure)
     }
-}
-
-/// A usable version: its best wheel and where it comes from.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// Version with local label.
-    pub version: Version,
-    /// Index name.
-    pub index: String,
-    /// The wheel that fits best.
-    pub file: Arc<ProjectFile>,
-    fit: Fit,
-}
-
-/// Why a version that exists is no candidate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unusable {
-    /// No file of it is a wheel.
-    SdistOnly,
-    /// No wheel fits; the reasons of its wheels, and the Python lines they are for.
-    Wheels(Vec<Incompatible>, Vec<PythonVersion>),
-    /// `requires_python` excludes the interpreter.
-    RequiresPython(String),
-    /// Withdrawn, with the reason given.
-    Yanked(String),
-}
-
-/// What an index offers of one distribution for this environment.
-#[derive(Debug, Default)]
-pub struct Offer {
-    /// Whether an index has the project at all.
-    pub exists: bool,
-    /// Usable versions, oldest first.
-    pub candidates: BTreeMap<Version, Candidate>,
-    /// Yanked, but otherwise usable versions.
-    pub yanked: BTreeMap<Version, Candidate>,
-    /// The others, with the reason.
-    pub unusable: BTreeMap<Version, Unusable>,
 }
 
 /// The packages' tables for one platform and Python.
@@ -188,65 +157,11 @@ impl<'a> PackageModel<'a> {
             return Ok(Rc::clone(offer));
         }
         let project = self.source.project(index, name)?;
-        let offer = Rc::new(project.map_or_else(Offer::default, |project| self.sort_out(index, &project)));
+        let offer = Rc::new(project.map_or_else(Offer::default, |project| {
+            Offer::of_page(index, &project, &self.environment, &self.full_python)
+        }));
         self.offers.borrow_mut().insert(key, Rc::clone(&offer));
         Ok(offer)
-    }
-
-    /// Sorts a page's files into candidates and the rest.
-    fn sort_out(&self, index: &str, project: &Project) -> Offer {
-        let mut offer = Offer { exists: true, ..Offer::default() };
-        for file in &project.files {
-            let Some(version) = &file.version else { continue };
-            let wheel = match &file.kind {
-                FileKind::Wheel(wheel) => wheel,
-                FileKind::Sdist => {
-                    offer.unusable.entry(version.clone()).or_insert(Unusable::SdistOnly);
-                    continue;
-                }
-                FileKind::Other => continue,
-            };
-            let fit = match wheel.fit(&self.environment) {
-                Ok(fit) => fit,
-                Err(reason) => {
-                    let entry = offer.unusable.entry(version.clone()).or_insert(Unusable::SdistOnly);
-                    match entry {
-                        Unusable::Wheels(reasons, lines) => {
-                            reasons.push(reason);
-                            lines.extend(wheel.cpython_lines());
-                        }
-                        Unusable::SdistOnly => *entry = Unusable::Wheels(vec![reason], wheel.cpython_lines()),
-                        _ => {}
-                    }
-                    continue;
-                }
-            };
-            if let Some(required) =
-                file.requires_python.as_ref().filter(|required| !required.contains(&self.full_python))
-            {
-                offer.unusable.insert(version.clone(), Unusable::RequiresPython(required.to_string()));
-                continue;
-            }
-            let candidate =
-                Candidate { version: version.clone(), index: index.to_owned(), file: Arc::new(file.clone()), fit };
-            let table = if file.yanked.is_some() { &mut offer.yanked } else { &mut offer.candidates };
-            match table.get(version) {
-                Some(known) if known.fit >= candidate.fit => {}
-                _ => {
-                    table.insert(version.clone(), candidate);
-                }
-            }
-        }
-        for version in offer.candidates.keys() {
-            offer.unusable.remove(version);
-        }
-        for (version, candidate) in &offer.yanked {
-            if !offer.candidates.contains_key(version) {
-                let reason = candidate.file.yanked.clone().unwrap_or_default();
-                offer.unusable.insert(version.clone(), Unusable::Yanked(reason));
-            }
-        }
-        offer
     }
 
     /// The best candidate in a set: the locked version if it is in it, else the newest.
@@ -506,110 +421,6 @@ impl<'a> PackageModel<'a> {
             self.source.prefetch(requests);
         }
     }
-
-    /// Why no version of `name` in `values` can be had, as a code and a sentence.
-    pub fn explain_none(&self, name: &str, values: &Values) -> (Code, String) {
-        let Ok(offer) = self.offer(name) else {
-            return (Code::Unsatisfiable, format!("the index could not answer for {name}"));
-        };
-        if !offer.exists {
-            return (Code::NoSuchVersion, format!("no index has a package `{name}`"));
-        }
-        let python = self.environment.python;
-        let inside: Vec<(&Version, &Unusable)> = offer
-            .unusable
-            .iter()
-            .rev()
-            .filter(|(version, _)| values.contains(&Value::Release((*version).clone())))
-            .collect();
-        let Some((version, reason)) = inside.first() else {
-            let newest = offer.candidates.keys().next_back().or(offer.unusable.keys().next_back());
-            let newest = newest.map(|newest| format!("; the newest is {newest}")).unwrap_or_default();
-            return (Code::NoSuchVersion, format!("no version of {name} is in that range{newest}"));
-        };
-        match reason {
-            Unusable::SdistOnly => (
-                Code::NoSuchVersion,
-                format!("{name} {version} has only a source distribution, and only wheels are installed"),
-            ),
-            Unusable::RequiresPython(required) => {
-                (Code::RequiresPython, format!("{name} {version} requires Python `{required}`, and this is {python}"))
-            }
-            Unusable::Yanked(reason) => {
-                let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-                (Code::NoSuchVersion, format!("{name} {version} was yanked{reason}"))
-            }
-            Unusable::Wheels(reasons, lines) => {
-                let machine = machine_name(&self.environment.architecture);
-                let worst = reasons.iter().max();
-                match worst {
-                    Some(Incompatible::Glibc(major, minor)) => (
-                        Code::GlibcTooOld,
-                        format!(
-                            "the wheels of {name} {version} need glibc {major}.{minor}, and the base has {}.{}",
-                            self.environment.glibc.0, self.environment.glibc.1
-                        ),
-                    ),
-                    Some(Incompatible::Platform) => {
-                        (Code::NoBuildForPlatform, format!("{name} {version} has no wheel for {machine} Linux"))
-                    }
-                    _ => {
-                        let lines: Vec<PythonVersion> = lines.clone();
-                        let lines = match lines.is_empty() {
-                            true => "other interpreters".to_owned(),
-                            false => format!("Python {}", describe_lines(&lines)),
-                        };
-                        (
-                            Code::NoWheelForPython,
-                            format!("{name} {version} has wheels for {lines}, not for Python {python}"),
-                        )
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The edges of one requirement: the distribution and its extras.
-fn requirement_edges(
-    requirement: &Requirement<VerbatimUrl>,
-    code: Code,
-    fact: &str,
-    source: &str,
-    origin: Option<Origin>,
-) -> Vec<Edge> {
-    let name = normalize_name(requirement.name.as_ref());
-    let values = specifiers(requirement).map_or_else(Ranges::full, specifier_values);
-    let evidence = Evidence { code, fact: fact.to_owned(), source: source.to_owned(), origin };
-    let extras = requirement.extras.iter().map(|extra| Variable::Extra(name.clone(), extra.to_string()));
-    let variables = std::iter::once(Variable::Distribution(name.clone())).chain(extras);
-    variables.map(|to| Edge { to, values: values.clone(), evidence: evidence.clone() }).collect()
-}
-
-fn specifiers(requirement: &Requirement<VerbatimUrl>) -> Option<&VersionSpecifiers> {
-    match &requirement.version_or_url {
-        Some(VersionOrUrl::VersionSpecifier(specifiers)) => Some(specifiers),
-        _ => None,
-    }
-}
-
-/// `torch==2.5.1` to `torch==2.5.1+cu121`: the label names the build on an index that holds several.
-fn add_label(requirement: &mut Requirement<VerbatimUrl>, label: &str) {
-    let labelled = specifiers(requirement).and_then(|specifiers| {
-        let texts: Vec<String> = specifiers
-            .iter()
-            .map(|specifier| match specifier.operator() {
-                pep440_rs::Operator::Equal if specifier.version().local().is_empty() => {
-                    format!("=={}+{label}", specifier.version())
-                }
-                _ => specifier.to_string(),
-            })
-            .collect();
-        texts.join(",").parse().ok()
-    });
-    if let Some(labelled) = labelled {
-        requirement.version_or_url = Some(VersionOrUrl::VersionSpecifier(labelled));
-    }
 }
 
 /// Whether a set is one version, with or without its labels.
@@ -623,33 +434,4 @@ fn is_pin(values: &Values) -> bool {
         ) => low.release() == high.release() && high.any_prerelease(),
         _ => false,
     }
-}
-
-/// A requirement without its marker, which has been evaluated and would only distract.
-fn without_marker(requirement: &Requirement<VerbatimUrl>) -> String {
-    let text = requirement.to_string();
-    text.split_once(" ;").or_else(|| text.split_once(';')).map_or(text.clone(), |(bare, _)| bare.to_owned())
-}
-
-/// The marker variables of CPython on glibc Linux (PEP 508). Release and version of the kernel are those of the machine
-/// the image will run on, so they are empty here.
-fn marker_environment(platform: Platform, python: PythonVersion, full: &Version) -> MarkerEnvironment {
-    let full = full.to_string();
-    let line = python.to_string();
-    let build = |full: &str| {
-        MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
-            implementation_name: "cpython",
-            implementation_version: full,
-            os_name: "posix",
-            platform_machine: machine_name(platform.architecture_name()),
-            platform_python_implementation: "CPython",
-            platform_release: "",
-            platform_system: "Linux",
-            platform_version: "",
-            python_full_version: full,
-            python_version: &line,
-            sys_platform: "linux",
-        })
-    };
-    build(&full).unwrap_or_else(|_| unreachable!("a parsed version prints as a version"))
 }
