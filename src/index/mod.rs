@@ -12,6 +12,7 @@ mod download;
 mod flight;
 mod metadata;
 mod page;
+mod placed;
 mod range;
 mod wheel_archive;
 
@@ -30,6 +31,7 @@ use crate::packaging::{self, Metadata, Project, ProjectFile};
 use crate::progress::Progress;
 use crate::settings::{IndexLocation, Settings};
 use crate::store::{self, Store};
+use crate::version::WheelPlace;
 use crate::version::wheel_tag::normalize_name;
 
 use flight::{Flights, Job, Workers};
@@ -38,6 +40,9 @@ pub use wheel_archive::ArchiveError;
 
 /// Longest time for one page or METADATA, body included.
 const SMALL_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// The name that locks give to wheels that no index holds.
+const DIRECT: &str = "direct";
 
 /// A client of every index that the settings know; clones share it.
 #[derive(Clone)]
@@ -220,6 +225,14 @@ impl Hint for Error {
     }
 }
 
+impl Error {
+    /// Whether one wheel says nothing useful about itself, as opposed to an index that cannot be asked.
+    pub fn is_fault_of_wheel(&self) -> bool {
+        matches!(self, Self::Metadata { .. } | Self::OtherMetadata { .. })
+            || matches!(self, Self::Archive { source, .. } if !matches!(source, ArchiveError::Read { .. }))
+    }
+}
+
 impl IndexClient {
     /// A client that keeps what it learns in `store`.
     pub fn new(http: http::Client, store: Store, settings: Arc<Settings>) -> Self {
@@ -263,6 +276,12 @@ impl IndexClient {
         }
     }
 
+    /// The wheel at a place that is no index's, downloaded, with its digest and size. `allowed` names the digests it may
+    /// have; none allows any.
+    pub fn placed_wheel(&self, place: &WheelPlace, allowed: &[Digest]) -> Result<ProjectFile, Error> {
+        self.inner.placed_wheel(place, allowed)
+    }
+
     /// sha256 and size of a wheel whose index tells neither: the file is downloaded for that, and kept.
     pub fn identify(&self, index: &str, file: &ProjectFile) -> Result<(Digest, u64), Error> {
         self.inner.identify(index, file)
@@ -281,7 +300,8 @@ impl IndexClient {
 
 impl Inner {
     fn location(&self, index: &str) -> Result<IndexLocation, Error> {
-        self.settings.index_url(index).ok_or_else(|| Error::UnknownIndex { index: index.to_owned() })
+        let location = if index == DIRECT { self.direct_location() } else { self.settings.index_url(index) };
+        location.ok_or_else(|| Error::UnknownIndex { index: index.to_owned() })
     }
 
     /// A GET with the credentials that this address may see. reqwest drops them when a redirect leaves the host.

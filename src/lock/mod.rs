@@ -1,7 +1,8 @@
 //! Stage 4: the decision, on disk. The narrow waist of the pipeline: after it nobody asks the catalog or an index again.
 //!
-//! `imgforge.lock` is TOML beside the spec. It names indexes and archives, never URLs: where they live is the machine's
-//! setting, so a lock works behind any mirror and leaks no private host. Entries are sorted, one value a line, so that a
+//! `imgforge.lock` is TOML beside the spec. It names indexes and archives, not where they live: that is the machine's
+//! setting, so a lock works behind any mirror and leaks no private host. The one exception are wheels that the spec names
+//! by their place, which the lock repeats. Entries are sorted, one value a line, so that a
 //! diff of two locks reads as the change it is.
 //!
 //! Format history: 1, the first.
@@ -15,8 +16,8 @@ use crate::diagnostic::{Hint, Origin};
 use crate::oci::{Digest, Platform};
 use crate::resolve::{Preferences, StackAnswer};
 use crate::spec::Spec;
-use crate::version::PythonVersion;
 use crate::version::wheel_tag::normalize_name;
+use crate::version::{PythonVersion, WheelPlace};
 
 /// The format this program writes.
 pub const FORMAT: u32 = 1;
@@ -253,8 +254,11 @@ pub struct LockedWheel {
     pub name: String,
     /// Version with local label.
     pub version: String,
-    /// Index name of the settings: `default`, `pytorch-cu121`, a name of the spec.
+    /// Index name of the settings: `default`, `pytorch-cu121`, a name of the spec; `direct` for a wheel with a `url`.
     pub index: String,
+    /// Where a wheel lies that no index holds, as the spec says it: `https://…`, or `file:` and a path from its folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<WheelPlace>,
     /// File name.
     pub file: String,
     /// Size in bytes.

@@ -165,6 +165,8 @@ pub struct PlatformPackages {
     pub platform: Platform,
     /// Normalised name to the wheel chosen.
     pub wheels: BTreeMap<String, Candidate>,
+    /// What a person should know of this choice, as sentences.
+    pub warnings: Vec<String>,
 }
 
 /// A complete answer.
@@ -351,11 +353,12 @@ fn solve_packages(
         if result.is_none() {
             result = Some(answer(model, &solution));
         }
+        let warnings = packages.warnings(&solution).map_err(source_error)?;
         drop(problem);
         drop(packages);
         locked.extend(wheels.iter().map(|(name, wheel)| (name.clone(), wheel.version.clone())));
         preferred.extend(builds);
-        platforms.push(PlatformPackages { platform: *platform, wheels });
+        platforms.push(PlatformPackages { platform: *platform, wheels, warnings });
     }
     let stack = result.unwrap_or_else(|| stack.clone());
     Ok(Ok(Resolution { stack, platforms }))

@@ -35,6 +35,8 @@ pub use location::{ArchiveLocation, Credentials, IndexLocation, RegistryHost, Re
 pub struct Settings {
     /// Further certificate authorities, PEM files, for [`crate::http::Options`].
     pub ca_files: Vec<PathBuf>,
+    /// The spec's folder, from which the places of its own wheels are meant; empty for the current one.
+    pub folder: PathBuf,
     indexes: indexes::Indexes,
     archives: BTreeMap<String, ArchiveLocation>,
     snapshot: Url,
@@ -127,6 +129,7 @@ impl Settings {
         let snapshot = snapshot.or_else(|| config.archives.get("snapshot").cloned());
         Ok(Self {
             ca_files: ca_files(environment, &config)?,
+            folder: PathBuf::new(),
             indexes,
             archives,
             snapshot: snapshot.map_or(sources.snapshot.url, |root| root.url),

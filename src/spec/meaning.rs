@@ -66,9 +66,20 @@ fn meaning(spec: &Spec) -> Value {
         .iter()
         .map(|index| json!({"name": index.name.value, "url": index.url.value.as_str(), "packages": index.packages}))
         .collect();
+    let file_pins: Vec<Value> = spec
+        .file_pins
+        .iter()
+        .map(|pin| {
+            let pin = &pin.value;
+            let mut digests: Vec<String> = pin.digests.iter().map(ToString::to_string).collect();
+            digests.sort_unstable();
+            let place = pin.place.as_ref().map(ToString::to_string);
+            json!({"requirement": pin.requirement.to_string(), "place": place, "digests": digests})
+        })
+        .collect();
     let files: Vec<Value> = spec.files.iter().map(|file| json!({"from": paths([&file.from]), "to": file.to})).collect();
     let services = &spec.services;
-    json!({
+    let mut meaning = json!({
         "name": spec.name.value,
         "targets": spec.targets.iter().map(|located| target(&located.value)).collect::<Vec<_>>(),
         "platforms": texts(&spec.platforms),
@@ -106,5 +117,12 @@ fn meaning(spec: &Spec) -> Value {
                 ArtifactStore::Bucket(url) => url,
             },
         })),
-    })
+    });
+    // Left out where there is none, so that specs without them keep the address they have always had.
+    if !file_pins.is_empty()
+        && let Some(meaning) = meaning.as_object_mut()
+    {
+        meaning.insert("file_pins".to_owned(), file_pins.into());
+    }
+    meaning
 }

@@ -10,6 +10,7 @@ use super::super::numbers::describe_lines;
 use super::super::variable::{Value, Values};
 use super::PackageModel;
 use super::offer::Unusable;
+use super::routes::DEFAULT_INDEX;
 
 impl PackageModel<'_> {
     /// Why no version of `name` in `values` can be had, as a code and a sentence.
@@ -18,7 +19,11 @@ impl PackageModel<'_> {
             return (Code::Unsatisfiable, format!("the index could not answer for {name}"));
         };
         if !offer.exists {
-            return (Code::NoSuchVersion, format!("no index has a package `{name}`"));
+            let fact = match self.routes.claimed_by(name) {
+                Some(index) => format!("the index `{index}`, which alone may serve `{name}`, has no such package"),
+                None => format!("no index has a package `{name}`"),
+            };
+            return (Code::NoSuchVersion, fact);
         }
         let python = self.environment.python;
         let inside: Vec<(&Version, &Unusable)> = offer
@@ -27,9 +32,21 @@ impl PackageModel<'_> {
             .rev()
             .filter(|(version, _)| values.contains(&Value::Release((*version).clone())))
             .collect();
+        let is_inside = |version: &&Version| values.contains(&Value::Release((*version).clone()));
+        if let Some(prerelease) = offer.candidates.keys().rev().find(is_inside) {
+            let fact = format!(
+                "{name} {prerelease} is a pre-release, and nothing asks for one, as `{name}>={prerelease}` in the spec would"
+            );
+            return (Code::NoSuchVersion, fact);
+        }
         let Some((version, reason)) = inside.first() else {
             let newest = offer.candidates.keys().next_back().or(offer.unusable.keys().next_back());
-            let newest = newest.map(|newest| format!("; the newest is {newest}")).unwrap_or_default();
+            let index = offer.candidates.values().next().map(|candidate| candidate.index.as_str());
+            let place = match index {
+                Some(index) if index != DEFAULT_INDEX => format!(" of the index `{index}`, which serves that name,"),
+                _ => String::new(),
+            };
+            let newest = newest.map(|newest| format!("; the newest{place} is {newest}")).unwrap_or_default();
             return (Code::NoSuchVersion, format!("no version of {name} is in that range{newest}"));
         };
         match reason {
@@ -39,6 +56,12 @@ impl PackageModel<'_> {
             ),
             Unusable::RequiresPython(required) => {
                 (Code::RequiresPython, format!("{name} {version} requires Python `{required}`, and this is {python}"))
+            }
+            Unusable::OtherHash(file, found) => {
+                let allowed = self.allowed(name).unwrap_or_default();
+                let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+                let allowed = if allowed.is_empty() { "none in common".to_owned() } else { allowed.join(" or ") };
+                (Code::PinConflict, format!("`{file}` has {found}, and the spec allows {allowed}"))
             }
             Unusable::Yanked(reason) => {
                 let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
