@@ -132,3 +132,93 @@ impl Inner {
         store_error("a wheel", DIRECT)(store::Error::Io { action: "read", path, source })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::IndexClient;
+    use super::super::test_server::{Answer, Request, TestServer};
+    use super::super::wheel_archive::tests::archive;
+    use super::*;
+    use crate::http;
+    use crate::settings::{Environment, Settings};
+    use crate::store::Store;
+
+    const WHEEL: &str = "foo-1.0-py3-none-any.whl";
+
+    fn wheel_bytes() -> Vec<u8> {
+        let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        archive(&[("foo-1.0.dist-info/METADATA", b"Name: foo\nVersion: 1.0\nRequires-Dist: numpy\n")], stored)
+    }
+
+    /// A client for a spec in `folder`, with a cache of its own below it.
+    fn client(folder: &std::path::Path) -> IndexClient {
+        let environment = Environment { root: folder.to_owned(), ..Environment::default() };
+        let mut settings = Settings::load(&environment).expect("settings");
+        folder.clone_into(&mut settings.folder);
+        let http = http::Client::new(&http::Options::default()).expect("a client");
+        IndexClient::new(http, Store::open(&folder.join("cache")), Arc::new(settings))
+    }
+
+    fn locked(file: &ProjectFile, place: &WheelPlace) -> LockedWheel {
+        LockedWheel {
+            name: "foo".to_owned(),
+            version: "1.0".to_owned(),
+            index: DIRECT.to_owned(),
+            url: Some(place.clone()),
+            file: file.filename.clone(),
+            size: file.size.expect("a size"),
+            digest: file.digest.expect("a digest"),
+        }
+    }
+
+    #[test]
+    fn a_wheel_beside_the_spec_is_read_checked_and_found_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(WHEEL);
+        std::fs::write(&path, wheel_bytes()).expect("written");
+        let place: WheelPlace = format!("file:{WHEEL}").parse().expect("a place");
+        let digest = Digest::of(&wheel_bytes());
+        let file = client(folder.path()).placed_wheel(&place, &[digest]).expect("a wheel");
+        assert_eq!((file.digest, file.size), (Some(digest), Some(wheel_bytes().len() as u64)));
+        let metadata = client(folder.path()).metadata(DIRECT, &file).expect("metadata");
+        assert_eq!(metadata.requires_dist[0].name.to_string(), "numpy");
+        let wheel = locked(&file, &place);
+        std::fs::remove_dir_all(folder.path().join("cache")).expect("removed");
+        let stored = client(folder.path()).download(&wheel, &|_| {}).expect("fetched");
+        assert_eq!(std::fs::read(stored).expect("readable"), wheel_bytes());
+        // Other bytes under the same name do not go into an image.
+        std::fs::remove_dir_all(folder.path().join("cache")).expect("removed");
+        std::fs::write(&path, vec![0; wheel_bytes().len()]).expect("written");
+        let error = client(folder.path()).download(&wheel, &|_| {}).expect_err("other bytes").to_string();
+        let found = Digest::of(&vec![0; wheel_bytes().len()]);
+        assert_eq!(
+            error,
+            format!(
+                "cannot store `{WHEEL}` of the index `direct`: the bytes of `{WHEEL}` are {found}, expected {digest}"
+            )
+        );
+    }
+
+    #[test]
+    fn a_wheel_behind_an_address_needs_no_hash_and_keeps_to_one_if_given() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = TestServer::start(|request: &Request| match request.path.as_str() {
+            "/p/foo-1.0-py3-none-any.whl" => Answer::new(200, wheel_bytes()),
+            _ => Answer::new(404, ""),
+        });
+        let place: WheelPlace = server.url(&format!("/p/{WHEEL}")).as_str().parse().expect("a place");
+        let digest = Digest::of(&wheel_bytes());
+        let wrong = Digest::of(b"other");
+        let error = client(folder.path()).placed_wheel(&place, &[wrong]).expect_err("other bytes").to_string();
+        assert!(error.ends_with(&format!("are {digest}, expected {wrong}")), "{error}");
+        let file = client(folder.path()).placed_wheel(&place, &[]).expect("a wheel");
+        assert_eq!(file.digest, Some(digest));
+        let before = server.requests().len();
+        let again = client(folder.path()).placed_wheel(&place, &[wrong, digest]).expect("from the store");
+        assert_eq!(again.digest, Some(digest));
+        client(folder.path()).download(&locked(&file, &place), &|_| {}).expect("from the store");
+        assert_eq!(server.requests().len(), before, "what is in the store is not fetched again");
+    }
+}

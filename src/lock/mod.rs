@@ -489,3 +489,37 @@ impl Lock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(url: &str) -> Result<LockedWheel, String> {
+        let text = format!(
+            "name = 'acme'\nversion = '1.0'\nindex = 'direct'\n{url}file = 'acme-1.0-py3-none-any.whl'\nsize = 1\n\
+             digest = 'sha256:{}'\n",
+            "0".repeat(64)
+        );
+        toml::from_str(&text).map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_wheel_by_place_is_written_as_the_spec_says_it() {
+        for place in ["file:wheels/acme-1.0-py3-none-any.whl", "https://packages.example.com/acme-1.0-py3-none-any.whl"]
+        {
+            let wheel = read(&format!("url = '{place}'\n")).expect("readable");
+            let text = toml::to_string(&wheel).expect("a form");
+            assert!(text.contains(&format!("index = \"direct\"\nurl = \"{place}\"\n")), "{text}");
+            assert_eq!(toml::from_str::<LockedWheel>(&text), Ok(wheel));
+        }
+        assert!(!toml::to_string(&read("").expect("readable")).expect("a form").contains("url"));
+    }
+
+    #[test]
+    fn a_lock_leads_neither_out_of_the_folder_nor_to_a_secret() {
+        let refused = |place: &str| read(&format!("url = '{place}'\n")).expect_err(place);
+        assert_eq!(refused("file:../acme.whl"), "the path lies outside the spec's folder");
+        assert_eq!(refused("file:///acme.whl"), "the path is absolute");
+        assert_eq!(refused("https://me:secret@host.example/a.whl"), "the address holds credentials or a query");
+    }
+}

@@ -103,8 +103,8 @@ fn repository(address: &str) -> Option<String> {
     let (scheme, rest) = address.split_once(':')?;
     let system = scheme.split('+').next().unwrap_or(scheme);
     let is_system = matches!(system, "git" | "hg" | "svn" | "bzr");
-    let without_fragment = rest.split('#').next().unwrap_or(rest);
-    let is_clone = !rest.starts_with("//") && scheme.starts_with("git@") || without_fragment.ends_with(".git");
+    let path = Path::new(rest.split('#').next().unwrap_or(rest));
+    let is_clone = path.extension().is_some_and(|extension| extension == "git");
     (is_system || is_clone).then(|| format!("{scheme}:{}", hidden(rest)))
 }
 

@@ -199,7 +199,7 @@ impl Collected {
         let origin = Some(source.origin(line.bytes(0..requirement.len())));
         let has_hash = !digests.is_empty() || pin.as_ref().is_some_and(|pin| !pin.digests.is_empty());
         if !has_hash && kind == Kind::Requirements && self.unhashed.is_none() {
-            self.unhashed = origin.clone();
+            self.unhashed.clone_from(&origin);
         }
         let mut pins: Vec<FilePin> = pin.into_iter().collect();
         match pins.first_mut() {

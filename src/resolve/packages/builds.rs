@@ -163,7 +163,10 @@ impl PackageModel<'_> {
             .rows
             .iter()
             .any(|row| of_release(row) && row.build.default && row.build.accelerator != Accelerator::Cpu);
-        (decides && !ranks.is_empty()).then(|| self.is_build_of(framework, candidate, ranks, source))
+        (decides && !ranks.is_empty()).then(|| {
+            let fact = format!("{} {} is a build of {}", framework.package, candidate.version, framework.family);
+            build_edge(framework, ranks, fact, source)
+        })
     }
 
     fn companion_edge(&self, framework: &Framework, name: &str, candidate: &Candidate, source: &str) -> Option<Edge> {
@@ -173,34 +176,18 @@ impl PackageModel<'_> {
             true => candidate.index.as_str(),
             false => DEFAULT_INDEX,
         };
-        let is_label = |build: &Build| !label.is_empty() && build.name == label;
-        let ranks = ranks(&table.rows, |row| row.build.index == index || is_label(row.build));
+        // A mirror of a build's wheels is known by their label.
+        let is_label = |row: &Row<'_>| !label.is_empty() && row.build.name == label;
+        let ranks = match table.rows.iter().any(is_label) {
+            true => ranks(&table.rows, is_label),
+            false => ranks(&table.rows, |row| row.build.index == index),
+        };
         let known = table.rows.iter().any(|row| row.build.index != DEFAULT_INDEX);
-        (known && !ranks.is_empty()).then(|| Edge {
-            evidence: Evidence {
-                code: Code::PinConflict,
-                fact: format!(
-                    "{name} {} of the index `{}` goes with builds of {} from there",
-                    candidate.version, candidate.index, framework.family
-                ),
-                source: source.to_owned(),
-                origin: None,
-            },
-            ..self.is_build_of(framework, candidate, ranks, source)
+        (known && !ranks.is_empty()).then(|| {
+            let (version, index, family) = (&candidate.version, &candidate.index, &framework.family);
+            let fact = format!("{name} {version} of the index `{index}` goes with builds of {family} from there");
+            build_edge(framework, ranks, fact, source)
         })
-    }
-
-    fn is_build_of(&self, framework: &Framework, candidate: &Candidate, ranks: Vec<Value>, source: &str) -> Edge {
-        Edge {
-            to: Variable::Build(framework.family.clone()),
-            values: one_of(ranks),
-            evidence: Evidence {
-                code: Code::PinConflict,
-                fact: format!("{} {} is a build of {}", framework.package, candidate.version, framework.family),
-                source: source.to_owned(),
-                origin: None,
-            },
-        }
     }
 
     /// What a framework's build installs: exact versions from its index.
@@ -245,6 +232,15 @@ impl PackageModel<'_> {
                 index => known.insert(companion.clone(), index.to_owned()),
             };
         }
+    }
+}
+
+/// The builds that a package goes with, as a fact of its metadata.
+fn build_edge(framework: &Framework, ranks: Vec<Value>, fact: String, source: &str) -> Edge {
+    Edge {
+        to: Variable::Build(framework.family.clone()),
+        values: one_of(ranks),
+        evidence: Evidence { code: Code::PinConflict, fact, source: source.to_owned(), origin: None },
     }
 }
 

@@ -45,13 +45,11 @@ impl Routes {
 
     /// The indexes that may hold a name, first come first served.
     pub(super) fn indexes_of(&self, name: &str) -> Vec<&str> {
-        match self.claimed_by(name) {
-            Some(index) => vec![index],
-            None => {
-                let open = self.0.iter().filter(|route| route.open).map(|route| route.index.as_str());
-                open.chain([DEFAULT_INDEX]).collect()
-            }
+        if let Some(index) = self.claimed_by(name) {
+            return vec![index];
         }
+        let open = self.0.iter().filter(|route| route.open).map(|route| route.index.as_str());
+        open.chain([DEFAULT_INDEX]).collect()
     }
 
     /// Whether an index is one of a framework's builds: neither the machine's nor one of the spec.

@@ -300,3 +300,14 @@ fn locked_versions_stay_and_the_second_platform_follows_the_first() {
         assert_eq!(found, ["a 1.0", "b 1.0"], "{}", platform.platform);
     }
 }
+
+#[test]
+fn metadata_is_asked_for_once_per_version_that_is_tried() {
+    let mut world = World::default().wheel("top", "1.0", &["old<5", "wide"]).wheel("old", "1.0", &[]);
+    for number in 1..=40 {
+        world = world.wheel("wide", &number.to_string(), &[&format!("old>={}", (number + 1) / 2)]);
+        world = world.wheel("old", &number.to_string(), &[]);
+    }
+    assert_eq!(versions(&world, "python: '3.13'\npackages: [top]\n"), "old 4, top 1.0, wide 8 on 3.13");
+    assert!(world.asked.get() < 40, "{}", world.asked.get());
+}

@@ -112,7 +112,8 @@ fn specifiers_mean_what_pep_440_says() {
         ("a==1.0", "1.0"),
         ("a==1.0.0", "1.0"),
         ("a==1.0.*", "1.0.1"),
-        ("a>1.0,<1.0.1", "1.0.1"),
+        // Neither a post-release nor a label of 1.0 is above it.
+        ("a>1.0,<1.0.1", "none"),
         ("a>=1.0,<1.0.1", "1.0.post1"),
         ("a<=1.0", "1.0"),
         ("a<1.0", "0.9"),
@@ -122,13 +123,10 @@ fn specifiers_mean_what_pep_440_says() {
         ("A>=1!0.2a0", "1!0.2a1"),
     ] {
         let body = format!("python: '3.13'\npackages: ['{requirement}']\n");
-        match solve(&world, &body, &Preferences::default()) {
-            Ok(resolution) => {
-                assert_eq!(resolution.platforms[0].wheels["a"].version.to_string(), expected, "{requirement}")
-            }
-            // `>1.0` leaves out 1.0.post1, so that nothing is between the two.
-            Err(_) => assert_eq!(requirement, "a>1.0,<1.0.1"),
-        }
+        let found = solve(&world, &body, &Preferences::default());
+        let version =
+            found.map_or_else(|_| "none".to_owned(), |found| found.platforms[0].wheels["a"].version.to_string());
+        assert_eq!(version, expected, "{requirement}");
     }
 }
 
