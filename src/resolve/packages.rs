@@ -245,6 +245,8 @@ impl<'a> PackageModel<'a> {
                 let index = self.indexes_of(name).first().map(|index| (*index).to_owned())?;
                 Some((index, name.clone()))
             })
+            // A wheel by place has no page anywhere, and its name is nobody's business.
+            .filter(|(index, _)| index != DIRECT)
             .filter(|key| !known.contains_key(key))
             .collect();
         if !requests.is_empty() {

@@ -1,5 +1,8 @@
 //! What a person should know of an answer that is one all the same.
 
+use pep508_rs::{ExtraName, Requirement, VerbatimUrl};
+
+use crate::packaging::Metadata;
 use crate::version::wheel_tag::normalize_name;
 
 use super::super::solver::Solution;
@@ -18,7 +21,7 @@ impl PackageModel<'_> {
             let Some(candidate) = self.choose(name, &pubgrub::Ranges::singleton(value.clone()))? else { continue };
             if let Variable::Extra(_, extra) = variable {
                 let metadata = self.source.metadata(&candidate.index, &candidate.file)?;
-                let lacks = metadata.is_ok_and(|metadata| !metadata.provides_extra.contains(&normalize_name(extra)));
+                let lacks = metadata.is_ok_and(|metadata| !self.has_extra(&metadata, extra));
                 if lacks {
                     warnings.push(format!("{name} {version} has no extra `{extra}`: nothing is installed for it"));
                 }
@@ -29,5 +32,15 @@ impl PackageModel<'_> {
         }
         warnings.sort_unstable();
         Ok(warnings)
+    }
+
+    /// Whether a release declares an extra, or at least has requirements for it, as old ones do.
+    fn has_extra(&self, metadata: &Metadata, extra: &str) -> bool {
+        let name = ExtraName::new(extra.to_owned()).ok();
+        let needs = |requirement: &Requirement<VerbatimUrl>| {
+            !requirement.evaluate_markers(&self.markers, &[])
+                && requirement.evaluate_markers(&self.markers, name.as_slice())
+        };
+        metadata.provides_extra.contains(&normalize_name(extra)) || metadata.requires_dist.iter().any(needs)
     }
 }

@@ -109,7 +109,9 @@ impl PackageSource for World {
         let text = &self.metadata[&file.filename];
         Ok(Metadata::parse(text.as_bytes()).map(Arc::new).map_err(|error| error.to_string()))
     }
-    fn prefetch(&self, _: Vec<(String, String)>) {}
+    fn prefetch(&self, requests: Vec<(String, String)>) {
+        assert!(requests.iter().all(|(index, _)| index != "direct"), "{requests:?}");
+    }
 }
 
 fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolution, super::super::Error> {

@@ -138,3 +138,25 @@ fn a_wheel_by_place_is_the_only_one_of_its_name() {
     let refused = refusal(&world, &format!("python: '3.13'\npackages: ['acme @ {place}', d]\n"));
     insta::assert_snapshot!(refused, @"pin_conflict: d 1.0 requires `acme>=2` (line 3)");
 }
+
+#[test]
+fn of_wheels_by_place_the_one_that_fits_is_taken() {
+    let world = World::default().on("direct", "acme-1.0-cp312-cp312-manylinux_2_17_x86_64.whl", &[]).on(
+        "direct",
+        "acme-1.0-cp311-cp311-manylinux_2_17_x86_64.whl",
+        &[],
+    );
+    let place =
+        |line: &str| format!("acme @ https://packages.example.com/acme-1.0-{line}-{line}-manylinux_2_17_x86_64.whl");
+    let both = format!("packages: ['{}', '{}']\n", place("cp312"), place("cp311"));
+    assert_eq!(files(&world, &both), ["direct acme-1.0-cp312-cp312-manylinux_2_17_x86_64.whl"]);
+    assert_eq!(
+        files(&world, &format!("python: '3.11'\n{both}")),
+        ["direct acme-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"]
+    );
+    let refused = refusal(&world, &format!("python: '3.13'\npackages: ['{}']\n", place("cp312")));
+    insta::assert_snapshot!(refused, @r#"
+    no_wheel_for_python: acme 1.0 has wheels for Python 3.12, not for Python 3.13 (line 3)
+    help: another Python would do: `python: "3.12"`
+    "#);
+}

@@ -86,13 +86,14 @@ fn extras_may_name_other_extras_and_themselves() {
 
 #[test]
 fn an_extra_that_nobody_provides_is_said() {
-    let world = World::default()
-        .wheel("a", "1.0", &[])
-        .saying(&pure("a", "1.0"), "Name: a\nVersion: 1.0\nProvides-Extra: fast\n");
+    let world = World::default().wheel("a", "1.0", &[]).wheel("b", "1.0", &[]).saying(
+        &pure("a", "1.0"),
+        "Name: a\nVersion: 1.0\nProvides-Extra: fast\nRequires-Dist: b; extra == 'undeclared'\n",
+    );
     let warnings =
         |body: &str| solve(&world, body, &Preferences::default()).expect("an answer").platforms[0].warnings.clone();
     assert_eq!(warnings("packages: ['a[slow]']\n"), ["a 1.0 has no extra `slow`: nothing is installed for it"]);
-    assert!(warnings("packages: ['a[fast]']\n").is_empty());
+    assert!(warnings("packages: ['a[fast,undeclared]']\n").is_empty());
 }
 
 #[test]
