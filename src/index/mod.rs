@@ -98,7 +98,7 @@ pub enum Error {
         found: Digest,
     },
     /// The request failed.
-    #[error("cannot get {what} from the index `{index}`: {source}")]
+    #[error("cannot get {what}{}: {source}", behind(" from", .index))]
     Http {
         /// What was asked for.
         what: String,
@@ -182,7 +182,7 @@ pub enum Error {
         source: ArchiveError,
     },
     /// Bytes did not enter the store.
-    #[error("cannot store {what} of the index `{index}`: {source}")]
+    #[error("cannot store {what}{}: {source}", behind(" of", .index))]
     Store {
         /// What was to be stored.
         what: String,
@@ -191,6 +191,11 @@ pub enum Error {
         /// Why.
         source: Arc<store::Error>,
     },
+}
+
+/// `from the index …`; nothing for a wheel that no index holds, whose address or path is in the cause.
+fn behind(word: &str, index: &str) -> String {
+    if index == DIRECT { String::new() } else { format!("{word} the index `{index}`") }
 }
 
 impl Hint for Error {

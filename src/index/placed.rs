@@ -193,12 +193,7 @@ mod tests {
         std::fs::write(&path, vec![0; wheel_bytes().len()]).expect("written");
         let error = client(folder.path()).download(&wheel, &|_| {}).expect_err("other bytes").to_string();
         let found = Digest::of(&vec![0; wheel_bytes().len()]);
-        assert_eq!(
-            error,
-            format!(
-                "cannot store `{WHEEL}` of the index `direct`: the bytes of `{WHEEL}` are {found}, expected {digest}"
-            )
-        );
+        assert_eq!(error, format!("cannot store `{WHEEL}`: the bytes of `{WHEEL}` are {found}, expected {digest}"));
     }
 
     #[test]

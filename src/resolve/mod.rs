@@ -269,7 +269,8 @@ impl Question<'_> {
 fn sdist_help(conflict: &Conflict) -> Option<String> {
     let sdist = conflict.reasons.iter().any(|reason| reason.fact.contains("only a source distribution"));
     sdist.then(|| {
-        "build the wheel once (`pip wheel --no-deps PACKAGE`), put it on an index of your own and list it under `indexes:`"
+        "build the wheel once (`pip wheel --no-deps PACKAGE`), put it beside the spec and write `PACKAGE @ file:FILE.whl`, \
+         or put it on an index of your own under `indexes:`"
             .to_owned()
     })
 }

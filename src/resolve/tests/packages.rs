@@ -206,7 +206,7 @@ fn a_source_distribution_alone_is_refused_by_name() {
     let world = World::default().file("default", "a-1.0.tar.gz", "a", "1.0", "", None, &[]);
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r"
     no_such_version: a 1.0 has only a source distribution, and only wheels are installed (line 3)
-    help: build the wheel once (`pip wheel --no-deps PACKAGE`), put it on an index of your own and list it under `indexes:`
+    help: build the wheel once (`pip wheel --no-deps PACKAGE`), put it beside the spec and write `PACKAGE @ file:FILE.whl`, or put it on an index of your own under `indexes:`
     ");
 }
 
