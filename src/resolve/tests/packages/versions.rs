@@ -292,3 +292,21 @@ fn a_hash_says_which_file_may_be_installed() {
     let error = chosen(format!("a==1.0 --hash={other}\n")).expect_err("no such file");
     insta::assert_snapshot!(conflict(&error), @"pin_conflict: `a-1.0-py3-none-any.whl` has sha256:b8ba2ec7e90713c1043778164af3250820943c2165c9f19fa29987e016aae5dd, and the spec allows sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa (line 1)");
 }
+
+#[test]
+fn of_two_that_bound_each_other_the_one_named_first_is_the_newest() {
+    let names = ["flask", "jinja", "celery", "click", "zope", "attrs"];
+    for first in names {
+        for second in names.iter().filter(|second| **second != first) {
+            let world = World::default()
+                .wheel(first, "1.0", &[])
+                .wheel(first, "2.0", &[&format!("{second}<2")])
+                .wheel(second, "1.0", &[])
+                .wheel(second, "2.0", &[]);
+            let resolution = solve(&world, &format!("packages: [{first}, {second}]\n"), &Preferences::default());
+            let wheels = &resolution.expect("an answer").platforms[0].wheels;
+            let found = [first, second].map(|name| wheels[name].version.to_string());
+            assert_eq!(found, ["2.0", "1.0"], "{first} before {second}");
+        }
+    }
+}
