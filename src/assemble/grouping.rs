@@ -71,6 +71,7 @@ mod tests {
             name: name.to_owned(),
             version: version.to_owned(),
             index: "default".to_owned(),
+            url: None,
             file: format!("{name}-{version}-py3-none-any.whl"),
             size,
             digest: Digest::of(format!("{name} {version}").as_bytes()),

@@ -10,6 +10,7 @@ use crate::diagnostic::{Failure, Hint};
 use crate::lock::Lock;
 use crate::oci::Reference;
 use crate::spec::Spec;
+use crate::version::WheelPlace;
 
 use super::Context;
 use super::build::{beside, output_folder};
@@ -103,7 +104,8 @@ fn build_command(
             command.arg("--build-arg").arg(format!("{variable}={}", location.url));
         }
     }
-    if !lock.image.files.is_empty() {
+    let mut wheels = lock.platforms.iter().flat_map(|platform| &platform.wheels);
+    if !lock.image.files.is_empty() || wheels.any(|wheel| matches!(wheel.url, Some(WheelPlace::File(_)))) {
         command.arg("--build-context").arg(format!("project={}", spec.folder.display()));
     }
     command.arg(folder);

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::catalog::Catalog;
 use crate::cli::{Format, LockArgs};
-use crate::diagnostic::Failure;
+use crate::diagnostic::{Failure, Hint};
 use crate::lock::{Lock, LockedPlatform, LockedService, LockedWheel};
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
 use crate::progress::{counted, human_bytes};
 use crate::render::mlflow_requirements;
 use crate::resolve::{BaseRow, PlatformPackages, Preferences, Resolution, StackAnswer, resolve};
@@ -19,6 +19,19 @@ use crate::version::PythonVersion;
 use super::bases::{BaseFacts, LockedSystem};
 use super::outside::Outside;
 use super::{Context, answer_in, print, print_json};
+
+/// Why what was resolved cannot be locked.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("`{file}` has {found}, and the spec allows {}", allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "))]
+    OtherHash { file: String, found: Digest, allowed: Vec<Digest> },
+}
+
+impl Hint for Error {
+    fn help(&self) -> Vec<String> {
+        vec!["if the file was meant to change, write its new hash; if not, do not trust the index".to_owned()]
+    }
+}
 
 pub(super) fn run(context: &Context, arguments: &LockArgs) -> Result<u8, Failure> {
     let spec = Spec::load(&arguments.spec)?;
@@ -115,6 +128,9 @@ fn packages(
         context.progress.detail(format!("because {fact} [{source}]"));
     }
     for platform in &resolution.platforms {
+        for warning in &platform.warnings {
+            context.progress.say(format!("warning: {warning}"));
+        }
         for (name, candidate) in &platform.wheels {
             let (version, index, file) = (&candidate.version, &candidate.index, &candidate.file.filename);
             context
@@ -146,10 +162,15 @@ fn locked_wheels(outside: &Outside, packages: &PlatformPackages) -> Result<Vec<L
                 (Some(digest), Some(size)) => (digest, size),
                 _ => outside.index.identify(&candidate.index, file)?,
             };
+            if !candidate.allowed.is_empty() && !candidate.allowed.contains(&digest) {
+                let (file, allowed) = (file.filename.clone(), candidate.allowed.clone());
+                return Err(Error::OtherHash { file, found: digest, allowed }.into());
+            }
             Ok(LockedWheel {
                 name: name.clone(),
                 version: candidate.version.to_string(),
                 index: candidate.index.clone(),
+                url: candidate.place.clone(),
                 file: file.filename.clone(),
                 size,
                 digest,
@@ -236,6 +257,7 @@ fn server_spec(spec: &Spec, stack: &StackAnswer, artifacts: &ArtifactStore) -> S
         .filter_map(|requirement| requirement.parse().ok())
         .map(Located::default_of)
         .collect();
+    server.file_pins = Vec::new();
     (server.cuda, server.cudnn) = (None, None);
     server
 }

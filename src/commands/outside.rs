@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::diagnostic::Failure;
 use crate::http;
-use crate::index::IndexClient;
+use crate::index::{self, IndexClient};
 use crate::packaging::{Metadata, Project, ProjectFile};
 use crate::registry::{self, Registries};
 use crate::resolve::PackageSource;
 use crate::settings::{Environment, RegistryHost, Settings};
-use crate::spec::Spec;
+use crate::spec::{FilePin, Spec};
 use crate::store::Store;
 
 use super::Context;
@@ -32,6 +32,7 @@ impl Outside {
     /// Clients for a spec.
     pub(crate) fn new(context: &Context, spec: &Spec) -> Result<Self, Failure> {
         Self::with(context, |settings| {
+            settings.folder.clone_from(&spec.folder);
             for index in &spec.indexes {
                 settings.with_extra(&index.name.value, &index.url.value)?;
             }
@@ -87,8 +88,18 @@ impl PackageSource for IndexClient {
     fn project(&self, index: &str, name: &str) -> Result<Option<Arc<Project>>, Failure> {
         Ok(Self::project(self, index, name)?)
     }
-    fn metadata(&self, index: &str, file: &ProjectFile) -> Result<Arc<Metadata>, Failure> {
-        Ok(Self::metadata(self, index, file)?)
+    fn wheel(&self, pin: &FilePin) -> Result<ProjectFile, Failure> {
+        match &pin.place {
+            Some(place) => Ok(Self::placed_wheel(self, place, &pin.digests)?),
+            None => Err(index::Error::NotAWheel { file: pin.requirement.to_string() }.into()),
+        }
+    }
+    fn metadata(&self, index: &str, file: &ProjectFile) -> Result<Result<Arc<Metadata>, String>, Failure> {
+        match Self::metadata(self, index, file) {
+            Ok(metadata) => Ok(Ok(metadata)),
+            Err(error) if error.is_fault_of_wheel() => Ok(Err(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
     fn prefetch(&self, requests: Vec<(String, String)>) {
         Self::prefetch(self, requests);

@@ -23,6 +23,9 @@ impl Inner {
         if let Some(path) = self.store.blob(&wheel.digest) {
             return Ok(path);
         }
+        if let Some(place) = &wheel.url {
+            return self.download_placed(wheel, place, progress);
+        }
         let location = self.location(&wheel.index)?;
         let file = self.find(&location, wheel)?;
         if let Some(found) = file.digest.filter(|found| *found != wheel.digest) {

@@ -12,6 +12,7 @@ mod download;
 mod flight;
 mod metadata;
 mod page;
+mod placed;
 mod range;
 mod wheel_archive;
 
@@ -30,6 +31,7 @@ use crate::packaging::{self, Metadata, Project, ProjectFile};
 use crate::progress::Progress;
 use crate::settings::{IndexLocation, Settings};
 use crate::store::{self, Store};
+use crate::version::WheelPlace;
 use crate::version::wheel_tag::normalize_name;
 
 use flight::{Flights, Job, Workers};
@@ -38,6 +40,9 @@ pub use wheel_archive::ArchiveError;
 
 /// Longest time for one page or METADATA, body included.
 const SMALL_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// The name that locks give to wheels that no index holds.
+const DIRECT: &str = "direct";
 
 /// A client of every index that the settings know; clones share it.
 #[derive(Clone)]
@@ -93,7 +98,7 @@ pub enum Error {
         found: Digest,
     },
     /// The request failed.
-    #[error("cannot get {what} from the index `{index}`: {source}")]
+    #[error("cannot get {what}{}: {source}", behind(" from", .index))]
     Http {
         /// What was asked for.
         what: String,
@@ -177,7 +182,7 @@ pub enum Error {
         source: ArchiveError,
     },
     /// Bytes did not enter the store.
-    #[error("cannot store {what} of the index `{index}`: {source}")]
+    #[error("cannot store {what}{}: {source}", behind(" of", .index))]
     Store {
         /// What was to be stored.
         what: String,
@@ -186,6 +191,11 @@ pub enum Error {
         /// Why.
         source: Arc<store::Error>,
     },
+}
+
+/// `from the index …`; nothing for a wheel that no index holds, whose address or path is in the cause.
+fn behind(word: &str, index: &str) -> String {
+    if index == DIRECT { String::new() } else { format!("{word} the index `{index}`") }
 }
 
 impl Hint for Error {
@@ -217,6 +227,14 @@ impl Hint for Error {
             Self::Store { source, .. } => source.help(),
             _ => Vec::new(),
         }
+    }
+}
+
+impl Error {
+    /// Whether one wheel says nothing useful about itself, as opposed to an index that cannot be asked.
+    pub fn is_fault_of_wheel(&self) -> bool {
+        matches!(self, Self::Metadata { .. } | Self::OtherMetadata { .. })
+            || matches!(self, Self::Archive { source, .. } if !matches!(source, ArchiveError::Read { .. }))
     }
 }
 
@@ -263,6 +281,12 @@ impl IndexClient {
         }
     }
 
+    /// The wheel at a place that is no index's, downloaded, with its digest and size. `allowed` names the digests it may
+    /// have; none allows any.
+    pub fn placed_wheel(&self, place: &WheelPlace, allowed: &[Digest]) -> Result<ProjectFile, Error> {
+        self.inner.placed_wheel(place, allowed)
+    }
+
     /// sha256 and size of a wheel whose index tells neither: the file is downloaded for that, and kept.
     pub fn identify(&self, index: &str, file: &ProjectFile) -> Result<(Digest, u64), Error> {
         self.inner.identify(index, file)
@@ -281,7 +305,8 @@ impl IndexClient {
 
 impl Inner {
     fn location(&self, index: &str) -> Result<IndexLocation, Error> {
-        self.settings.index_url(index).ok_or_else(|| Error::UnknownIndex { index: index.to_owned() })
+        let location = if index == DIRECT { self.direct_location() } else { self.settings.index_url(index) };
+        location.ok_or_else(|| Error::UnknownIndex { index: index.to_owned() })
     }
 
     /// A GET with the credentials that this address may see. reqwest drops them when a redirect leaves the host.

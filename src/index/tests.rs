@@ -63,6 +63,7 @@ fn locked(bytes: &[u8]) -> LockedWheel {
     LockedWheel {
         name: "foo".into(),
         version: "1.0".into(),
+        url: None,
         index: "test".into(),
         file: WHEEL.into(),
         size: bytes.len() as u64,

@@ -1,10 +1,11 @@
 //! Stage 4: the decision, on disk. The narrow waist of the pipeline: after it nobody asks the catalog or an index again.
 //!
-//! `imgforge.lock` is TOML beside the spec. It names indexes and archives, never URLs: where they live is the machine's
-//! setting, so a lock works behind any mirror and leaks no private host. Entries are sorted, one value a line, so that a
+//! `imgforge.lock` is TOML beside the spec. It names indexes and archives, not where they live: that is the machine's
+//! setting, so a lock works behind any mirror and leaks no private host. The one exception are wheels that the spec names
+//! by their place, which the lock repeats. Entries are sorted, one value a line, so that a
 //! diff of two locks reads as the change it is.
 //!
-//! Format history: 1, the first. 2, the state of each archive (`archive` of a platform).
+//! Format history: 1, the first. 2, the state of each archive (`archive` of a platform), and wheels by place (`url`).
 
 mod moment;
 
@@ -17,8 +18,8 @@ use crate::diagnostic::{Hint, Origin};
 use crate::oci::{Compression, Digest, Platform};
 use crate::resolve::{Preferences, StackAnswer};
 use crate::spec::Spec;
-use crate::version::PythonVersion;
 use crate::version::wheel_tag::normalize_name;
+use crate::version::{PythonVersion, WheelPlace};
 
 pub use moment::{Moment, MomentError};
 
@@ -276,8 +277,11 @@ pub struct LockedWheel {
     pub name: String,
     /// Version with local label.
     pub version: String,
-    /// Index name of the settings: `default`, `pytorch-cu121`, a name of the spec.
+    /// Index name of the settings: `default`, `pytorch-cu121`, a name of the spec; `direct` for a wheel with a `url`.
     pub index: String,
+    /// Where a wheel lies that no index holds, as the spec says it: `https://…`, or `file:` and a path from its folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<WheelPlace>,
     /// File name.
     pub file: String,
     /// Size in bytes.
@@ -540,5 +544,34 @@ mod tests {
             Lock::parse(Path::new("imgforge.lock"), &text),
             Err(Error::Newer { what: "format", found, known: FORMAT, .. }) if found == FORMAT + 1
         ));
+    }
+
+    fn read(url: &str) -> Result<LockedWheel, String> {
+        let text = format!(
+            "name = 'acme'\nversion = '1.0'\nindex = 'direct'\n{url}file = 'acme-1.0-py3-none-any.whl'\nsize = 1\n\
+             digest = 'sha256:{}'\n",
+            "0".repeat(64)
+        );
+        toml::from_str(&text).map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_wheel_by_place_is_written_as_the_spec_says_it() {
+        for place in ["file:wheels/acme-1.0-py3-none-any.whl", "https://packages.example.com/acme-1.0-py3-none-any.whl"]
+        {
+            let wheel = read(&format!("url = '{place}'\n")).expect("readable");
+            let text = toml::to_string(&wheel).expect("a form");
+            assert!(text.contains(&format!("index = \"direct\"\nurl = \"{place}\"\n")), "{text}");
+            assert_eq!(toml::from_str::<LockedWheel>(&text), Ok(wheel));
+        }
+        assert!(!toml::to_string(&read("").expect("readable")).expect("a form").contains("url"));
+    }
+
+    #[test]
+    fn a_lock_leads_neither_out_of_the_folder_nor_to_a_secret() {
+        let refused = |place: &str| read(&format!("url = '{place}'\n")).expect_err(place);
+        assert_eq!(refused("file:../acme.whl"), "the path lies outside the spec's folder");
+        assert_eq!(refused("file:///acme.whl"), "the path is absolute");
+        assert_eq!(refused("https://me:secret@host.example/a.whl"), "the address holds credentials or a query");
     }
 }

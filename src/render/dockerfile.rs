@@ -32,6 +32,8 @@ pub(super) struct Dockerfile<'a> {
     user_id: u32,
     workdir: &'a str,
     files: Vec<[String; 2]>,
+    /// Whether wheels lie in the spec's folder, so that the build needs it early.
+    project_wheels: bool,
     run: Vec<&'a str>,
     entrypoint: &'a [String],
     command: &'a [String],
@@ -66,6 +68,7 @@ impl<'a> Dockerfile<'a> {
         let config = &plan.config;
         let requirement_files: Vec<&Requirements> = requirements.iter().filter(|file| !file.pins.is_empty()).collect();
         let files = files_of(plan).map(copy_operands).collect::<Result<Vec<_>, _>>()?;
+        let project_wheels = requirement_files.iter().any(|file| file.project);
         one_line("working directory", &config.workdir, &config.workdir)?;
         one_line("user", &config.user, &config.user)?;
         Ok(Self {
@@ -73,7 +76,7 @@ impl<'a> Dockerfile<'a> {
             summary: summary(lock),
             reason: base.reason.trim_end_matches('.'),
             image: image_name(lock),
-            options: options(plans, !files.is_empty(), &requirement_files),
+            options: options(plans, !files.is_empty() || project_wheels, &requirement_files),
             bases: base_stages(plans)?,
             interpreter: &base.interpreter,
             venv: VENV,
@@ -88,6 +91,7 @@ impl<'a> Dockerfile<'a> {
             user_id: USER_ID,
             workdir: &config.workdir,
             files,
+            project_wheels,
             run: plan
                 .steps
                 .iter()

@@ -1,5 +1,5 @@
 //! Locked wheels as requirements files with hashes, one file per package index, because pip takes one index for a whole
-//! file and a package must come from the index it was locked from.
+//! file and a package must come from the index it was locked from. Wheels that no index holds are in a file of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,16 @@ use serde::Serialize;
 use crate::lock::LockedWheel;
 use crate::oci::{Digest, Platform};
 use crate::plan::{Plan, Step};
+use crate::version::WheelPlace;
 use crate::version::wheel_tag::machine_name;
 
 /// Name that the lock gives to the machine's own index.
 const DEFAULT_INDEX: &str = "default";
+
+/// Name that the lock gives to wheels that no index holds.
+const DIRECT: &str = "direct";
+/// Where the build sees the spec's folder.
+const PROJECT: &str = "/project";
 
 /// One requirements file.
 #[derive(Debug, Serialize)]
@@ -24,6 +30,8 @@ pub(super) struct Requirements {
     pub(super) argument: Option<String>,
     /// The argument as a shell expands it, with a message if it is missing.
     pub(super) address: Option<String>,
+    /// Whether wheels of it lie in the spec's folder, which the build sees as `/project`.
+    pub(super) project: bool,
     /// Packages, sorted by name and version.
     pub(super) pins: Vec<Pin>,
 }
@@ -33,6 +41,8 @@ pub(super) struct Requirements {
 pub(super) struct Pin {
     name: String,
     version: String,
+    /// Address of the wheel, if no index holds it.
+    url: Option<String>,
     /// Environment marker, if not every platform has it.
     marker: Option<String>,
     /// `sha256:…` of each platform's file.
@@ -41,12 +51,13 @@ pub(super) struct Pin {
 
 /// The requirements of all platforms together; the first file is the default index's and may be empty.
 pub(super) fn from_plans(plans: &[Plan]) -> Vec<Requirements> {
-    type Pinned = BTreeMap<(String, String), (BTreeSet<Platform>, BTreeSet<Digest>)>;
+    type Wanted = (String, String, Option<WheelPlace>);
+    type Pinned = BTreeMap<Wanted, (BTreeSet<Platform>, BTreeSet<Digest>)>;
     let mut indexes: BTreeMap<&str, Pinned> = BTreeMap::from([(DEFAULT_INDEX, Pinned::new())]);
     for plan in plans {
-        for LockedWheel { name, version, index, digest, .. } in wheels(plan) {
+        for LockedWheel { name, version, index, url, digest, .. } in wheels(plan) {
             let pins = indexes.entry(index).or_default();
-            let (platforms, digests) = pins.entry((name.clone(), version.clone())).or_default();
+            let (platforms, digests) = pins.entry((name.clone(), version.clone(), url.clone())).or_default();
             platforms.insert(plan.platform);
             digests.insert(*digest);
         }
@@ -56,16 +67,25 @@ pub(super) fn from_plans(plans: &[Plan]) -> Vec<Requirements> {
     let mut files: Vec<Requirements> = indexes
         .into_iter()
         .map(|(index, pinned)| {
+            let project = pinned.keys().any(|(_, _, place)| matches!(place, Some(WheelPlace::File(_))));
             let pins = pinned
                 .into_iter()
-                .map(|((name, version), (platforms, hashes))| {
+                .map(|((name, version, place), (platforms, hashes))| {
                     let marker = (platforms != all).then(|| marker(&platforms));
-                    Pin { name, version, marker, hashes: hashes.into_iter().collect() }
+                    let url = place.map(|place| match place {
+                        WheelPlace::Url(url) => url.to_string(),
+                        WheelPlace::File(path) => format!("file://{PROJECT}/{path}"),
+                    });
+                    Pin { name, version, url, marker, hashes: hashes.into_iter().collect() }
                 })
                 .collect();
             if index == DEFAULT_INDEX {
                 let file = "requirements.txt".to_owned();
-                return Requirements { file, index: index.to_owned(), argument: None, address: None, pins };
+                return Requirements { file, index: index.to_owned(), argument: None, address: None, project, pins };
+            }
+            if index == DIRECT {
+                let file = format!("requirements-{}.txt", unique_slug(index, &mut slugs));
+                return Requirements { file, index: index.to_owned(), argument: None, address: None, project, pins };
             }
             let slug = unique_slug(index, &mut slugs);
             let argument = format!("INDEX_{}_URL", slug.to_uppercase().replace('-', "_"));
@@ -74,11 +94,13 @@ pub(super) fn from_plans(plans: &[Plan]) -> Vec<Requirements> {
                 index: index.to_owned(),
                 address: Some(format!("${{{argument}:?is a build argument}}")),
                 argument: Some(argument),
+                project,
                 pins,
             }
         })
         .collect();
-    files.sort_by(|left, right| (left.argument.is_some(), &left.file).cmp(&(right.argument.is_some(), &right.file)));
+    let order = |file: &Requirements| (file.index != DEFAULT_INDEX, file.file.clone());
+    files.sort_by_key(order);
     files
 }
 

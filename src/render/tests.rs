@@ -174,3 +174,42 @@ fn the_mlflow_server_is_an_image_like_any_other() {
     );
     assert_eq!(mlflow_lock(&load("cpu").0), None);
 }
+
+#[test]
+fn wheels_that_no_index_holds_have_a_file_of_their_own() {
+    let (mut lock, digest) = load("cpu");
+    let wheel = lock.platforms[0].wheels[0].clone();
+    let hash = wheel.digest;
+    let place = |text: &str| Some(text.parse().expect("a place"));
+    let own = |name: &str, url| crate::lock::LockedWheel {
+        name: name.to_owned(),
+        version: "1.0".to_owned(),
+        index: "direct".to_owned(),
+        url,
+        ..wheel.clone()
+    };
+    let address = "https://packages.example.com/far-1.0-py3-none-any.whl";
+    for platform in &mut lock.platforms {
+        platform.wheels.push(own("far", place(address)));
+        platform.wheels.push(own("near", place("file:wheels/near-1.0-py3-none-any.whl")));
+    }
+    let rendered = render_lock(&lock, &digest, &case_folder("cpu")).expect("rendered");
+    let lines: Vec<&str> = text(&rendered, "requirements-direct.txt").lines().skip(1).collect();
+    let hash = format!("    --hash={hash}");
+    assert_eq!(
+        lines,
+        [
+            "# What lies below /project is in the spec's folder, which the Dockerfile mounts there.",
+            &format!("far @ {address} \\"),
+            &hash,
+            "near @ file:///project/wheels/near-1.0-py3-none-any.whl \\",
+            &hash,
+        ]
+    );
+    assert!(!text(&rendered, "requirements.txt").contains("near"), "pip would look for it on the index");
+    let dockerfile = text(&rendered, "Dockerfile");
+    let at = |part: &str| dockerfile.find(part).unwrap_or_else(|| panic!("no `{part}` in {dockerfile}"));
+    assert!(at("FROM scratch AS project") < at("--mount=type=bind,from=project,target=/project"), "{dockerfile}");
+    assert!(at("--build-context project=SPEC_FOLDER") < at("FROM"), "{dockerfile}");
+    assert_eq!(dockerfile.matches("FROM scratch AS project").count(), 1);
+}

@@ -166,6 +166,8 @@ pub struct PlatformPackages {
     pub platform: Platform,
     /// Normalised name to the wheel chosen.
     pub wheels: BTreeMap<String, Candidate>,
+    /// What a person should know of this choice, as sentences.
+    pub warnings: Vec<String>,
 }
 
 /// A complete answer.
@@ -268,7 +270,8 @@ impl Question<'_> {
 fn sdist_help(conflict: &Conflict) -> Option<String> {
     let sdist = conflict.reasons.iter().any(|reason| reason.fact.contains("only a source distribution"));
     sdist.then(|| {
-        "build the wheel once (`pip wheel --no-deps PACKAGE`), put it on an index of your own and list it under `indexes:`"
+        "build the wheel once (`pip wheel --no-deps PACKAGE`), put it beside the spec and write `PACKAGE @ file:FILE.whl`, \
+         or put it on an index of your own under `indexes:`"
             .to_owned()
     })
 }
@@ -352,11 +355,12 @@ fn solve_packages(
         if result.is_none() {
             result = Some(answer(model, &solution));
         }
+        let warnings = packages.warnings(&solution).map_err(source_error)?;
         drop(problem);
         drop(packages);
         locked.extend(wheels.iter().map(|(name, wheel)| (name.clone(), wheel.version.clone())));
         preferred.extend(builds);
-        platforms.push(PlatformPackages { platform: *platform, wheels });
+        platforms.push(PlatformPackages { platform: *platform, wheels, warnings });
     }
     let stack = result.unwrap_or_else(|| stack.clone());
     Ok(Ok(Resolution { stack, platforms }))

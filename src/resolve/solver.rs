@@ -197,6 +197,13 @@ impl DependencyProvider for Problem<'_> {
             Ok(edges) => edges,
             Err(reason) => return Ok(Dependencies::Unavailable(reason)),
         };
+        // The map that goes back has no order, and what is named first should be decided first.
+        let mut seen = self.seen.borrow_mut();
+        for edge in &edges {
+            let count = seen.len();
+            seen.entry(edge.to.clone()).or_insert(count);
+        }
+        drop(seen);
         let mut constraints: Vec<(Variable, Values)> = Vec::new();
         // A distribution that requires itself (through an extra of its own) asks for nothing new.
         for edge in edges.into_iter().filter(|edge| edge.to != *variable) {

@@ -128,9 +128,9 @@ fn specifier_range(specifier: &VersionSpecifier) -> Values {
 /// The smallest version that is above `version` with any local label.
 fn above_labels(version: &Version) -> Version {
     if let Some(dev) = version.dev() {
-        version.clone().with_dev(Some(dev + 1))
+        version.clone().with_dev(Some(dev.saturating_add(1)))
     } else if let Some(post) = version.post() {
-        version.clone().with_post(Some(post + 1)).with_dev(Some(0))
+        version.clone().with_post(Some(post.saturating_add(1))).with_dev(Some(0))
     } else {
         version.clone().with_post(Some(0)).with_dev(Some(0))
     }

@@ -35,6 +35,8 @@ pub use location::{ArchiveLocation, Credentials, IndexLocation, RegistryHost, Re
 pub struct Settings {
     /// Further certificate authorities, PEM files, for [`crate::http::Options`].
     pub ca_files: Vec<PathBuf>,
+    /// The spec's folder, from which the places of its own wheels are meant; empty for the current one.
+    pub folder: PathBuf,
     indexes: indexes::Indexes,
     archives: BTreeMap<String, ArchiveLocation>,
     snapshots: BTreeMap<String, SnapshotLocation>,
@@ -153,6 +155,7 @@ impl Settings {
         }
         Ok(Self {
             ca_files: ca_files(environment, &config)?,
+            folder: PathBuf::new(),
             indexes,
             archives,
             snapshots,

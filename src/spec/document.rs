@@ -31,7 +31,7 @@ pub(super) struct Document {
     pub(super) python: Given<String>,
     /// Framework families and their versions.
     pub(super) frameworks: Given<Entries<TextOr<Framework>>>,
-    /// PEP 508 requirements and requirements files.
+    /// PEP 508 requirements, those that name a wheel by URL or by a path beside the spec included, and requirements files.
     pub(super) packages: Given<Vec<Typed<TextOr<RequirementsFile>>>>,
     /// Extra package indexes.
     pub(super) indexes: Given<Vec<Typed<Index>>>,

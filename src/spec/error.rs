@@ -157,19 +157,48 @@ pub enum Problem {
     /// User name or password in a URL.
     #[error("the URL holds credentials")]
     Credentials,
-    /// A package by URL, path or repository.
-    #[error("`{}` names a file or URL, and packages come from indexes", shown(.text))]
-    DirectReference {
-        /// As written, credentials masked.
+    /// A package by its repository.
+    #[error("`{}` is built from a repository, and only wheels are installed", shown(.text))]
+    Repository {
+        /// The requirement's name or address, credentials masked.
         text: String,
     },
+    /// A package by a file that is no wheel.
+    #[error("`{}` is no wheel, and only wheels are installed", shown(.file))]
+    NoWheel {
+        /// File name or folder, credentials masked.
+        file: String,
+    },
+    /// A wheel of another package than the requirement's.
+    #[error("the wheel `{}` is one of `{found}`, not of `{expected}`", shown(.file))]
+    OtherWheel {
+        /// File name.
+        file: String,
+        /// The requirement's name, normalised.
+        expected: String,
+        /// The wheel's name, normalised.
+        found: String,
+    },
+    /// A file beside the spec whose bytes are not the promised ones.
+    #[error("`{}` has {found}, and the requirement says {expected}", shown(.path))]
+    OtherBytes {
+        /// Relative to the spec's folder.
+        path: String,
+        /// What the requirement says.
+        expected: crate::oci::Digest,
+        /// What the file has.
+        found: crate::oci::Digest,
+    },
+    /// A requirement without a hash in a file that asks for hashes everywhere.
+    #[error("this requirement has no hash, and `--require-hashes` asks for one everywhere")]
+    NoHash,
     /// An option of requirements files that has no meaning here.
     #[error("the option `{}` is not supported here", shown(.option))]
     RequirementsOption {
         /// The option.
         option: String,
         /// What to do instead.
-        help: &'static str,
+        help: String,
     },
     /// MLflow on a PostgreSQL that is not there.
     #[error("mlflow's backend is `postgres`, and the stack has no `postgres` service")]
@@ -239,10 +268,16 @@ impl Problem {
             Self::Credentials => {
                 one("keep credentials in `~/.netrc` or in the environment; a spec is shared and ends up in the image")
             }
-            Self::DirectReference { .. } => {
-                one("publish a wheel to an index named under `indexes`, or copy a folder with `files`")
-            }
-            Self::RequirementsOption { help, .. } => one(help),
+            Self::Repository { .. } | Self::NoWheel { .. } => vec![
+                "build the wheel once (`pip wheel --no-deps PACKAGE`), put it into the spec's folder and write \
+                 `NAME @ file:FOLDER/FILE.whl`"
+                    .to_owned(),
+                "or publish it to an index of your own, named under `indexes`".to_owned(),
+            ],
+            Self::OtherBytes { .. } => one("if the file was meant to change, write its new hash or none"),
+            Self::NoHash => one("export the file anew with hashes for all, or remove `--require-hashes`"),
+            Self::OtherWheel { found, .. } => vec![format!("write `{found} @ …`, or name another file")],
+            Self::RequirementsOption { help, .. } => vec![help.clone()],
             Self::NoPostgres => one("add `postgres: {}` to `services`, or write `backend: sqlite`"),
             Self::SeveralDocuments => one("one image, one file: split it"),
             Self::MergeKey => one("write the keys out"),

@@ -66,6 +66,17 @@ fn meaning(spec: &Spec) -> Value {
         .iter()
         .map(|index| json!({"name": index.name.value, "url": index.url.value.as_str(), "packages": index.packages}))
         .collect();
+    let file_pins: Vec<Value> = spec
+        .file_pins
+        .iter()
+        .map(|pin| {
+            let pin = &pin.value;
+            let mut digests: Vec<String> = pin.digests.iter().map(ToString::to_string).collect();
+            digests.sort_unstable();
+            let place = pin.place.as_ref().map(ToString::to_string);
+            json!({"requirement": pin.requirement.to_string(), "place": place, "digests": digests})
+        })
+        .collect();
     let files: Vec<Value> = spec.files.iter().map(|file| json!({"from": paths([&file.from]), "to": file.to})).collect();
     let services = &spec.services;
     let mut meaning = json!({
@@ -110,6 +121,9 @@ fn meaning(spec: &Spec) -> Value {
     // Keys that came later are there only where they say something, so that older locks stay current.
     if !spec.image.compression.is_default() {
         meaning["compression"] = json!(spec.image.compression);
+    }
+    if !file_pins.is_empty() {
+        meaning["file_pins"] = file_pins.into();
     }
     meaning
 }

@@ -4,9 +4,11 @@
 //! have to blame keep their [`Origin`] (file and byte range), so that any stage can point at the line that asked. Nothing
 //! is looked up here: whether a card or a version exists is the catalog's knowledge.
 
+mod direct;
 mod document;
 mod error;
 mod meaning;
+mod options;
 mod requirements;
 mod rules;
 mod source;
@@ -23,7 +25,7 @@ use pep508_rs::{Requirement, VerbatimUrl};
 
 use crate::diagnostic::Origin;
 use crate::oci::{Digest, Platform};
-use crate::version::{CudnnVersion, Dotted, DriverVersion, ToolkitVersion};
+use crate::version::{CudnnVersion, Dotted, DriverVersion, ToolkitVersion, WheelPlace};
 
 pub use error::{Error, Problem};
 
@@ -67,6 +69,8 @@ pub struct Spec {
     pub packages: Vec<Located<Requirement<VerbatimUrl>>>,
     /// Bounds on packages that something else may ask for, from `-c` lines of requirements files.
     pub constraints: Vec<Located<Requirement<VerbatimUrl>>>,
+    /// What packages and constraints say of the files to install: hashes, and places outside every index.
+    pub file_pins: Vec<Located<FilePin>>,
     /// Extra package indexes.
     pub indexes: Vec<ExtraIndex>,
     /// Operating-system packages.
@@ -178,6 +182,17 @@ pub struct Framework {
     pub build: Option<Located<String>>,
     /// Companion packages to install too: `torchvision`, `torchaudio`.
     pub with: Vec<Located<String>>,
+}
+
+/// What a requirement says of the file that is installed for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilePin {
+    /// The requirement; the pin holds where its marker does.
+    pub requirement: Requirement<VerbatimUrl>,
+    /// The wheel's place, if it comes from no index. Its version is then the requirement's.
+    pub place: Option<WheelPlace>,
+    /// Files that may be installed; empty allows any.
+    pub digests: Vec<Digest>,
 }
 
 /// An extra package index. Credentials never stand here.

@@ -1,8 +1,8 @@
 //! PEP 508 requirements and pip's requirements files, as far as both say *which packages*.
 //!
 //! The file format is documented at <https://pip.pypa.io/en/stable/reference/requirements-file-format/>: comments,
-//! continuation lines, `-r` and `-c` are followed. What says *where from* or *how to build* is refused by name, because
-//! silently dropping an index or a hash would change what is installed.
+//! continuation lines, `-r`, `-c` and hashes are followed. What says *where from* or *how to build* is refused by name,
+//! because silently dropping an index would change what is installed.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -12,9 +12,9 @@ use std::str::FromStr;
 
 use pep508_rs::{Requirement, VerbatimUrl};
 
-use super::Located;
 use super::error::{Error, Problem};
 use super::source::Source;
+use super::{FilePin, Located, direct, options};
 use crate::diagnostic::Origin;
 
 /// Longest requirement that is parsed.
@@ -39,10 +39,6 @@ pub(super) fn parse(text: &str) -> Result<Requirement<VerbatimUrl>, (Problem, Ra
         (problem, part)
     };
     let before_marker = text.split(';').next().unwrap_or(text);
-    if before_marker.contains("://") || before_marker.contains('@') || is_path(before_marker.trim()) {
-        let name = before_marker.split_once(" @").map_or(before_marker, |(name, _)| name).trim();
-        return Err((Problem::DirectReference { text: crate::redact::text(name) }, whole));
-    }
     if let Some(at) = text.find(|c: char| !matches!(c, ' '..='~' | '\t')) {
         return Err(malformed("it has a character that no requirement has", at..text.len()));
     }
@@ -84,12 +80,6 @@ fn half_name(text: &str) -> Option<usize> {
     None
 }
 
-fn is_path(text: &str) -> bool {
-    text.starts_with(['.', '/', '~'])
-        || text.contains('\\')
-        || [".whl", ".zip", ".tar.gz"].iter().any(|ending| text.to_lowercase().ends_with(ending))
-}
-
 /// What the files read so far ask for.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
@@ -97,7 +87,15 @@ pub(super) struct Collected {
     pub(super) requirements: Vec<Located<Requirement<VerbatimUrl>>>,
     /// Constraints of `-c` files: they bound a package and do not ask for it.
     pub(super) constraints: Vec<Located<Requirement<VerbatimUrl>>>,
+    /// What requirements and constraints say of files.
+    pub(super) file_pins: Vec<Located<FilePin>>,
+    /// The spec's folder.
+    folder: PathBuf,
     seen: BTreeSet<(PathBuf, Kind)>,
+    /// Whether some file says `--require-hashes`.
+    hashes_required: bool,
+    /// The first requirement in a file that has no hash.
+    unhashed: Option<Origin>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,10 +105,20 @@ enum Kind {
 }
 
 impl Collected {
-    /// Reads `path`, written at `named` and meant from `folder`, and the files it names. A file is read once, so that a
-    /// cycle ends. Parent folders are allowed, unlike for files that go into the image: nothing is copied.
-    pub(super) fn read(&mut self, folder: &Path, path: &str, named: &Origin) -> Result<(), Error> {
-        self.read_as(folder, path, named, Kind::Requirements)
+    /// Nothing yet, for a spec in `folder`.
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), ..Self::default() }
+    }
+
+    /// Reads `path`, written at `named` and meant from the spec's folder, and the files it names. A file is read once, so
+    /// that a cycle ends. Parent folders are allowed, unlike for files that go into the image: nothing is copied.
+    pub(super) fn read(&mut self, path: &str, named: &Origin) -> Result<(), Error> {
+        let folder = self.folder.clone();
+        self.read_as(&folder, path, named, Kind::Requirements)?;
+        match (self.hashes_required, &self.unhashed) {
+            (true, Some(origin)) => Err(Error::at(origin.clone(), Problem::NoHash)),
+            _ => Ok(()),
+        }
     }
 
     fn read_as(&mut self, folder: &Path, path: &str, named: &Origin, kind: Kind) -> Result<(), Error> {
@@ -165,8 +173,14 @@ impl Collected {
                 "-c" | "--constraint" => Kind::Constraints,
                 // Only wheels are installed in any case.
                 "--only-binary" | "--prefer-binary" => return Ok(()),
+                "--no-binary" if argument == ":none:" => return Ok(()),
+                "--require-hashes" => {
+                    self.hashes_required = true;
+                    return Ok(());
+                }
                 other => {
-                    let problem = Problem::RequirementsOption { option: other.to_owned(), help: option_help(other) };
+                    let help = options::help(other, argument);
+                    let problem = Problem::RequirementsOption { option: other.to_owned(), help };
                     return Err(Error::at(source.origin(line.bytes(0..option.len())), problem));
                 }
             };
@@ -179,32 +193,27 @@ impl Collected {
             }
             return self.read_as(folder, argument, &named, nested);
         }
-        if let Some(at) = text.find(" --").or_else(|| text.find("\t--")) {
-            let option = text[at + 1..].split(['=', ' ', '\t']).next().unwrap_or("");
-            let problem = Problem::RequirementsOption { option: option.to_owned(), help: option_help(option) };
-            return Err(Error::at(source.origin(line.bytes(at + 1..at + 1 + option.len())), problem));
+        let blame = |(problem, part): (Problem, Range<usize>)| Error::at(source.origin(line.bytes(part)), problem);
+        let options::Split { requirement, digests } = options::split(text).map_err(blame)?;
+        let (value, pin) = direct::parse(requirement, &self.folder).map_err(blame)?;
+        let origin = Some(source.origin(line.bytes(0..requirement.len())));
+        let has_hash = !digests.is_empty() || pin.as_ref().is_some_and(|pin| !pin.digests.is_empty());
+        if !has_hash && kind == Kind::Requirements && self.unhashed.is_none() {
+            self.unhashed.clone_from(&origin);
         }
-        let requirement = parse(text).map_err(|(problem, part)| Error::at(source.origin(line.bytes(part)), problem))?;
-        let located = Located { value: requirement, origin: Some(source.origin(line.bytes(0..text.len()))) };
+        let mut pins: Vec<FilePin> = pin.into_iter().collect();
+        match pins.first_mut() {
+            Some(placed) if placed.digests.is_empty() => placed.digests = digests,
+            _ if digests.is_empty() => {}
+            _ => pins.push(FilePin { requirement: value.clone(), place: None, digests }),
+        }
+        self.file_pins.extend(pins.into_iter().map(|value| Located { value, origin: origin.clone() }));
+        let located = Located { value, origin };
         match kind {
             Kind::Requirements => self.requirements.push(located),
             Kind::Constraints => self.constraints.push(located),
         }
         Ok(())
-    }
-}
-
-fn option_help(option: &str) -> &'static str {
-    match option {
-        "-i" | "--index-url" | "--extra-index-url" | "-f" | "--find-links" | "--no-index" | "--trusted-host" => {
-            "name extra indexes under `indexes` in the spec; the default index is a setting of the machine"
-        }
-        "-e" | "--editable" => "publish a wheel to an index named under `indexes`, or copy a folder with `files`",
-        "--hash" | "--require-hashes" => {
-            "export the file without hashes; `imgforge.lock` pins every file by its sha256"
-        }
-        "--pre" => "allow a pre-release where it is wanted, as in `package>=2.0rc1`",
-        _ => "remove the option",
     }
 }
 

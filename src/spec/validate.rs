@@ -8,9 +8,10 @@ use std::str::FromStr;
 
 use pep440_rs::VersionSpecifiers;
 
+use super::direct;
 use super::document::{self, Document, Entries, Given, TextOr, Typed};
 use super::error::{Error, Problem};
-use super::requirements::{self, Collected};
+use super::requirements::Collected;
 use super::source::Source;
 use super::{
     ArtifactStore, BaseChoice, ExtraIndex, FileEntry, Framework, ImageSection, Located, Mlflow, MlflowBackend,
@@ -37,6 +38,7 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
         frameworks: builder.frameworks(document.frameworks)?,
         packages: packages.requirements,
         constraints: packages.constraints,
+        file_pins: packages.file_pins,
         indexes: builder.indexes(&document.indexes)?,
         system: builder.list(&document.system, rules::system_package)?,
         cuda: builder.optional(&document.cuda, dotted("a CUDA version"))?,
@@ -229,15 +231,17 @@ impl Builder<'_> {
     }
 
     fn packages(&self, given: &Given<Vec<Typed<TextOr<document::RequirementsFile>>>>) -> Result<Collected> {
-        let mut collected = Collected::default();
+        let mut collected = Collected::new(self.folder);
         for typed in given.0.iter().flat_map(|list| &list.value) {
             if let TextOr::Mapping(named) = &typed.value {
                 let file = self.required(&named.file, typed.span.clone(), "file", "{file: requirements.txt}")?;
-                collected.read(self.folder, &file.value, &self.origin(file))?;
+                collected.read(&file.value, &self.origin(file))?;
             } else if let Some(text) = self.scalar(typed) {
-                let value = requirements::parse(&text.value)
+                let (value, pin) = direct::parse(&text.value, self.folder)
                     .map_err(|(problem, part)| Error::at(self.source.origin_within(&text, part), problem))?;
-                collected.requirements.push(Located { value, origin: Some(self.origin(typed)) });
+                let origin = Some(self.origin(typed));
+                collected.file_pins.extend(pin.map(|value| Located { value, origin: origin.clone() }));
+                collected.requirements.push(Located { value, origin });
             }
         }
         Ok(collected)
@@ -251,6 +255,7 @@ impl Builder<'_> {
             let name = self.required(&index.name, typed.span.clone(), "name", "name: internal")?;
             let name = self.text(name, |text| match text {
                 "default" => Err(rules::malformed("a name", text, "it stands for the machine's default index", &[])),
+                "direct" => Err(rules::malformed("a name", text, "it stands for wheels that no index holds", &[])),
                 _ => rules::name("a name", text),
             })?;
             self.push_distinct(&mut names, name.clone(), &name.value)?;

@@ -5,7 +5,9 @@
 
 mod dotted;
 mod python;
+mod wheel_place;
 pub mod wheel_tag;
 
 pub use dotted::{ComputeCapability, CudnnVersion, Dotted, DriverBranch, DriverVersion, ParseError, ToolkitVersion};
 pub use python::PythonVersion;
+pub use wheel_place::{PlaceError, WheelPlace};

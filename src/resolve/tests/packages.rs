@@ -1,13 +1,21 @@
 //! Stack and packages together, over an index that exists in memory only.
 
+mod indexes;
+mod versions;
+mod worlds;
+
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use url::Url;
 
 use crate::diagnostic::Failure;
+use crate::oci::Digest;
 use crate::packaging::{Metadata, MetadataOffer, Project, ProjectFile, classify, parse_specifiers};
 use crate::resolve::{PackageSource, Resolution, resolve};
+use crate::spec::FilePin;
+use crate::version::wheel_tag::WheelFilename;
 
 use super::*;
 
@@ -16,12 +24,22 @@ use super::*;
 struct World {
     projects: HashMap<(String, String), Vec<ProjectFile>>,
     metadata: HashMap<String, String>,
+    /// How often METADATA was asked for.
+    asked: Cell<usize>,
 }
 
 impl World {
     /// A wheel for every interpreter, with `requires` as its `Requires-Dist` lines.
     fn wheel(self, name: &str, version: &str, requires: &[&str]) -> Self {
-        self.file("default", &format!("{name}-{version}-py3-none-any.whl"), name, version, "", None, requires)
+        self.file(
+            "default",
+            &format!("{}-{version}-py3-none-any.whl", name.replace('-', "_")),
+            name,
+            version,
+            "",
+            None,
+            requires,
+        )
     }
 
     #[expect(clippy::too_many_arguments, reason = "one line per fact of a file")]
@@ -54,16 +72,46 @@ impl World {
     }
 }
 
+impl World {
+    /// A wheel of any index, with the name and the version of its file name.
+    fn on(self, index: &str, filename: &str, requires: &[&str]) -> Self {
+        let wheel: WheelFilename = filename.parse().expect("a wheel's name");
+        self.file(index, filename, &wheel.name, &wheel.version.to_string(), "", None, requires)
+    }
+
+    /// METADATA of a wheel that is there already.
+    fn saying(mut self, filename: &str, metadata: &str) -> Self {
+        self.metadata.insert(filename.to_owned(), metadata.to_owned());
+        self
+    }
+
+    /// The digest that its index tells for a file: that of `text`.
+    fn hashed(mut self, filename: &str, text: &str) -> Self {
+        let files = self.projects.values_mut().flatten();
+        let mut named = files.filter(|file| file.filename == filename);
+        named.next().expect("a file of the world").digest = Some(Digest::of(text.as_bytes()));
+        self
+    }
+}
+
 impl PackageSource for World {
     fn project(&self, index: &str, name: &str) -> Result<Option<Arc<Project>>, Failure> {
         let files = self.projects.get(&(index.to_owned(), name.to_owned()));
         Ok(files.map(|files| Arc::new(Project { name: name.to_owned(), files: files.clone() })))
     }
-    fn metadata(&self, _: &str, file: &ProjectFile) -> Result<Arc<Metadata>, Failure> {
-        let text = &self.metadata[&file.filename];
-        Ok(Arc::new(Metadata::parse(text.as_bytes()).expect("invented metadata")))
+    fn wheel(&self, pin: &FilePin) -> Result<ProjectFile, Failure> {
+        let filename = pin.place.as_ref().expect("a place").file_name();
+        let mut files = self.projects.iter().filter(|((index, _), _)| index == "direct").flat_map(|(_, files)| files);
+        Ok(files.find(|file| file.filename == filename).expect("a wheel of the world").clone())
     }
-    fn prefetch(&self, _: Vec<(String, String)>) {}
+    fn metadata(&self, _: &str, file: &ProjectFile) -> Result<Result<Arc<Metadata>, String>, Failure> {
+        self.asked.set(self.asked.get() + 1);
+        let text = &self.metadata[&file.filename];
+        Ok(Metadata::parse(text.as_bytes()).map(Arc::new).map_err(|error| error.to_string()))
+    }
+    fn prefetch(&self, requests: Vec<(String, String)>) {
+        assert!(requests.iter().all(|(index, _)| index != "direct"), "{requests:?}");
+    }
 }
 
 fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolution, super::super::Error> {
@@ -83,6 +131,16 @@ fn versions(world: &World, body: &str) -> String {
         }
         Err(error) => panic!("{}", Failure::from(error).render()),
     }
+}
+
+/// The wheels chosen, as `index file`.
+fn files(world: &World, body: &str) -> Vec<String> {
+    let resolution = match solve(world, body, &Preferences::default()) {
+        Ok(resolution) => resolution,
+        Err(error) => panic!("{}", Failure::from(error).render()),
+    };
+    let wheels = resolution.platforms[0].wheels.values();
+    wheels.map(|wheel| format!("{} {}", wheel.index, wheel.file.filename)).collect()
 }
 
 fn refusal(world: &World, body: &str) -> String {
@@ -148,7 +206,7 @@ fn a_source_distribution_alone_is_refused_by_name() {
     let world = World::default().file("default", "a-1.0.tar.gz", "a", "1.0", "", None, &[]);
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r"
     no_such_version: a 1.0 has only a source distribution, and only wheels are installed (line 3)
-    help: build the wheel once (`pip wheel --no-deps PACKAGE`), put it on an index of your own and list it under `indexes:`
+    help: build the wheel once (`pip wheel --no-deps PACKAGE`), put it beside the spec and write `PACKAGE @ file:FILE.whl`, or put it on an index of your own under `indexes:`
     ");
 }
 
@@ -244,4 +302,15 @@ fn locked_versions_stay_and_the_second_platform_follows_the_first() {
             platform.wheels.iter().map(|(name, wheel)| format!("{name} {}", wheel.version)).collect();
         assert_eq!(found, ["a 1.0", "b 1.0"], "{}", platform.platform);
     }
+}
+
+#[test]
+fn metadata_is_asked_for_once_per_version_that_is_tried() {
+    let mut world = World::default().wheel("top", "1.0", &["old<5", "wide"]).wheel("old", "1.0", &[]);
+    for number in 1..=40 {
+        world = world.wheel("wide", &number.to_string(), &[&format!("old>={}", (number + 1) / 2)]);
+        world = world.wheel("old", &number.to_string(), &[]);
+    }
+    assert_eq!(versions(&world, "python: '3.13'\npackages: [top]\n"), "old 4, top 1.0, wide 8 on 3.13");
+    assert!(world.asked.get() < 40, "{}", world.asked.get());
 }

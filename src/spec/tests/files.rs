@@ -70,21 +70,82 @@ fn wrong_requirements_files() {
         "numpy \\\n  ===> 1\n",
         "--index-url https://user:secret@packages.example.com/simple\n",
         "numpy==2.0.0 --hash=sha256:00\n",
-        "numpy==2.0.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n",
+        "numpy==2.0.0 \\\n    --global-option=x\n",
+        "--require-hashes\nnumpy==2.0.0\n",
+        "--extra-index-url https://packages.example.com/whl/cu121\nnumpy\n",
+        "--find-links wheels\n",
+        "--no-binary numpy\n",
         "-e .\n",
         "./local.whl\n",
-        "acme @ https://user:secret@packages.example.com/acme.whl\n",
+        "./missing-1.0-py3-none-any.whl\n",
+        "acme @ file:nested/other-1.0-py3-none-any.whl\n",
+        "acme @ file:../acme-1.0-py3-none-any.whl\n",
+        "acme @ file:///acme-1.0-py3-none-any.whl\n",
+        "acme @ file:acme-1.0-py3-none-any.whl#sha256=0000000000000000000000000000000000000000000000000000000000000000\n",
+        "acme @ https://packages.example.com/acme-1.0-py3-none-any.whl#md5=00\n",
+        "acme @ https://packages.example.com/acme-1.0-py3-none-any.whl?token=secret\n",
+        "acme @ https://packages.example.com/acme-1.0.tar.gz\n",
+        "acme @ https://user:secret@packages.example.com/acme-1.0-py3-none-any.whl\n",
         "git+https://code.example.com/acme.git\n",
+        "acme @ git+ssh://token@code.example.com/acme@main ; os_name == 'posix'\n",
         "-r missing.txt\n",
         "-r\n",
         "-r nested/broken.txt\n",
         "--pre\n",
         "-é\n",
     ] {
-        let folder = Folder::with(&[("requirements.txt", text), ("nested/broken.txt", "ok\n\n  bro ken\n")]);
+        let files = [
+            ("requirements.txt", text),
+            ("nested/broken.txt", "ok\n\n  bro ken\n"),
+            ("acme-1.0-py3-none-any.whl", "a wheel"),
+        ];
+        let folder = Folder::with(&files);
         report.push_str(&format!("{text}----\n{}\n", folder.wrong(WITH_FILE)));
     }
     insta::assert_snapshot!(report);
+}
+
+#[test]
+fn wheels_are_named_by_place_and_by_hash() {
+    let hex = "ab".repeat(32);
+    let url = "https://packages.example.com/p/acme-2.0%2Bcu121-py3-none-any.whl";
+    let folder = Folder::with(&[
+        (
+            "requirements.txt",
+            &format!(
+                "--require-hashes\nnumpy==2.0 \\\n  --hash=sha256:{hex}\n\
+                 acme[fast] @ {url}#sha256={hex} ; python_version < '3.13'\n./wheels/Own.Thing-1.0-py3-none-any.whl\n"
+            ),
+        ),
+        ("wheels/Own.Thing-1.0-py3-none-any.whl", "a wheel"),
+    ]);
+    let spec = folder.parse(WITH_FILE).expect("valid");
+    assert_eq!(
+        names(&spec.packages),
+        ["numpy==2.0", "acme[fast]==2.0+cu121 ; python_full_version < '3.13'", "own-thing==1.0"]
+    );
+    let pins: Vec<(Option<String>, Vec<String>)> = spec
+        .file_pins
+        .iter()
+        .map(|pin| {
+            let place = pin.value.place.as_ref().map(ToString::to_string);
+            (place, pin.value.digests.iter().map(crate::oci::Digest::hex).collect())
+        })
+        .collect();
+    let own = crate::oci::Digest::of(b"a wheel").hex();
+    let place = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        pins,
+        [
+            (None, vec![hex.clone()]),
+            (place(url), vec![hex]),
+            (place("file:wheels/Own.Thing-1.0-py3-none-any.whl"), vec![own])
+        ]
+    );
+    let changed = Folder::with(&[("a-1-py3-none-any.whl", "other bytes")]);
+    let same = Folder::with(&[("a-1-py3-none-any.whl", "a wheel")]);
+    let text = "name: x\npackages: ['a @ file:a-1-py3-none-any.whl']\n";
+    assert_ne!(changed.parse(text).expect("valid").digest, same.parse(text).expect("valid").digest);
 }
 
 #[test]

@@ -1,0 +1,255 @@
+//! Where packages and builds of frameworks meet: a package may decide the build, and a build decides where the
+//! framework's own packages come from.
+//!
+//! A build other than the default one lives on an index of its own, with the build's name as local label
+//! (`torch 2.5.1+cu121`). That index serves the framework's main package, its companions, and what its wheels pin exactly
+//! and the machine's index has not (ROCm's triton is such a one). For any other name it is never asked. A companion and
+//! the main package must be of one build, since their libraries load each other's symbols.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use pep440_rs::{Operator, Version};
+use pep508_rs::{Requirement, VerbatimUrl};
+
+use crate::catalog::{Accelerator, Build, Framework};
+use crate::packaging::Metadata;
+use crate::version::wheel_tag::normalize_name;
+
+use super::super::builds::row_label;
+use super::super::evidence::{Code, Edge, Evidence};
+use super::super::stack::Row;
+use super::super::variable::{Value, Values, Variable, one_of};
+use super::offer::Candidate;
+use super::requirement::{add_label, requirement_edges, specifiers};
+use super::routes::DEFAULT_INDEX;
+use super::{PackageModel, SourceError};
+
+/// What the search has learned about indexes of builds. Both are hints about where to look: whether a candidate suits is
+/// said by edges.
+#[derive(Default)]
+pub(super) struct BuildIndexes {
+    /// Index of the build decided last, by the names of its framework's companions.
+    companions: RefCell<HashMap<String, String>>,
+    /// Index whose wheel pinned a name exactly.
+    pinned: RefCell<HashMap<String, String>>,
+}
+
+impl BuildIndexes {
+    /// Remembers what a wheel of a build's own index pins.
+    pub(super) fn note_pin(&self, index: &str, requirement: &Requirement<VerbatimUrl>) {
+        let is_pin = |operator: Operator| matches!(operator, Operator::Equal | Operator::ExactEqual);
+        if specifiers(requirement).is_some_and(|set| set.iter().any(|one| is_pin(*one.operator()))) {
+            let name = normalize_name(requirement.name.as_ref());
+            self.pinned.borrow_mut().entry(name).or_insert_with(|| index.to_owned());
+        }
+    }
+}
+
+impl PackageModel<'_> {
+    /// A companion from the index of the build that was decided.
+    pub(super) fn choose_companion(&self, name: &str, values: &Values) -> Result<Option<Candidate>, SourceError> {
+        let index = self.build_indexes.companions.borrow().get(name).cloned();
+        let Some(index) = index.filter(|_| self.may_use_build_indexes(name)) else { return Ok(None) };
+        let offer = self.offer_of(&index, name)?;
+        let inside = |version: &Version| values.contains(&Value::Release(version.clone()));
+        let locked = self.locked.get(name).and_then(|locked| offer.candidates.get(locked));
+        let mut newest = offer.candidates.values().rev().filter(|candidate| !candidate.version.any_prerelease());
+        let found = locked.filter(|candidate| inside(&candidate.version));
+        Ok(found.or_else(|| newest.find(|candidate| inside(&candidate.version))).cloned())
+    }
+
+    /// A labelled version in the set, from the index of such a build.
+    pub(super) fn choose_labelled(&self, name: &str, values: &Values) -> Result<Option<Candidate>, SourceError> {
+        for index in self.labelled_indexes(name, values) {
+            let offer = self.offer_of(&index, name)?;
+            let mut versions = offer.candidates.iter().rev();
+            let found = versions.find(|(version, _)| values.contains(&Value::Release((*version).clone())));
+            if let Some((_, candidate)) = found {
+                return Ok(Some(candidate.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a wheel of a build's own index pins, from the same index.
+    pub(super) fn choose_beside_build(&self, name: &str, values: &Values) -> Result<Option<Candidate>, SourceError> {
+        let index = self.build_indexes.pinned.borrow().get(name).cloned();
+        let Some(index) = index.filter(|_| self.may_use_build_indexes(name)) else { return Ok(None) };
+        let offer = self.offer_of(&index, name)?;
+        let mut versions = offer.candidates.iter().rev();
+        let found = versions.find(|(version, _)| values.contains(&Value::Release((*version).clone())));
+        Ok(found.map(|(_, candidate)| candidate.clone()))
+    }
+
+    /// A name that the spec gave a home comes from nowhere else.
+    fn may_use_build_indexes(&self, name: &str) -> bool {
+        self.routes.claimed_by(name).is_none() && self.placed(name).is_empty()
+    }
+
+    /// Indexes of builds other than the default one whose labelled versions are in the set.
+    fn labelled_indexes(&self, name: &str, values: &Values) -> Vec<String> {
+        let mut indexes = Vec::new();
+        if !self.may_use_build_indexes(name) {
+            return indexes;
+        }
+        for framework in &self.stack.catalog.frameworks {
+            let is_main = framework.package == name;
+            if !is_main && !framework.companions.iter().any(|companion| companion == name) {
+                continue;
+            }
+            for release in &framework.releases {
+                let versions: Vec<&Version> = match is_main {
+                    true => vec![&release.version],
+                    false => release.companions.get(name).into_iter().flatten().collect(),
+                };
+                // An index is asked only for builds that can suit: it may be out of reach, and would say nothing new.
+                let suits = |build: &&Build| {
+                    let row = Row { release, build };
+                    build.index != DEFAULT_INDEX && !self.stack.is_excluded(&framework.family, &row)
+                };
+                for build in release.builds.iter().filter(suits) {
+                    let labelled = versions.iter().any(|version| {
+                        let text = format!("{version}+{}", build.name);
+                        text.parse().is_ok_and(|version: Version| values.contains(&Value::Release(version)))
+                    });
+                    if labelled && !indexes.contains(&build.index) {
+                        indexes.push(build.index.clone());
+                    }
+                }
+            }
+        }
+        indexes
+    }
+
+    /// A framework that a package brings in decides the build: torch 2.4.1 must be one whose build suits every target, and
+    /// torchvision must be of the build that torch is.
+    pub(super) fn build_edges(
+        &self,
+        name: &str,
+        candidate: &Candidate,
+        metadata: &Metadata,
+        source: &str,
+    ) -> Vec<Edge> {
+        let frameworks = &self.stack.catalog.frameworks;
+        if let Some(framework) = frameworks.iter().find(|framework| framework.package == name) {
+            return self.main_edge(framework, candidate, source).into_iter().collect();
+        }
+        let requires = |package: &str| {
+            let mut requirements = metadata.requires_dist.iter();
+            requirements.any(|requirement| {
+                normalize_name(requirement.name.as_ref()) == package && requirement.evaluate_markers(&self.markers, &[])
+            })
+        };
+        let is_companion = |framework: &&Framework| {
+            framework.companions.iter().any(|companion| companion == name) && requires(&framework.package)
+        };
+        let edges = frameworks.iter().filter(is_companion);
+        edges.filter_map(|framework| self.companion_edge(framework, name, candidate, source)).collect()
+    }
+
+    fn main_edge(&self, framework: &Framework, candidate: &Candidate, source: &str) -> Option<Edge> {
+        let table = self.stack.families.get(framework.family.as_str())?;
+        let release = candidate.version.clone().without_local();
+        let label = label_of(&candidate.version);
+        let of_release = |row: &Row<'_>| row.release.version == release;
+        let of_build = |row: &Row<'_>| match label.is_empty() {
+            true => row.build.index == DEFAULT_INDEX,
+            false => row.build.name == label,
+        };
+        let ranks = ranks(&table.rows, |row| of_release(row) && of_build(row));
+        // A processor-only default wheel serves as it is; only a release with accelerator code can fail to suit a card.
+        let decides = table
+            .rows
+            .iter()
+            .any(|row| of_release(row) && row.build.default && row.build.accelerator != Accelerator::Cpu);
+        (decides && !ranks.is_empty()).then(|| {
+            let fact = format!("{} {} is a build of {}", framework.package, candidate.version, framework.family);
+            build_edge(framework, ranks, fact, source)
+        })
+    }
+
+    fn companion_edge(&self, framework: &Framework, name: &str, candidate: &Candidate, source: &str) -> Option<Edge> {
+        let table = self.stack.families.get(framework.family.as_str())?;
+        let label = label_of(&candidate.version);
+        let index = match self.routes.is_of_framework(&candidate.index) {
+            true => candidate.index.as_str(),
+            false => DEFAULT_INDEX,
+        };
+        // A mirror of a build's wheels is known by their label.
+        let is_label = |row: &Row<'_>| !label.is_empty() && row.build.name == label;
+        let ranks = match table.rows.iter().any(is_label) {
+            true => ranks(&table.rows, is_label),
+            false => ranks(&table.rows, |row| row.build.index == index),
+        };
+        let known = table.rows.iter().any(|row| row.build.index != DEFAULT_INDEX);
+        (known && !ranks.is_empty()).then(|| {
+            let (version, index, family) = (&candidate.version, &candidate.index, &framework.family);
+            let fact = format!("{name} {version} of the index `{index}` goes with builds of {family} from there");
+            build_edge(framework, ranks, fact, source)
+        })
+    }
+
+    /// What a framework's build installs: exact versions from its index.
+    pub fn framework_edges(&self, family: &str, row: &Row<'_>) -> Vec<Edge> {
+        let source = row.source();
+        let label = row_label(family, row);
+        let mut edges = Vec::new();
+        let mut wanted: Vec<String> = row.build.requirements.clone();
+        let framework = self.stack.spec.frameworks.iter().find(|framework| framework.family.value == family);
+        for companion in framework.map(|framework| framework.with.as_slice()).unwrap_or_default() {
+            let versions = row.release.companions.get(&companion.value).map(Vec::as_slice).unwrap_or_default();
+            if let Some(newest) = versions.iter().max() {
+                wanted.push(format!("{}=={newest}", companion.value));
+            } else {
+                wanted.push(companion.value.clone());
+            }
+        }
+        for text in wanted {
+            let Ok(mut requirement) = text.parse::<Requirement<VerbatimUrl>>() else { continue };
+            if row.build.index != DEFAULT_INDEX {
+                add_label(&mut requirement, &row.build.name);
+            }
+            let fact = format!("{label} is installed as `{requirement}`");
+            edges.extend(requirement_edges(&requirement, Code::PinConflict, &fact, source, None));
+        }
+        self.note_build(family, row);
+        self.prefetch(&edges);
+        edges
+    }
+
+    /// Remembers where the companions of a build are; those that are frameworks of their own decide for themselves.
+    fn note_build(&self, family: &str, row: &Row<'_>) {
+        let mut known = self.build_indexes.companions.borrow_mut();
+        let frameworks = &self.stack.catalog.frameworks;
+        let companions = frameworks.iter().find(|framework| framework.family == family).map(|known| &known.companions);
+        for companion in companions.into_iter().flatten() {
+            if frameworks.iter().any(|framework| framework.package == *companion) {
+                continue;
+            }
+            match row.build.index.as_str() {
+                DEFAULT_INDEX => known.remove(companion),
+                index => known.insert(companion.clone(), index.to_owned()),
+            };
+        }
+    }
+}
+
+/// The builds that a package goes with, as a fact of its metadata.
+fn build_edge(framework: &Framework, ranks: Vec<Value>, fact: String, source: &str) -> Edge {
+    Edge {
+        to: Variable::Build(framework.family.clone()),
+        values: one_of(ranks),
+        evidence: Evidence { code: Code::PinConflict, fact, source: source.to_owned(), origin: None },
+    }
+}
+
+/// `cu121` of `2.5.1+cu121`; empty without one.
+fn label_of(version: &Version) -> String {
+    version.local().iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
+}
+
+fn ranks(rows: &[Row<'_>], takes: impl Fn(&Row<'_>) -> bool) -> Vec<Value> {
+    let taken = rows.iter().enumerate().filter(|(_, row)| takes(row));
+    taken.map(|(rank, _)| Value::Rank(rank as u32)).collect()
+}

@@ -1,0 +1,149 @@
+//! What an index offers of one distribution: its files sorted into versions that can be installed here and versions that
+//! cannot, each of those with the reason.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pep440_rs::Version;
+
+use crate::oci::Digest;
+use crate::packaging::{FileKind, ProjectFile};
+use crate::version::wheel_tag::{Fit, Incompatible, WheelEnvironment};
+use crate::version::{PythonVersion, WheelPlace};
+
+/// A usable version: its best wheel and where it comes from.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Version with local label.
+    pub version: Version,
+    /// Index name; `direct` for a wheel that has a place instead.
+    pub index: String,
+    /// The wheel that fits best.
+    pub file: Arc<ProjectFile>,
+    /// Where the wheel lies if no index holds it.
+    pub place: Option<WheelPlace>,
+    /// What the spec says its sha256 must be, one of them; empty allows any. Checked already if the index told the file's.
+    pub allowed: Vec<Digest>,
+    fit: Fit,
+}
+
+/// Why a version that exists is no candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// No file of it is a wheel.
+    SdistOnly,
+    /// No wheel fits; the reasons of its wheels, and the Python lines they are for.
+    Wheels(Vec<Incompatible>, Vec<PythonVersion>),
+    /// `requires_python` excludes the interpreter.
+    RequiresPython(String),
+    /// A wheel fits, and its hash is none that the spec allows.
+    OtherHash(String, Digest),
+    /// Withdrawn, with the reason given.
+    Yanked(String),
+}
+
+/// What an index offers of one distribution for this environment.
+#[derive(Debug, Default)]
+pub struct Offer {
+    /// Whether an index has the project at all.
+    pub exists: bool,
+    /// Usable versions, oldest first.
+    pub candidates: BTreeMap<Version, Candidate>,
+    /// Yanked, but otherwise usable versions.
+    pub yanked: BTreeMap<Version, Candidate>,
+    /// The others, with the reason.
+    pub unusable: BTreeMap<Version, Unusable>,
+}
+
+/// What a file must suit.
+pub(super) struct Rules<'a> {
+    /// Interpreter and platform.
+    pub(super) environment: &'a WheelEnvironment,
+    /// The interpreter's patch release.
+    pub(super) full_python: &'a Version,
+    /// sha256 of the files that may be installed; `None` allows any.
+    pub(super) allowed: Option<&'a [Digest]>,
+}
+
+impl Offer {
+    /// Sorts files into candidates and the rest.
+    pub(super) fn of_files<'f>(
+        index: &str,
+        files: impl IntoIterator<Item = (&'f ProjectFile, Option<&'f WheelPlace>)>,
+        rules: &Rules<'_>,
+    ) -> Self {
+        let mut offer = Self { exists: true, ..Self::default() };
+        for (file, place) in files {
+            offer.add(index, file, place, rules);
+        }
+        for version in offer.candidates.keys() {
+            offer.unusable.remove(version);
+        }
+        for (version, candidate) in &offer.yanked {
+            if !offer.candidates.contains_key(version) {
+                let reason = candidate.file.yanked.clone().unwrap_or_default();
+                offer.unusable.insert(version.clone(), Unusable::Yanked(reason));
+            }
+        }
+        offer
+    }
+
+    fn add(&mut self, index: &str, file: &ProjectFile, place: Option<&WheelPlace>, rules: &Rules<'_>) {
+        let Some(version) = &file.version else { return };
+        let wheel = match &file.kind {
+            FileKind::Wheel(wheel) => wheel,
+            FileKind::Sdist => {
+                self.unusable.entry(version.clone()).or_insert(Unusable::SdistOnly);
+                return;
+            }
+            FileKind::Other => return,
+        };
+        let fit = match wheel.fit(rules.environment) {
+            Ok(fit) => fit,
+            Err(reason) => {
+                let entry = self.unusable.entry(version.clone()).or_insert(Unusable::SdistOnly);
+                match entry {
+                    Unusable::Wheels(reasons, lines) => {
+                        reasons.push(reason);
+                        lines.extend(wheel.cpython_lines());
+                    }
+                    Unusable::SdistOnly => *entry = Unusable::Wheels(vec![reason], wheel.cpython_lines()),
+                    _ => {}
+                }
+                return;
+            }
+        };
+        if let Some(required) = file.requires_python.as_ref().filter(|required| !required.contains(rules.full_python)) {
+            self.unusable.insert(version.clone(), Unusable::RequiresPython(required.to_string()));
+            return;
+        }
+        let refused = |found: &Digest| rules.allowed.is_some_and(|allowed| !allowed.contains(found));
+        if let Some(found) = file.digest.filter(refused) {
+            self.unusable.insert(version.clone(), Unusable::OtherHash(file.filename.clone(), found));
+            return;
+        }
+        let candidate = Candidate {
+            version: version.clone(),
+            index: index.to_owned(),
+            file: Arc::new(file.clone()),
+            place: place.cloned(),
+            allowed: rules.allowed.map(<[Digest]>::to_vec).unwrap_or_default(),
+            fit,
+        };
+        let table = if file.yanked.is_some() { &mut self.yanked } else { &mut self.candidates };
+        // Of two that fit alike the name decides: mirrors list files in orders of their own.
+        let order = |candidate: &Candidate| (candidate.fit.clone(), candidate.file.filename.clone());
+        match table.get(version) {
+            Some(known) if order(known) >= order(&candidate) => {}
+            _ => {
+                table.insert(version.clone(), candidate);
+            }
+        }
+    }
+
+    /// Whether every version that was ever published is a pre-release, usable or not.
+    pub(super) fn has_only_prereleases(&self) -> bool {
+        let published = self.candidates.keys().chain(self.yanked.keys()).chain(self.unusable.keys());
+        published.into_iter().all(Version::any_prerelease)
+    }
+}

@@ -1,0 +1,99 @@
+//! Why nothing of a distribution can be had, as the sentence that a conflict quotes.
+
+use pep440_rs::Version;
+
+use crate::version::PythonVersion;
+use crate::version::wheel_tag::{Incompatible, machine_name};
+
+use super::super::evidence::Code;
+use super::super::numbers::describe_lines;
+use super::super::variable::{Value, Values};
+use super::PackageModel;
+use super::offer::Unusable;
+use super::routes::DEFAULT_INDEX;
+
+impl PackageModel<'_> {
+    /// Why no version of `name` in `values` can be had, as a code and a sentence.
+    pub fn explain_none(&self, name: &str, values: &Values) -> (Code, String) {
+        let Ok(offer) = self.offer(name) else {
+            return (Code::Unsatisfiable, format!("the index could not answer for {name}"));
+        };
+        if !offer.exists {
+            let fact = match self.routes.claimed_by(name) {
+                Some(index) => format!("the index `{index}`, which alone may serve `{name}`, has no such package"),
+                None => format!("no index has a package `{name}`"),
+            };
+            return (Code::NoSuchVersion, fact);
+        }
+        let python = self.environment.python;
+        let inside: Vec<(&Version, &Unusable)> = offer
+            .unusable
+            .iter()
+            .rev()
+            .filter(|(version, _)| values.contains(&Value::Release((*version).clone())))
+            .collect();
+        let is_inside = |version: &&Version| values.contains(&Value::Release((*version).clone()));
+        if let Some(prerelease) = offer.candidates.keys().rev().find(is_inside) {
+            let fact = format!(
+                "{name} {prerelease} is a pre-release, and nothing asks for one, as `{name}>={prerelease}` in the spec would"
+            );
+            return (Code::NoSuchVersion, fact);
+        }
+        let Some((version, reason)) = inside.first() else {
+            let newest = offer.candidates.keys().next_back().or(offer.unusable.keys().next_back());
+            let index = offer.candidates.values().next().map(|candidate| candidate.index.as_str());
+            let place = match index {
+                Some(index) if index != DEFAULT_INDEX => format!(" of the index `{index}`, which serves that name,"),
+                _ => String::new(),
+            };
+            let newest = newest.map(|newest| format!("; the newest{place} is {newest}")).unwrap_or_default();
+            return (Code::NoSuchVersion, format!("no version of {name} is in that range{newest}"));
+        };
+        match reason {
+            Unusable::SdistOnly => (
+                Code::NoSuchVersion,
+                format!("{name} {version} has only a source distribution, and only wheels are installed"),
+            ),
+            Unusable::RequiresPython(required) => {
+                (Code::RequiresPython, format!("{name} {version} requires Python `{required}`, and this is {python}"))
+            }
+            Unusable::OtherHash(file, found) => {
+                let allowed = self.allowed(name).unwrap_or_default();
+                let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+                let allowed = if allowed.is_empty() { "none in common".to_owned() } else { allowed.join(" or ") };
+                (Code::PinConflict, format!("`{file}` has {found}, and the spec allows {allowed}"))
+            }
+            Unusable::Yanked(reason) => {
+                let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                (Code::NoSuchVersion, format!("{name} {version} was yanked{reason}"))
+            }
+            Unusable::Wheels(reasons, lines) => {
+                let machine = machine_name(&self.environment.architecture);
+                let worst = reasons.iter().max();
+                match worst {
+                    Some(Incompatible::Glibc(major, minor)) => (
+                        Code::GlibcTooOld,
+                        format!(
+                            "the wheels of {name} {version} need glibc {major}.{minor}, and the base has {}.{}",
+                            self.environment.glibc.0, self.environment.glibc.1
+                        ),
+                    ),
+                    Some(Incompatible::Platform) => {
+                        (Code::NoBuildForPlatform, format!("{name} {version} has no wheel for {machine} Linux"))
+                    }
+                    _ => {
+                        let lines: Vec<PythonVersion> = lines.clone();
+                        let lines = match lines.is_empty() {
+                            true => "other interpreters".to_owned(),
+                            false => format!("Python {}", describe_lines(&lines)),
+                        };
+                        (
+                            Code::NoWheelForPython,
+                            format!("{name} {version} has wheels for {lines}, not for Python {python}"),
+                        )
+                    }
+                }
+            }
+        }
+    }
+}

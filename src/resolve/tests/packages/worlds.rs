@@ -1,0 +1,122 @@
+//! Random small worlds: there is an answer if and only if trying every combination finds one, and the answer is one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const RANGES: [&str; 8] = ["", "", ">=2", "<2", "==1", "!=2", "<3", ">1,<4"];
+
+/// `b[x]>=2`, wanted always or for the extra `x` alone.
+#[derive(Debug, Clone)]
+struct Need {
+    name: usize,
+    range: &'static str,
+    extra: bool,
+    for_extra: bool,
+}
+
+impl Need {
+    fn text(&self) -> String {
+        let extra = if self.extra { "[x]" } else { "" };
+        format!("{}{extra}{}", NAMES[self.name], self.range)
+    }
+    fn takes(&self, version: u64) -> bool {
+        let specifiers: pep440_rs::VersionSpecifiers = self.range.parse().expect("a range");
+        specifiers.contains(&pep440_rs::Version::new([version]))
+    }
+}
+
+fn need() -> impl Strategy<Value = Need> {
+    (0..NAMES.len(), prop::sample::select(&RANGES[..]), prop::bool::weighted(0.3), prop::bool::weighted(0.25))
+        .prop_map(|(name, range, extra, for_extra)| Need { name, range, extra, for_extra })
+}
+
+/// Needs by package and version; versions count from 1.
+type Releases = Vec<Vec<Vec<Need>>>;
+
+fn releases() -> impl Strategy<Value = Releases> {
+    let version = prop::collection::vec(need(), 0..=2);
+    prop::collection::vec(prop::collection::vec(version, 1..=3), NAMES.len())
+}
+
+/// Whether all that can be reached from `asked` is met when package `n` has the version `versions[n]`.
+fn holds(releases: &Releases, asked: &[Need], versions: &[u64]) -> bool {
+    let mut open: Vec<(usize, bool)> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let meets = |needs: &[Need], open: &mut Vec<(usize, bool)>| {
+        needs.iter().all(|need| {
+            let nodes = [(need.name, false), (need.name, true)];
+            open.extend(nodes.into_iter().filter(|(_, extra)| need.extra || !extra));
+            need.takes(versions[need.name])
+        })
+    };
+    if !meets(asked, &mut open) {
+        return false;
+    }
+    while let Some((name, extra)) = open.pop() {
+        if seen.insert((name, extra)) {
+            let needs = &releases[name][versions[name] as usize - 1];
+            let own = needs.iter().filter(|need| need.for_extra == extra).cloned();
+            let own: Vec<Need> = own.collect();
+            if !meets(&own, &mut open) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// All combinations of versions.
+fn combinations(releases: &Releases) -> Vec<Vec<u64>> {
+    releases.iter().fold(vec![Vec::new()], |known, versions| {
+        let longer = |start: &Vec<u64>| {
+            (1..=versions.len() as u64)
+                .map(|version| start.iter().copied().chain([version]).collect())
+                .collect::<Vec<_>>()
+        };
+        known.iter().flat_map(longer).collect()
+    })
+}
+
+fn world(releases: &Releases) -> World {
+    let mut world = World::default();
+    for (name, versions) in NAMES.iter().zip(releases) {
+        for (at, needs) in versions.iter().enumerate() {
+            let line = |need: &Need| match need.for_extra {
+                true => format!("{}; extra == 'x'", need.text()),
+                false => need.text(),
+            };
+            let lines: Vec<String> = needs.iter().map(line).collect();
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            world = world.wheel(name, &(at + 1).to_string(), &lines);
+        }
+    }
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn an_answer_is_found_exactly_where_one_exists(
+        releases in releases(),
+        asked in prop::collection::vec(need(), 1..=3),
+    ) {
+        let asked: Vec<Need> = asked.into_iter().map(|need| Need { for_extra: false, ..need }).collect();
+        let wishes: Vec<String> = asked.iter().map(|need| format!("'{}'", need.text())).collect();
+        let body = format!("python: '3.13'\npackages: [{}]\n", wishes.join(", "));
+        let exists = combinations(&releases).iter().any(|versions| holds(&releases, &asked, versions));
+        match solve(&world(&releases), &body, &Preferences::default()) {
+            Ok(resolution) => {
+                let wheels: &BTreeMap<_, _> = &resolution.platforms[0].wheels;
+                let version = |name: &&str| wheels.get(*name).map_or(1, |wheel| wheel.version.release()[0]);
+                let versions: Vec<u64> = NAMES.iter().map(version).collect();
+                prop_assert!(holds(&releases, &asked, &versions), "{versions:?} is no answer");
+            }
+            Err(super::super::super::Error::Conflict(_)) => prop_assert!(!exists, "there is an answer"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
