@@ -100,14 +100,12 @@ impl StackModel<'_> {
                 ));
             }
         }
-        for framework in &self.spec.frameworks {
-            let other = framework.family.value.as_str();
-            let Some(table) = self.families.get(other).filter(|_| other != family) else { continue };
+        for (other, table) in self.families.iter().filter(|(other, _)| **other != family) {
             let Some(versions) = row.release.companions.get(table.package) else { continue };
             let listed: Vec<String> = versions.iter().map(ToString::to_string).collect();
             let matching = table.rows.iter().enumerate().filter(|(_, row)| versions.contains(&row.release.version));
             edges.push(wheels(
-                Variable::Build(other.to_owned()),
+                Variable::Build((*other).to_owned()),
                 one_of(matching.map(|(rank, _)| Value::Rank(rank as u32))),
                 Code::PinConflict,
                 format!("{label} requires {} {}", table.package, listed.join(" or ")),

@@ -12,6 +12,7 @@ mod answer;
 mod bases;
 mod builds;
 mod conflict;
+mod distributions;
 mod evidence;
 mod numbers;
 mod packages;
@@ -25,7 +26,7 @@ mod wishes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pep440_rs::Version;
 
@@ -156,6 +157,8 @@ pub struct Preferences {
     pub frameworks: BTreeMap<String, (Version, String)>,
     /// Python line.
     pub python: Option<PythonVersion>,
+    /// Base: a Debian suite or an image reference.
+    pub base: Option<String>,
 }
 
 /// The packages of one platform.
@@ -289,6 +292,13 @@ fn preferred_values(model: &StackModel<'_>, preferences: &Preferences) -> BTreeM
     if let Some(python) = preferences.python {
         preferred.insert(Variable::Python, python_value(python));
     }
+    let is_locked = |row: &BaseRow| {
+        preferences.base.is_some() && row.suite.as_ref().or(row.reference.as_ref()) == preferences.base.as_ref()
+    };
+    if let Some(rank) = model.bases.iter().position(is_locked) {
+        preferred.insert(Variable::Toolkit, model.bases[rank].toolkit_value());
+        preferred.insert(Variable::Base, Value::Rank(rank as u32));
+    }
     preferred
 }
 
@@ -300,13 +310,50 @@ fn solve_stack(
     let preferred = preferred_values(model, preferences);
     let mut problem = Problem::new(model, None, &preferred);
     if let Some(python) = python {
-        problem.fixed.insert(Variable::Python, python_value(python));
+        problem.fixed.insert(Variable::Python, vec![python_value(python)]);
     }
     let solution = problem.solve()?;
-    Ok(answer(model, &solution))
+    let found = answer(model, &solution, &preferred);
+    let locked =
+        preferred.contains_key(&Variable::Base) && solution.get(&Variable::Base) == preferred.get(&Variable::Base);
+    let free = python.is_none() && preferences.python.is_none();
+    Ok(match locked {
+        true => found,
+        false => on_the_archives_python(model, &preferred, &solution, &found, free).unwrap_or(found),
+    })
 }
 
-/// One Python line: every platform in turn.
+/// The same builds on a CUDA image whose Ubuntu has the Python line in its own archive: on the line chosen, or, where
+/// Python is `free`, on the newest such line. `None` if the base carries its Python or no such image will do.
+fn on_the_archives_python(
+    model: &StackModel<'_>,
+    preferred: &BTreeMap<Variable, Value>,
+    solution: &solver::Solution,
+    found: &StackAnswer,
+    free: bool,
+) -> Option<StackAnswer> {
+    found.base.archive_python.filter(|own| *own != found.python)?;
+    let mut lines: Vec<PythonVersion> = model.bases.iter().filter_map(|base| base.archive_python).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines.retain(|line| free || *line == found.python);
+    lines.sort_by_key(|line| (*line == found.python, *line));
+    lines.into_iter().rev().find_map(|line| {
+        let mut problem = Problem::new(model, None, preferred);
+        for (variable, value) in solution.iter() {
+            if matches!(variable, Variable::Build(_)) {
+                problem.fixed.insert(variable.clone(), vec![value.clone()]);
+            }
+        }
+        let bases = model.bases.iter().enumerate().filter(|(_, base)| base.archive_python == Some(line));
+        problem.fixed.insert(Variable::Base, bases.map(|(rank, _)| Value::Rank(rank as u32)).collect());
+        problem.fixed.insert(Variable::Python, vec![python_value(line)]);
+        problem.solve().ok().map(|solution| answer(model, &solution, preferred))
+    })
+}
+
+/// One Python line: every platform in turn, each with the versions of the one before where it can take them. Where it
+/// cannot, all platforms are solved again with its versions: they share one version wherever wheels allow.
 fn solve_packages(
     model: &StackModel<'_>,
     source: &dyn PackageSource,
@@ -314,19 +361,63 @@ fn solve_packages(
     stack: &StackAnswer,
     full_python: &dyn Fn(Platform) -> Result<Version, Error>,
 ) -> Result<Result<Resolution, Conflict>, Error> {
-    let mut locked = preferences.packages.clone();
+    let mut best = match solve_platforms(model, source, preferences, &preferences.packages, stack, full_python)? {
+        Ok(resolution) => resolution,
+        Err(conflict) => return Ok(Err(conflict)),
+    };
+    for _ in 1..stack.platforms.len() {
+        let differing = differing_versions(&best.platforms);
+        if differing.is_empty() {
+            break;
+        }
+        let mut wished = preferences.packages.clone();
+        let count = differing.len();
+        wished.extend(differing);
+        match solve_platforms(model, source, preferences, &wished, stack, full_python)? {
+            Ok(next) if differing_versions(&next.platforms).len() < count => best = next,
+            _ => break,
+        }
+    }
+    Ok(Ok(best))
+}
+
+/// Packages of which platforms have different versions, with that of the last platform: the one that could not follow.
+fn differing_versions(platforms: &[PlatformPackages]) -> BTreeMap<String, Version> {
+    let mut differing = BTreeMap::new();
+    let mut first: BTreeMap<&str, Version> = BTreeMap::new();
+    for (name, wheel) in platforms.iter().flat_map(|platform| &platform.wheels) {
+        // The label names a build, and platforms may have different ones.
+        let version = wheel.version.clone().without_local();
+        if *first.entry(name).or_insert_with(|| version.clone()) != version {
+            differing.insert(name.clone(), version);
+        }
+    }
+    differing
+}
+
+fn solve_platforms(
+    model: &StackModel<'_>,
+    source: &dyn PackageSource,
+    preferences: &Preferences,
+    wished: &BTreeMap<String, Version>,
+    stack: &StackAnswer,
+    full_python: &dyn Fn(Platform) -> Result<Version, Error>,
+) -> Result<Result<Resolution, Conflict>, Error> {
+    let mut locked = wished.clone();
     let mut platforms = Vec::new();
-    let mut result = None;
+    let mut result: Option<StackAnswer> = None;
+    let mut unknown = BTreeSet::new();
     let base = model.bases.iter().position(|base| *base == stack.base);
-    let mut preferred = preferred_values(model, preferences);
+    let own_preferred = preferred_values(model, preferences);
+    let mut preferred = own_preferred.clone();
     for platform in &stack.platforms {
         let full = full_python(*platform)?;
         let packages = PackageModel::new(model, source, *platform, stack.python, &full, &stack.base.glibc, &locked);
         packages.prefetch(&packages.spec_edges());
         let mut problem = Problem::new(model, Some(&packages), &preferred);
-        problem.fixed.insert(Variable::Python, python_value(stack.python));
+        problem.fixed.insert(Variable::Python, vec![python_value(stack.python)]);
         if let Some(base) = base {
-            problem.fixed.insert(Variable::Base, Value::Rank(base as u32));
+            problem.fixed.insert(Variable::Base, vec![Value::Rank(base as u32)]);
         }
         let solution = match problem.solve() {
             Ok(solution) => solution,
@@ -349,14 +440,17 @@ fn solve_packages(
             }
         }
         if result.is_none() {
-            result = Some(answer(model, &solution));
+            result = Some(answer(model, &solution, &own_preferred));
         }
         drop(problem);
         drop(packages);
+        let of_no_release = wheels.iter().filter(|(name, wheel)| model.is_unknown_release(name, &wheel.version));
+        unknown.extend(of_no_release.map(|(name, wheel)| format!("{name} {}", wheel.version)));
         locked.extend(wheels.iter().map(|(name, wheel)| (name.clone(), wheel.version.clone())));
         preferred.extend(builds);
         platforms.push(PlatformPackages { platform: *platform, wheels });
     }
-    let stack = result.unwrap_or_else(|| stack.clone());
+    let mut stack = result.unwrap_or_else(|| stack.clone());
+    stack.because.extend(unknown.iter().map(|release| answer::unknown_release(release)));
     Ok(Ok(Resolution { stack, platforms }))
 }

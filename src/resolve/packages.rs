@@ -15,7 +15,6 @@ use pep440_rs::{Version, VersionSpecifiers};
 use pep508_rs::{ExtraName, MarkerEnvironment, MarkerEnvironmentBuilder, Requirement, VerbatimUrl, VersionOrUrl};
 use pubgrub::Ranges;
 
-use crate::catalog::Accelerator;
 use crate::diagnostic::{Failure, Origin};
 use crate::oci::Platform;
 use crate::packaging::{FileKind, Metadata, Project, ProjectFile};
@@ -25,7 +24,7 @@ use crate::version::{Dotted, PythonVersion};
 use super::evidence::{Code, Edge, Evidence};
 use super::numbers::describe_lines;
 use super::stack::StackModel;
-use super::variable::{Value, Values, Variable, one_of, specifier_values};
+use super::variable::{Value, Values, Variable, specifier_values};
 
 /// Where pages and metadata come from. Implementations may block; `prefetch` must not.
 pub trait PackageSource {
@@ -343,13 +342,7 @@ impl<'a> PackageModel<'a> {
         for package in &self.stack.spec.packages {
             if package.value.evaluate_markers(&self.markers, &[]) {
                 let fact = format!("the spec asks for `{}`", package.value);
-                edges.extend(requirement_edges(
-                    &package.value,
-                    Code::PinConflict,
-                    &fact,
-                    "spec",
-                    package.origin.clone(),
-                ));
+                edges.extend(self.requirement_edges(&package.value, &fact, "spec", package.origin.clone()));
             }
         }
         edges
@@ -366,7 +359,7 @@ impl<'a> PackageModel<'a> {
             .filter(applies)
             .flat_map(|constraint| {
                 let fact = format!("a constraint says `{}`", constraint.value);
-                requirement_edges(&constraint.value, Code::PinConflict, &fact, "spec", constraint.origin.clone())
+                self.requirement_edges(&constraint.value, &fact, "spec", constraint.origin.clone())
             })
             .collect()
     }
@@ -420,44 +413,28 @@ impl<'a> PackageModel<'a> {
                 }
                 None => format!("{name} {} requires `{}`", candidate.version, without_marker(requirement)),
             };
-            edges.extend(requirement_edges(requirement, Code::PinConflict, &fact, &source, None));
+            edges.extend(self.requirement_edges(requirement, &fact, &source, None));
         }
         if extra.is_none() {
-            edges.extend(self.build_edges(name, &candidate.version, &source));
+            edges.extend(self.stack.release_edge(name, &candidate.version, &source));
             edges.extend(self.constraint_edges(name));
         }
         self.prefetch(&edges);
         Ok(Ok(edges))
     }
 
-    /// A framework that a package brings in decides the build: torch 2.4.1 must be one whose build suits every target.
-    fn build_edges(&self, name: &str, version: &Version, source: &str) -> Option<Edge> {
-        let framework = self.stack.catalog.frameworks.iter().find(|framework| framework.package == name)?;
-        let table = self.stack.families.get(framework.family.as_str())?;
-        let release = version.clone().without_local();
-        let label = version.local().iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
-        let ranks: Vec<Value> = table
-            .rows
-            .iter()
-            .enumerate()
-            .filter(|(_, row)| row.release.version == release)
-            .filter(|(_, row)| if label.is_empty() { row.build.index == "default" } else { row.build.name == label })
-            .map(|(rank, _)| Value::Rank(rank as u32))
-            .collect();
-        // A processor-only default wheel serves as it is; only a release with accelerator code can fail to suit a card.
-        let decides = table.rows.iter().any(|row| {
-            row.release.version == release && row.build.default && row.build.accelerator != Accelerator::Cpu
-        });
-        (decides && !ranks.is_empty()).then(|| Edge {
-            to: Variable::Build(framework.family.clone()),
-            values: one_of(ranks),
-            evidence: Evidence {
-                code: Code::PinConflict,
-                fact: format!("{name} {version} is a build of {}", framework.family),
-                source: source.to_owned(),
-                origin: None,
-            },
-        })
+    /// The edges of one requirement: to its distribution and extras, and to the builds of a framework that it leaves.
+    fn requirement_edges(
+        &self,
+        requirement: &Requirement<VerbatimUrl>,
+        fact: &str,
+        source: &str,
+        origin: Option<Origin>,
+    ) -> Vec<Edge> {
+        let mut edges = package_edges(requirement, fact, source, origin);
+        let build = edges.first().and_then(|edge| self.stack.build_edge(requirement, &edge.evidence));
+        edges.extend(build);
+        edges
     }
 
     /// What a framework's build installs: exact versions from its index.
@@ -481,7 +458,7 @@ impl<'a> PackageModel<'a> {
                 add_label(&mut requirement, &row.build.name);
             }
             let fact = format!("{label} is installed as `{requirement}`");
-            edges.extend(requirement_edges(&requirement, Code::PinConflict, &fact, source, None));
+            edges.extend(package_edges(&requirement, &fact, source, None));
         }
         self.prefetch(&edges);
         edges
@@ -570,23 +547,22 @@ impl<'a> PackageModel<'a> {
     }
 }
 
-/// The edges of one requirement: the distribution and its extras.
-fn requirement_edges(
+/// The edges of one requirement to packages: the distribution and its extras.
+fn package_edges(
     requirement: &Requirement<VerbatimUrl>,
-    code: Code,
     fact: &str,
     source: &str,
     origin: Option<Origin>,
 ) -> Vec<Edge> {
     let name = normalize_name(requirement.name.as_ref());
     let values = specifiers(requirement).map_or_else(Ranges::full, specifier_values);
-    let evidence = Evidence { code, fact: fact.to_owned(), source: source.to_owned(), origin };
+    let evidence = Evidence { code: Code::PinConflict, fact: fact.to_owned(), source: source.to_owned(), origin };
     let extras = requirement.extras.iter().map(|extra| Variable::Extra(name.clone(), extra.to_string()));
     let variables = std::iter::once(Variable::Distribution(name.clone())).chain(extras);
     variables.map(|to| Edge { to, values: values.clone(), evidence: evidence.clone() }).collect()
 }
 
-fn specifiers(requirement: &Requirement<VerbatimUrl>) -> Option<&VersionSpecifiers> {
+pub(super) fn specifiers(requirement: &Requirement<VerbatimUrl>) -> Option<&VersionSpecifiers> {
     match &requirement.version_or_url {
         Some(VersionOrUrl::VersionSpecifier(specifiers)) => Some(specifiers),
         _ => None,
@@ -633,7 +609,7 @@ fn without_marker(requirement: &Requirement<VerbatimUrl>) -> String {
 
 /// The marker variables of CPython on glibc Linux (PEP 508). Release and version of the kernel are those of the machine
 /// the image will run on, so they are empty here.
-fn marker_environment(platform: Platform, python: PythonVersion, full: &Version) -> MarkerEnvironment {
+pub(super) fn marker_environment(platform: Platform, python: PythonVersion, full: &Version) -> MarkerEnvironment {
     let full = full.to_string();
     let line = python.to_string();
     let build = |full: &str| {

@@ -27,8 +27,8 @@ pub struct Problem<'a> {
     pub stack: &'a StackModel<'a>,
     /// The packages' tables; without them packages are left out.
     pub packages: Option<&'a PackageModel<'a>>,
-    /// Stack variables restricted to one value.
-    pub fixed: BTreeMap<Variable, Value>,
+    /// Stack variables restricted to some of their values, worst first.
+    pub fixed: BTreeMap<Variable, Vec<Value>>,
     /// Values of stack variables that a lock holds, to be kept where they still suit.
     pub preferred: &'a BTreeMap<Variable, Value>,
     seen: RefCell<HashMap<Variable, usize>>,
@@ -80,14 +80,15 @@ impl<'a> Problem<'a> {
             Variable::Extra(name, extra) => self.package_edges(name, Some(extra), value),
             Variable::Spec => {
                 let mut edges = self.stack.edges(variable, value);
-                if let Some(packages) = self.packages {
-                    edges.extend(packages.spec_edges());
-                }
+                edges.extend(self.packages.map_or_else(|| self.stack.listed_edges(), PackageModel::spec_edges));
                 Ok(Ok(edges))
             }
             Variable::Build(family) => {
                 let mut edges = self.stack.edges(variable, value);
                 let row = value.rank().and_then(|rank| self.stack.row(family, rank));
+                if row.is_none() && self.packages.is_some() {
+                    edges.extend(self.stack.unknown_build_edge(family));
+                }
                 if let (Some(packages), Some(row)) = (self.packages, row) {
                     edges.extend(packages.framework_edges(family, &row));
                 }
@@ -124,7 +125,7 @@ impl<'a> Problem<'a> {
     /// The values of a stack variable, worst first, as this problem restricts them.
     pub fn stack_values(&self, variable: &Variable) -> Option<Vec<Value>> {
         match self.fixed.get(variable) {
-            Some(value) => Some(vec![value.clone()]),
+            Some(values) => Some(values.clone()),
             None => self.stack.values(variable),
         }
     }
@@ -136,7 +137,8 @@ impl DependencyProvider for Problem<'_> {
     type VS = Values;
     type M = String;
     type Err = SourceError;
-    /// Larger first: level of the stack, whether it keeps failing, whether few choices are left, order of appearance.
+    /// Larger first: level of the stack, whether it keeps failing, whether few choices are left, order in the spec or of
+    /// appearance.
     type Priority = (u32, u32, Reverse<usize>, Reverse<usize>);
 
     fn prioritize(
@@ -147,7 +149,11 @@ impl DependencyProvider for Problem<'_> {
     ) -> Self::Priority {
         let mut seen = self.seen.borrow_mut();
         let count = seen.len();
-        let order = *seen.entry(variable.clone()).or_insert(count);
+        let appearance = *seen.entry(variable.clone()).or_insert(count);
+        let order = match variable {
+            Variable::Build(family) => self.stack.order_of(family),
+            _ => appearance,
+        };
         let level = match variable {
             Variable::Spec => 9,
             Variable::Card(_) | Variable::Platform(_) | Variable::PinnedCuda | Variable::PinnedCudnn => 8,

@@ -180,14 +180,15 @@ fn a_package_may_decide_the_framework_and_the_targets_decide_its_build() {
         .wheel("torch", "2.5.0", &[])
         .wheel("torch", "2.8.0", &[]);
     assert_eq!(versions(&world, "targets: [{gpu: Mid}]\npackages: [serve]\n"), "serve 2.0, torch 2.8.0 on 3.13");
-    // torch 2.8.0 of the default index has no code for this card, and its driver is too old for CUDA 12.
+    // torch 2.8.0 of the default index has no code for this card, its driver is too old for CUDA 12, and the index that
+    // should have a build with CUDA 11 is empty.
     insta::assert_snapshot!(refusal(&world, "python: '3.11'\ntargets: [{gpu: Old}]\npackages: [serve]\n"), @r"
     driver_branch_ends: pytorch 2.5.0 (cu124), built with CUDA 12.4, needs driver 525.60.13 or newer (line 3)
+    no_such_version: no version of torch is in that range; the newest is 2.8.0
     cc_removed_from_toolkit: pytorch 2.8.0 (cu128) is built with CUDA 12.8, which no longer compiles for compute capability 5.2, that of Old
-    pin_conflict: torch 2.8.0 is a build of pytorch
-    pin_conflict: torch 2.5.0 is a build of pytorch
     pin_conflict: serve 2.0 requires `torch==2.8.0` (line 4)
     pin_conflict: serve 1.0 requires `torch==2.5.0` (line 4)
+    pin_conflict: pytorch 2.8.0 (cu118) is installed as `torch==2.8.0+cu118`
     ");
 }
 
