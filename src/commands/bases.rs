@@ -4,15 +4,16 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use pep440_rs::Version;
+use pep440_rs::{Version, VersionSpecifiers};
 
 use crate::assemble::base::{self, Base, FileLimits};
+use crate::catalog::Catalog;
 use crate::debian::{self, Archive, PackageSet, Wanted};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{LockedBase, LockedDeb};
 use crate::oci::{Digest, Platform, Reference};
-use crate::resolve::{BaseRow, StackAnswer};
-use crate::spec::Spec;
+use crate::resolve::{BaseRow, Preferences, StackAnswer, resolve_stack};
+use crate::spec::{BaseChoice, Located, Spec};
 use crate::version::PythonVersion;
 
 use super::Context;
@@ -33,6 +34,13 @@ enum Error {
     NoPython { suite: String, python: PythonVersion },
     #[error("the base `{reference}` holds no Python {python}")]
     NoInterpreter { reference: String, python: PythonVersion },
+    #[error("the base `{reference}` holds no Python {python}, and none can be put into it yet")]
+    CudaWithoutInterpreter {
+        reference: String,
+        python: PythonVersion,
+        /// Changes to the spec that were tried and do without such a base.
+        ways_out: Vec<String>,
+    },
     #[error("`{reference}` is not an image reference: {cause}")]
     Reference { reference: String, cause: String },
     #[error("the keys of the archive `{archive}` cannot be used: {cause}")]
@@ -74,6 +82,10 @@ impl Hint for Error {
                 format!("name a base that holds Python {python}, such as `base: slim`"),
                 "or set `python:` to the version that the base holds".to_owned(),
             ],
+            Self::CudaWithoutInterpreter { ways_out, .. } => {
+                let own = "or build a base of your own that holds Python, and name it under `base:`";
+                ways_out.iter().cloned().chain([own.to_owned()]).collect()
+            }
             Self::NotDebian { .. } => {
                 vec!["choose `base: debian` or `base: slim`, or install them in the base image itself".to_owned()]
             }
@@ -146,7 +158,7 @@ impl<'a> BaseFacts<'a> {
         let interpreter = interpreters
             .iter()
             .find(|path| files.contains_key(*path))
-            .ok_or_else(|| Error::NoInterpreter { reference: reference.clone(), python: stack.python })?;
+            .ok_or_else(|| self.no_interpreter(spec, stack, reference))?;
         locked.interpreter = format!("/{interpreter}");
         if system.is_empty() {
             return Ok((locked, Vec::new()));
@@ -176,6 +188,16 @@ impl<'a> BaseFacts<'a> {
                 self.context.progress.say(format!("note: `{image}` is locked by tag only: {error}"));
                 None
             }
+        }
+    }
+
+    fn no_interpreter(&self, spec: &Spec, stack: &StackAnswer, reference: &str) -> Error {
+        let (reference, python) = (reference.to_owned(), stack.python);
+        match (stack.base.kind, self.context.catalog()) {
+            ("cuda", Ok(catalog)) => {
+                Error::CudaWithoutInterpreter { reference, python, ways_out: without_toolkit(spec, &catalog) }
+            }
+            _ => Error::NoInterpreter { reference, python },
         }
     }
 
@@ -221,6 +243,45 @@ impl<'a> BaseFacts<'a> {
         self.images.borrow_mut().insert(key, Rc::clone(&image));
         Ok(image)
     }
+}
+
+/// What of a spec can be given up so that its base is one with a Python: each change solved before it is offered.
+fn without_toolkit(spec: &Spec, catalog: &Catalog) -> Vec<String> {
+    let mut changes: Vec<(Spec, String)> = Vec::new();
+    let mut free = spec.clone();
+    (free.cuda, free.cudnn, free.os) = (None, None, None);
+    free.base = Located::default_of(BaseChoice::Auto);
+    changes.push((free, "without `cuda:`, `cudnn:`, `os:` and `base:`".to_owned()));
+    for (index, framework) in spec.frameworks.iter().enumerate() {
+        let mut changed = spec.clone();
+        changed.frameworks[index].version = VersionSpecifiers::empty();
+        changed.frameworks[index].build = None;
+        changes.push((changed, format!("with another version of {}", framework.family.value)));
+    }
+    for (index, package) in spec.packages.iter().enumerate() {
+        let mut changed = spec.clone();
+        changed.packages[index].value.version_or_url = None;
+        changes.push((changed, format!("with another version of {}", package.value.name)));
+    }
+    let mut offers = Vec::new();
+    for (changed, text) in changes {
+        let Ok(answer) = resolve_stack(&changed, catalog, &Preferences::default()) else { continue };
+        if answer.base.kind != "cuda" {
+            let frameworks: Vec<String> = answer
+                .frameworks
+                .iter()
+                .map(|chosen| format!(", {} {} ({})", chosen.family, chosen.version, chosen.build))
+                .collect();
+            offers.push(format!(
+                "{text} the base is {}, with Python {}{}",
+                answer.base.label(),
+                answer.python,
+                frameworks.concat()
+            ));
+        }
+    }
+    offers.truncate(3);
+    offers
 }
 
 /// The archives of this machine's settings for a Debian release, each with the keys that may sign it.

@@ -298,8 +298,7 @@ fn smaller_builds(model: &StackModel<'_>, chosen: &[(&str, stack::Row<'_>)]) -> 
 
 /// What is said of a version of a known package that is of no release that the catalog does not have.
 pub(super) fn unknown_release(release: &str) -> (String, String) {
-    let fact =
-        format!("the catalog does not know the release {release}: whether it runs on the targets is not checked");
+    let fact = format!("the catalog does not know {release}: whether it runs on the targets is not checked");
     (fact, "catalog".to_owned())
 }
 

@@ -14,9 +14,9 @@ use pep440_rs::{Operator, Version, VersionSpecifiers};
 use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
 use pubgrub::Ranges;
 
-use crate::catalog::{Accelerator, Build, Release};
+use crate::catalog::{Accelerator, Build, Catalog, Release};
 use crate::oci::Platform;
-use crate::spec::Located;
+use crate::spec::{Located, Spec};
 use crate::version::wheel_tag::normalize_name;
 
 use super::evidence::{Code, Edge, Evidence};
@@ -65,6 +65,31 @@ pub(super) fn distributions<'a>(families: &BTreeMap<&'a str, FamilyTable<'a>>) -
     // A package for processors only, such as `onnxruntime`, runs beside any card and is nobody's GPU build.
     found.retain(|_, known| known.installs.iter().any(|install| install.row.build.accelerator != Accelerator::Cpu));
     found
+}
+
+/// Families that a spec asks for, under `frameworks:` or by a package of theirs under `packages:`.
+pub(super) fn asked_families<'a>(
+    spec: &'a Spec,
+    distributions: &BTreeMap<String, Distribution<'a>>,
+) -> BTreeSet<&'a str> {
+    let listed = spec
+        .packages
+        .iter()
+        .filter_map(|package| Some(distributions.get(&normalize_name(package.value.name.as_ref()))?.family));
+    spec.frameworks.iter().map(|framework| framework.family.value.as_str()).chain(listed).collect()
+}
+
+/// The packages that install builds of a family, each with the family: `torch` and `pytorch`.
+pub fn packages_of_families(catalog: &Catalog) -> BTreeSet<(String, String)> {
+    let mut packages = BTreeSet::new();
+    for framework in &catalog.frameworks {
+        let builds = framework.releases.iter().flat_map(|release| &release.builds);
+        let installed = builds.filter_map(|build| build.requirements.first()).map(|text| name_and_extras(text).0);
+        packages.extend(
+            installed.chain([framework.package.as_str()]).map(|name| (normalize_name(name), framework.family.clone())),
+        );
+    }
+    packages
 }
 
 /// `jax` and `cuda12` of `jax[cuda12]==0.4.35`; the catalog was checked when it was loaded.
@@ -159,32 +184,28 @@ impl<'a> StackModel<'a> {
                 .iter()
                 .any(|install| plain(install) && install.row.build.accelerator == Accelerator::Cpu);
             !has_plain
-                || self.asked_families().contains(known.family)
+                || self.asked.contains(known.family)
                 || known.installs.iter().any(|install| !self.is_excluded(known.family, &install.row))
         });
         serves.then_some(known)
     }
 
-    /// Families that the spec asks for, under `frameworks:` or `packages:`.
-    pub(super) fn asked_families(&self) -> BTreeSet<&str> {
-        let listed =
-            self.spec.packages.iter().filter_map(|package| {
-                Some(self.distributions.get(&normalize_name(package.value.name.as_ref()))?.family)
-            });
-        self.spec.frameworks.iter().map(|framework| framework.family.value.as_str()).chain(listed).collect()
-    }
-
-    /// What a requirement on a known package leaves of its family's builds, with the unknown ones where its versions leave room.
-    pub(super) fn build_edge(&self, requirement: &Requirement<VerbatimUrl>, evidence: &Evidence) -> Option<Edge> {
+    /// What a requirement on a known package leaves of its family's builds: the unknown one where the catalog has none of its
+    /// versions, and with `unknown` also where its versions leave room for others than the catalog's.
+    pub(super) fn build_edge(
+        &self,
+        requirement: &Requirement<VerbatimUrl>,
+        evidence: &Evidence,
+        unknown: bool,
+    ) -> Option<Edge> {
         if names_url(requirement) {
             return None;
         }
         let known = self.deciding(&normalize_name(requirement.name.as_ref()))?;
         let matching = known.matching(requirement);
         let values = specifiers(requirement).map_or_else(Ranges::full, specifier_values);
-        let unknown = matching.is_empty() || known.leaves_unknown(&values);
         let mut builds = self.ranks_of(&matching);
-        if unknown {
+        if matching.is_empty() || (unknown && known.leaves_unknown(&values)) {
             builds = builds.union(&Ranges::singleton(UNKNOWN));
         }
         Some(self.one_vendor(known.family, evidence.clone(), builds))
@@ -277,13 +298,12 @@ impl<'a> StackModel<'a> {
     /// The spec's listed packages as wishes of the stack, each with its line. A package whose versions the catalog has none
     /// of asks for nothing here: [`Self::unknown_listed`] tells.
     pub(super) fn listed_edges(&self) -> Vec<Edge> {
-        let families = self.asked_families();
         let unknown: BTreeSet<String> = self.unknown_listed().into_iter().map(|(name, _)| name).collect();
         self.listed()
             .filter(|listed| !unknown.contains(&listed.name))
             .filter_map(|listed| {
                 let known = self.distributions.get(&listed.name)?;
-                if listed.is_constraint && !families.contains(known.family) {
+                if listed.is_constraint && !self.asked.contains(known.family) {
                     return None;
                 }
                 let says = if listed.is_constraint { "a constraint says" } else { "the spec asks for" };
@@ -326,14 +346,10 @@ impl<'a> StackModel<'a> {
             .collect()
     }
 
-    /// Place of a family in the spec: those of `frameworks:`, then those of `packages:`, then the others. Earlier ones choose first.
+    /// Which family chooses first: those that the spec asks for by name, since the order of its keys means nothing, then
+    /// the others.
     pub(super) fn order_of(&self, family: &str) -> usize {
-        let frameworks = self.spec.frameworks.iter().map(|framework| framework.family.value.as_str());
-        let packages = self.spec.packages.iter().map(|package| {
-            let known = self.distributions.get(&normalize_name(package.value.name.as_ref()));
-            known.map_or("", |known| known.family)
-        });
-        frameworks.chain(packages).position(|asked| asked == family).unwrap_or(usize::MAX)
+        self.asked.iter().position(|asked| *asked == family).unwrap_or(usize::MAX)
     }
 
     /// ` of `torch<2.6``: what the spec's `packages:` leave of a family, for the sentence that says why; `None` if they do not name it.

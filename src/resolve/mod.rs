@@ -16,6 +16,7 @@ mod distributions;
 mod evidence;
 mod numbers;
 mod packages;
+mod platforms;
 mod relax;
 mod solver;
 mod stack;
@@ -39,12 +40,13 @@ use crate::version::PythonVersion;
 pub use answer::{ChosenFramework, ChosenTarget, StackAnswer};
 pub use bases::BaseRow;
 pub use conflict::{Conflict, Reason};
+pub use distributions::packages_of_families;
 pub use evidence::{Code, Evidence};
 pub use packages::{Candidate, PackageSource};
 
 use answer::answer;
 use numbers::python_value;
-use packages::PackageModel;
+use platforms::solve_packages;
 use solver::{Failed, Problem};
 use stack::StackModel;
 use variable::{Value, Variable};
@@ -159,6 +161,10 @@ pub struct Preferences {
     pub python: Option<PythonVersion>,
     /// Base: a Debian suite or an image reference.
     pub base: Option<String>,
+    /// Packages of which platforms hold different versions, by platform; these come before `packages`.
+    pub platform_packages: BTreeMap<Platform, BTreeMap<String, Version>>,
+    /// Families and packages that are to become newer: they choose before the others, which keep what they can.
+    pub upgraded: BTreeSet<String>,
 }
 
 /// The packages of one platform.
@@ -302,22 +308,36 @@ fn preferred_values(model: &StackModel<'_>, preferences: &Preferences) -> BTreeM
     preferred
 }
 
+/// The stack of a spec. Python and base of the lock stay as long as there is an answer with them.
 fn solve_stack(
     model: &StackModel<'_>,
     preferences: &Preferences,
     python: Option<PythonVersion>,
 ) -> Result<StackAnswer, Failed> {
     let preferred = preferred_values(model, preferences);
-    let mut problem = Problem::new(model, None, &preferred);
-    if let Some(python) = python {
-        problem.fixed.insert(Variable::Python, vec![python_value(python)]);
-    }
-    let solution = problem.solve()?;
+    let problem = |kept: &[Variable]| {
+        let mut problem = Problem::new(model, None, &preferred);
+        problem.upgraded.clone_from(&preferences.upgraded);
+        for variable in kept {
+            problem.fixed.extend(preferred.get(variable).map(|value| (variable.clone(), vec![value.clone()])));
+        }
+        if let Some(python) = python {
+            problem.fixed.insert(Variable::Python, vec![python_value(python)]);
+        }
+        problem
+    };
+    let both = [Variable::Python, Variable::Base];
+    let mut keeping =
+        [&both[..], &both[..1]].into_iter().filter(|kept| kept.iter().all(|kept| preferred.contains_key(kept)));
+    let kept = keeping.find_map(|kept| problem(kept).solve().ok());
+    let solution = match kept {
+        Some(solution) => solution,
+        None => problem(&[]).solve()?,
+    };
     let found = answer(model, &solution, &preferred);
-    let locked =
-        preferred.contains_key(&Variable::Base) && solution.get(&Variable::Base) == preferred.get(&Variable::Base);
+    let base_kept = preferred.get(&Variable::Base).is_some_and(|locked| solution.get(&Variable::Base) == Some(locked));
     let free = python.is_none() && preferences.python.is_none();
-    Ok(match locked {
+    Ok(match base_kept {
         true => found,
         false => on_the_archives_python(model, &preferred, &solution, &found, free).unwrap_or(found),
     })
@@ -350,107 +370,4 @@ fn on_the_archives_python(
         problem.fixed.insert(Variable::Python, vec![python_value(line)]);
         problem.solve().ok().map(|solution| answer(model, &solution, preferred))
     })
-}
-
-/// One Python line: every platform in turn, each with the versions of the one before where it can take them. Where it
-/// cannot, all platforms are solved again with its versions: they share one version wherever wheels allow.
-fn solve_packages(
-    model: &StackModel<'_>,
-    source: &dyn PackageSource,
-    preferences: &Preferences,
-    stack: &StackAnswer,
-    full_python: &dyn Fn(Platform) -> Result<Version, Error>,
-) -> Result<Result<Resolution, Conflict>, Error> {
-    let mut best = match solve_platforms(model, source, preferences, &preferences.packages, stack, full_python)? {
-        Ok(resolution) => resolution,
-        Err(conflict) => return Ok(Err(conflict)),
-    };
-    for _ in 1..stack.platforms.len() {
-        let differing = differing_versions(&best.platforms);
-        if differing.is_empty() {
-            break;
-        }
-        let mut wished = preferences.packages.clone();
-        let count = differing.len();
-        wished.extend(differing);
-        match solve_platforms(model, source, preferences, &wished, stack, full_python)? {
-            Ok(next) if differing_versions(&next.platforms).len() < count => best = next,
-            _ => break,
-        }
-    }
-    Ok(Ok(best))
-}
-
-/// Packages of which platforms have different versions, with that of the last platform: the one that could not follow.
-fn differing_versions(platforms: &[PlatformPackages]) -> BTreeMap<String, Version> {
-    let mut differing = BTreeMap::new();
-    let mut first: BTreeMap<&str, Version> = BTreeMap::new();
-    for (name, wheel) in platforms.iter().flat_map(|platform| &platform.wheels) {
-        // The label names a build, and platforms may have different ones.
-        let version = wheel.version.clone().without_local();
-        if *first.entry(name).or_insert_with(|| version.clone()) != version {
-            differing.insert(name.clone(), version);
-        }
-    }
-    differing
-}
-
-fn solve_platforms(
-    model: &StackModel<'_>,
-    source: &dyn PackageSource,
-    preferences: &Preferences,
-    wished: &BTreeMap<String, Version>,
-    stack: &StackAnswer,
-    full_python: &dyn Fn(Platform) -> Result<Version, Error>,
-) -> Result<Result<Resolution, Conflict>, Error> {
-    let mut locked = wished.clone();
-    let mut platforms = Vec::new();
-    let mut result: Option<StackAnswer> = None;
-    let mut unknown = BTreeSet::new();
-    let base = model.bases.iter().position(|base| *base == stack.base);
-    let own_preferred = preferred_values(model, preferences);
-    let mut preferred = own_preferred.clone();
-    for platform in &stack.platforms {
-        let full = full_python(*platform)?;
-        let packages = PackageModel::new(model, source, *platform, stack.python, &full, &stack.base.glibc, &locked);
-        packages.prefetch(&packages.spec_edges());
-        let mut problem = Problem::new(model, Some(&packages), &preferred);
-        problem.fixed.insert(Variable::Python, vec![python_value(stack.python)]);
-        if let Some(base) = base {
-            problem.fixed.insert(Variable::Base, vec![Value::Rank(base as u32)]);
-        }
-        let solution = match problem.solve() {
-            Ok(solution) => solution,
-            Err(Failed::Source(error)) => return Err(source_error(error)),
-            Err(Failed::Proof(proof)) => return Ok(Err(Conflict::from_proof(&proof, &problem))),
-        };
-        let mut wheels = BTreeMap::new();
-        let mut builds = BTreeMap::new();
-        for (variable, value) in solution.iter() {
-            match (variable, value) {
-                (Variable::Distribution(name), Value::Release(version)) => {
-                    if let Some(candidate) = problem.candidate(name, version) {
-                        wheels.insert(name.clone(), candidate);
-                    }
-                }
-                (Variable::Build(_), _) => {
-                    builds.insert(variable.clone(), value.clone());
-                }
-                _ => {}
-            }
-        }
-        if result.is_none() {
-            result = Some(answer(model, &solution, &own_preferred));
-        }
-        drop(problem);
-        drop(packages);
-        let of_no_release = wheels.iter().filter(|(name, wheel)| model.is_unknown_release(name, &wheel.version));
-        unknown.extend(of_no_release.map(|(name, wheel)| format!("{name} {}", wheel.version)));
-        locked.extend(wheels.iter().map(|(name, wheel)| (name.clone(), wheel.version.clone())));
-        preferred.extend(builds);
-        platforms.push(PlatformPackages { platform: *platform, wheels });
-    }
-    let mut stack = result.unwrap_or_else(|| stack.clone());
-    stack.because.extend(unknown.iter().map(|release| answer::unknown_release(release)));
-    Ok(Ok(Resolution { stack, platforms }))
 }

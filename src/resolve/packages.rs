@@ -96,6 +96,8 @@ pub struct PackageModel<'a> {
     source: &'a dyn PackageSource,
     /// Interpreter and platform.
     pub environment: WheelEnvironment,
+    /// Whether releases of known packages that the catalog does not have may be taken where it has others.
+    pub unknown_releases: bool,
     markers: MarkerEnvironment,
     full_python: Version,
     routes: Vec<(String, GlobSet, bool)>,
@@ -151,6 +153,7 @@ impl<'a> PackageModel<'a> {
             source,
             markers: marker_environment(platform, python, full_python),
             environment,
+            unknown_releases: false,
             full_python: full_python.clone(),
             routes,
             locked,
@@ -432,7 +435,8 @@ impl<'a> PackageModel<'a> {
         origin: Option<Origin>,
     ) -> Vec<Edge> {
         let mut edges = package_edges(requirement, fact, source, origin);
-        let build = edges.first().and_then(|edge| self.stack.build_edge(requirement, &edge.evidence));
+        let build =
+            edges.first().and_then(|edge| self.stack.build_edge(requirement, &edge.evidence, self.unknown_releases));
         edges.extend(build);
         edges
     }

@@ -6,11 +6,11 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pubgrub::{
-    Dependencies, DependencyConstraints, DependencyProvider, DerivationTree, PackageResolutionStatistics, PubGrubError,
-    SelectedDependencies,
+    Dependencies, DependencyConstraints, DependencyProvider, DerivationTree, External, PackageResolutionStatistics,
+    PubGrubError, SelectedDependencies,
 };
 
 use super::evidence::Edge;
@@ -31,6 +31,8 @@ pub struct Problem<'a> {
     pub fixed: BTreeMap<Variable, Vec<Value>>,
     /// Values of stack variables that a lock holds, to be kept where they still suit.
     pub preferred: &'a BTreeMap<Variable, Value>,
+    /// Families and packages that choose before the others of their kind.
+    pub upgraded: BTreeSet<String>,
     seen: RefCell<HashMap<Variable, usize>>,
     chosen: RefCell<HashMap<String, Candidate>>,
 }
@@ -58,6 +60,7 @@ impl<'a> Problem<'a> {
             packages,
             fixed: BTreeMap::new(),
             preferred,
+            upgraded: BTreeSet::new(),
             seen: RefCell::default(),
             chosen: RefCell::default(),
         }
@@ -117,9 +120,9 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// The candidate behind a decided distribution.
-    pub fn candidate(&self, name: &str, version: &pep440_rs::Version) -> Option<Candidate> {
-        self.chosen.borrow().get(&format!("{name} {version}")).cloned()
+    /// The candidates behind the distributions that were decided, by `name version`.
+    pub fn into_candidates(self) -> HashMap<String, Candidate> {
+        self.chosen.into_inner()
     }
 
     /// The values of a stack variable, worst first, as this problem restricts them.
@@ -128,6 +131,17 @@ impl<'a> Problem<'a> {
             Some(values) => Some(values.clone()),
             None => self.stack.values(variable),
         }
+    }
+}
+
+/// Whether a framework's build takes part in a proof.
+pub(super) fn is_over_builds(proof: &Proof) -> bool {
+    let is_build = |variable: &Variable| matches!(variable, Variable::Build(_));
+    match proof {
+        Proof::External(External::FromDependencyOf(from, _, to, _)) => is_build(from) || is_build(to),
+        Proof::External(External::NoVersions(variable, _) | External::Custom(variable, ..)) => is_build(variable),
+        Proof::External(External::NotRoot(..)) => false,
+        Proof::Derived(derived) => is_over_builds(&derived.cause1) || is_over_builds(&derived.cause2),
     }
 }
 
@@ -151,7 +165,8 @@ impl DependencyProvider for Problem<'_> {
         let count = seen.len();
         let appearance = *seen.entry(variable.clone()).or_insert(count);
         let order = match variable {
-            Variable::Build(family) => self.stack.order_of(family),
+            Variable::Build(family) if self.upgraded.contains(family) => 0,
+            Variable::Build(family) => self.stack.order_of(family).saturating_add(1),
             _ => appearance,
         };
         let level = match variable {
@@ -162,7 +177,7 @@ impl DependencyProvider for Problem<'_> {
             Variable::Toolkit => 5,
             Variable::Base => 4,
             Variable::Glibc | Variable::SystemCudnn | Variable::WheelCuda | Variable::Driver(_) => 3,
-            Variable::Distribution(_) | Variable::Extra(..) => 1,
+            Variable::Distribution(name) | Variable::Extra(name, _) => 1 + u32::from(self.upgraded.contains(name)),
         };
         let (conflicts, choices) = match variable {
             Variable::Distribution(name) | Variable::Extra(name, _) => {

@@ -60,6 +60,8 @@ pub struct StackModel<'a> {
     pub families: BTreeMap<&'a str, FamilyTable<'a>>,
     /// Packages that install builds of these families, by normalised name.
     pub distributions: BTreeMap<String, Distribution<'a>>,
+    /// Families that the spec asks for, by name.
+    pub asked: BTreeSet<&'a str>,
     /// Bases, worst first.
     pub bases: Vec<BaseRow>,
     /// Python lines, oldest first.
@@ -128,8 +130,9 @@ impl<'a> StackModel<'a> {
         let mut pythons: Vec<PythonVersion> = pythons.map(|line| line.version).collect();
         pythons.sort_unstable();
         let distributions = super::distributions::distributions(&families);
+        let asked = super::distributions::asked_families(spec, &distributions);
         let bases = super::bases::rows(spec, catalog);
-        Ok(Self { spec, catalog, targets, platforms, families, distributions, bases, pythons })
+        Ok(Self { spec, catalog, targets, platforms, families, distributions, asked, bases, pythons })
     }
 
     /// The row of a rank.

@@ -368,9 +368,11 @@ fn nearest_releases(asked: &pep440_rs::VersionSpecifiers, rows: &[Row<'_>]) -> S
         (Some(below), Some(above)) => {
             format!("the nearest releases known are {} and {}", below.version, above.version)
         }
-        (Some(newest), None) => format!("the newest release known is {}", newest.version),
+        (_, None) => known.last().map_or_else(
+            || "no release is known".to_owned(),
+            |newest| format!("the newest release known is {}", newest.version),
+        ),
         (None, Some(oldest)) => format!("the oldest release known is {}", oldest.version),
-        (None, None) => "no release is known".to_owned(),
     }
 }
 

@@ -1,7 +1,11 @@
-//! An invented world: four cards, two releases of one framework, three Pythons, a few packages. Exact answers.
+//! An invented world: four cards, a few frameworks, three Pythons, a few packages. Exact answers.
 
+mod choice;
+mod listed;
 mod packages;
+mod platforms;
 mod stack;
+mod upgrade;
 
 use std::path::Path;
 

@@ -13,19 +13,19 @@ use super::*;
 
 /// Files by index and project; metadata by file name.
 #[derive(Default)]
-struct World {
+pub(super) struct World {
     projects: HashMap<(String, String), Vec<ProjectFile>>,
     metadata: HashMap<String, String>,
 }
 
 impl World {
     /// A wheel for every interpreter, with `requires` as its `Requires-Dist` lines.
-    fn wheel(self, name: &str, version: &str, requires: &[&str]) -> Self {
+    pub(super) fn wheel(self, name: &str, version: &str, requires: &[&str]) -> Self {
         self.file("default", &format!("{name}-{version}-py3-none-any.whl"), name, version, "", None, requires)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one line per fact of a file")]
-    fn file(
+    pub(super) fn file(
         mut self,
         index: &str,
         filename: &str,
@@ -66,7 +66,7 @@ impl PackageSource for World {
     fn prefetch(&self, _: Vec<(String, String)>) {}
 }
 
-fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolution, super::super::Error> {
+pub(super) fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolution, super::super::Error> {
     let full = |line: crate::version::PythonVersion, _: &super::super::BaseRow, _| {
         Ok(pep440_rs::Version::new([u64::from(line.major), u64::from(line.minor), 2]))
     };
@@ -74,7 +74,7 @@ fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolut
 }
 
 /// `a 1.0, b 2.0 on 3.13`.
-fn versions(world: &World, body: &str) -> String {
+pub(super) fn versions(world: &World, body: &str) -> String {
     match solve(world, body, &Preferences::default()) {
         Ok(resolution) => {
             let wheels = &resolution.platforms[0].wheels;
@@ -85,7 +85,7 @@ fn versions(world: &World, body: &str) -> String {
     }
 }
 
-fn refusal(world: &World, body: &str) -> String {
+pub(super) fn refusal(world: &World, body: &str) -> String {
     match solve(world, body, &Preferences::default()) {
         Ok(resolution) => panic!("there is an answer: {:?}", resolution.platforms),
         Err(error) => conflict(&error),
