@@ -317,11 +317,12 @@ impl StackModel<'_> {
              one image holds one of them",
             nvidia.name, amd.name
         );
-        let origin = amd.origin.clone().or(evidence.origin);
+        let source = amd.gpu.map_or_else(|| "catalog".to_owned(), |gpu| gpu.source.clone());
+        let origin = evidence.origin.or_else(|| amd.origin.clone());
         Edge {
             to,
             values: Ranges::empty(),
-            evidence: Evidence { code: Code::NoAcceleratorBuild, ..spec_says(fact, origin) },
+            evidence: Evidence { code: Code::NoAcceleratorBuild, fact, source, origin },
         }
     }
 }

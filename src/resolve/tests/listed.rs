@@ -101,7 +101,8 @@ fn a_package_for_the_processor_stays_plain_where_no_build_serves_the_card() {
     assert_eq!(of("Mid"), "flow 1.0, layers 1.0, plugin 1.0 on 3.13");
     assert_eq!(of("Red"), "flow 1.0, layers 1.0 on 3.13");
     // Asked for by name it is to compute on the card.
-    assert!(refusal("targets: [{gpu: Red}]\npackages: [flow]\n").starts_with("no_accelerator_build: flow 1.0 (cu12)"));
+    let text = refusal("targets: [{gpu: Red}]\npackages: [flow]\n");
+    assert!(text.contains("no_accelerator_build: flow 1.0 (cu12) is for CUDA, and Red needs a ROCm build"), "{text}");
 }
 
 #[test]

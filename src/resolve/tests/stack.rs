@@ -273,7 +273,7 @@ fn versions_between_and_beside_the_releases_name_their_neighbours() {
 #[test]
 fn cards_of_two_vendors_are_refused_in_one_sentence() {
     insta::assert_snapshot!(refusal("targets:\n  - {gpu: Mid}\n  - {gpu: Red}\nframeworks: {pytorch: '>=2'}\n"), @r"
-    no_accelerator_build: no build of pytorch computes on NVIDIA and AMD cards: target `Mid` needs CUDA, target `Red` needs ROCm, and one image holds one of them (line 4)
+    no_accelerator_build: no build of pytorch computes on NVIDIA and AMD cards: target `Mid` needs CUDA, target `Red` needs ROCm, and one image holds one of them (line 5)
     help: without the target `Mid` there is an answer: pytorch 2.5.0 (rocm6.2), Python 3.12
     help: without the target `Red` there is an answer: pytorch 2.8.0 (cu128), Python 3.13
     ");
