@@ -322,7 +322,7 @@ struct DriverFact {
     of_card: bool,
 }
 
-/// What asks for a driver on a target: its builds or the pinned toolkit, and then its card too. Not what the machine has.
+/// What asks for a driver on a target: its builds, the pinned toolkit or that of the base, and then its card too. Not what the machine has.
 fn driver_facts(
     model: &StackModel<'_>,
     chosen: &[(&str, stack::Row<'_>)],
@@ -331,7 +331,7 @@ fn driver_facts(
 ) -> Vec<DriverFact> {
     let mut facts: Vec<DriverFact> = Vec::new();
     let builds = chosen.iter().map(|(family, _)| Variable::Build((*family).to_owned()));
-    for variable in builds.chain([Variable::PinnedCuda]) {
+    for variable in builds.chain([Variable::PinnedCuda, Variable::Base]) {
         let Some(value) = solution.get(&variable) else { continue };
         for edge in model.edges(&variable, value).into_iter().filter(|edge| edge.to == Variable::Driver(index)) {
             if let Some((std::ops::Bound::Included(Value::Number(low)), _)) = edge.values.bounding_range()

@@ -228,7 +228,13 @@ impl<'a> StackModel<'a> {
                 self.row(family, *rank as usize).map(|row| self.row_edges(family, &row)).unwrap_or_default()
             }
             (Variable::Base, Value::Rank(rank)) => {
-                self.bases.get(*rank as usize).map(|base| base.edges(&self.platforms)).unwrap_or_default()
+                let base = self.bases.get(*rank as usize);
+                let edges = |base: &BaseRow| {
+                    let mut edges = base.edges(&self.platforms);
+                    edges.extend(self.base_driver_edges(base));
+                    edges
+                };
+                base.map(edges).unwrap_or_default()
             }
             (Variable::PinnedCuda, _) => self.pinned_cuda_edges(),
             _ => Vec::new(),

@@ -105,7 +105,8 @@ impl StackModel<'_> {
     fn python_edge(&self) -> Edge {
         let base = &self.spec.base.value;
         let carried = |line: PythonVersion| {
-            let rows = self.bases.iter().filter(|row| row.is_choice(base));
+            // A CUDA image carries none, so that any line can be put in that somebody builds.
+            let rows = self.bases.iter().filter(|row| *base == BaseChoice::Cuda || row.is_choice(base));
             matches!(base, BaseChoice::Reference(_))
                 || rows.into_iter().any(|row| row.python.or(row.archive_python) == Some(line))
         };
@@ -126,7 +127,7 @@ impl StackModel<'_> {
             (Code::NoSuchVersion, format!("{fact}, and known are {}", describe_lines(&self.pythons)))
         } else if asked(&known).is_empty() {
             let kind = match base {
-                BaseChoice::Auto => String::new(),
+                BaseChoice::Auto | BaseChoice::Cuda => String::new(),
                 choice => format!(" of kind `{}`", super::bases::choice_name(choice)),
             };
             let lines = describe_lines(&known);
@@ -186,6 +187,29 @@ impl StackModel<'_> {
             }
         }
         edges
+    }
+
+    /// What a base with a toolkit needs of the machines: NVIDIA's images do not start on a driver below the floor of their CUDA
+    /// (`NVIDIA_REQUIRE_CUDA`). A pinned toolkit asks for the same by itself.
+    pub(super) fn base_driver_edges(&self, base: &BaseRow) -> Vec<Edge> {
+        let Some(toolkit) = base.toolkit.as_ref().filter(|_| self.spec.cuda.is_none()) else { return Vec::new() };
+        let Some((driver, source, _)) = self.floor(toolkit.major()) else { return Vec::new() };
+        let nvidia = self
+            .targets
+            .iter()
+            .enumerate()
+            .filter(|(_, target)| target.gpu.is_some_and(|gpu| gpu.vendor == Vendor::Nvidia));
+        let edge = |(index, target)| Edge {
+            to: Variable::Driver(index),
+            values: Ranges::higher_than(Value::Number(driver.dotted().clone())),
+            evidence: Evidence {
+                code: driver_code(target),
+                fact: format!("base {} has CUDA {toolkit}, which needs driver {driver} or newer", base.label()),
+                source: source.clone(),
+                origin: None,
+            },
+        };
+        nvidia.map(edge).collect()
     }
 
     /// The toolkit that `version` means, by preference one that the release notes describe in full.

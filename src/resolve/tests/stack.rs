@@ -190,6 +190,19 @@ fn a_cuda_image_is_the_one_whose_archive_has_the_python() {
 }
 
 #[test]
+fn a_cuda_image_is_one_that_starts_on_the_targets_driver() {
+    let with = |driver: &str| format!("targets: [{{gpu: Mid, driver: '{driver}'}}]\nbase: cuda\npython: '3.12'\n");
+    assert_eq!(answer(&with("550.54.14")), "python 3.12 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu22.04");
+    insta::assert_snapshot!(refusal(&with("470.82.01")), @r"
+    driver_below_floor: base nvidia/cuda:12.4.0-runtime-ubuntu22.04 has CUDA 12.4.0, which needs driver 525.60.13 or newer (line 2)
+    driver_below_floor: base nvidia/cuda:12.4.0-runtime-ubuntu20.04 has CUDA 12.4.0, which needs driver 525.60.13 or newer (line 2)
+    driver_below_floor: base nvidia/cuda:12.4.0-cudnn-runtime-ubuntu22.04 has CUDA 12.4.0, which needs driver 525.60.13 or newer (line 2)
+    help: with `base: auto` and no `os:` there is an answer on python:3.12-slim-bookworm
+    help: a driver from 525.60.13 on would do on the machine with the Mid
+    ");
+}
+
+#[test]
 fn a_python_that_no_base_carries_is_refused_whatever_the_base() {
     for body in ["python: '3.14'\n", "cuda: '12.4'\npython: '3.14'\n", "base: cuda\npython: '3.14'\n"] {
         let text = refusal(body);
