@@ -4,16 +4,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use pep440_rs::Version;
+use pep440_rs::{Version, VersionSpecifiers};
 
 use crate::assemble::base::{self, Base, FileLimits};
+use crate::catalog::Catalog;
 use crate::debian::{self, Archive, InstalledPackage, PackageSet, SnapshotFiles, Wanted};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{LockedArchive, LockedBase, LockedDeb};
 use crate::oci::{Digest, Platform, Reference};
-use crate::resolve::{BaseRow, StackAnswer};
+use crate::resolve::{BaseRow, Preferences, StackAnswer, resolve_stack};
 use crate::settings::ArchiveLocation;
-use crate::spec::Spec;
+use crate::spec::{BaseChoice, Located, Spec};
 use crate::version::PythonVersion;
 
 use super::Context;
@@ -50,6 +51,13 @@ enum Error {
     NoPython { suite: String, python: PythonVersion },
     #[error("the base `{reference}` holds no Python {python}")]
     NoInterpreter { reference: String, python: PythonVersion },
+    #[error("the base `{reference}` holds no Python {python}, and the archive of its system has none")]
+    CudaWithoutInterpreter {
+        reference: String,
+        python: PythonVersion,
+        /// Changes to the spec that were tried and do without such a base.
+        ways_out: Vec<String>,
+    },
     #[error("`{reference}` is not an image reference: {cause}")]
     Reference { reference: String, cause: String },
     #[error("the keys of the archive `{archive}` cannot be used: {cause}")]
@@ -93,6 +101,10 @@ impl Hint for Error {
                 format!("name a base that holds Python {python}, such as `base: slim`"),
                 "or set `python:` to the version that the base holds".to_owned(),
             ],
+            Self::CudaWithoutInterpreter { ways_out, .. } => {
+                let own = "or build a base of your own that holds Python, and name it under `base:`";
+                ways_out.iter().cloned().chain([own.to_owned()]).collect()
+            }
             Self::OtherSystem { .. } => {
                 vec!["choose `base: debian` or `base: slim`, or install them in the base image itself".to_owned()]
             }
@@ -163,7 +175,7 @@ impl<'a> BaseFacts<'a> {
         if interpreter.is_some() && wanted.is_empty() {
             return nothing(locked);
         }
-        let no_interpreter = || Error::NoInterpreter { reference: reference.clone(), python: stack.python };
+        let no_interpreter = || self.no_interpreter(spec, stack, reference);
         let release = files.get("etc/os-release").or_else(|| files.get("usr/lib/os-release"));
         let release = match Release::parse(release.map(Vec::as_slice).unwrap_or_default()) {
             Ok(release) => release,
@@ -205,6 +217,16 @@ impl<'a> BaseFacts<'a> {
                 self.context.progress.say(format!("note: `{image}` is locked by tag only: {error}"));
                 None
             }
+        }
+    }
+
+    fn no_interpreter(&self, spec: &Spec, stack: &StackAnswer, reference: &str) -> Error {
+        let (reference, python) = (reference.to_owned(), stack.python);
+        match (stack.base.kind, self.context.catalog()) {
+            ("cuda", Ok(catalog)) => {
+                Error::CudaWithoutInterpreter { reference, python, ways_out: without_toolkit(spec, &catalog) }
+            }
+            _ => Error::NoInterpreter { reference, python },
         }
     }
 
@@ -276,6 +298,45 @@ impl<'a> BaseFacts<'a> {
         self.images.borrow_mut().insert(key, Rc::clone(&image));
         Ok(image)
     }
+}
+
+/// What of a spec can be given up so that its base is one with a Python: each change solved before it is offered.
+fn without_toolkit(spec: &Spec, catalog: &Catalog) -> Vec<String> {
+    let mut changes: Vec<(Spec, String)> = Vec::new();
+    let mut free = spec.clone();
+    (free.cuda, free.cudnn, free.os) = (None, None, None);
+    free.base = Located::default_of(BaseChoice::Auto);
+    changes.push((free, "without `cuda:`, `cudnn:`, `os:` and `base:`".to_owned()));
+    for (index, framework) in spec.frameworks.iter().enumerate() {
+        let mut changed = spec.clone();
+        changed.frameworks[index].version = VersionSpecifiers::empty();
+        changed.frameworks[index].build = None;
+        changes.push((changed, format!("with another version of {}", framework.family.value)));
+    }
+    for (index, package) in spec.packages.iter().enumerate() {
+        let mut changed = spec.clone();
+        changed.packages[index].value.version_or_url = None;
+        changes.push((changed, format!("with another version of {}", package.value.name)));
+    }
+    let mut offers = Vec::new();
+    for (changed, text) in changes {
+        let Ok(answer) = resolve_stack(&changed, catalog, &Preferences::default()) else { continue };
+        if answer.base.kind != "cuda" {
+            let frameworks: Vec<String> = answer
+                .frameworks
+                .iter()
+                .map(|chosen| format!(", {} {} ({})", chosen.family, chosen.version, chosen.build))
+                .collect();
+            offers.push(format!(
+                "{text} the base is {}, with Python {}{}",
+                answer.base.label(),
+                answer.python,
+                frameworks.concat()
+            ));
+        }
+    }
+    offers.truncate(3);
+    offers
 }
 
 impl Release {

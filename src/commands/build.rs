@@ -20,10 +20,10 @@ use crate::progress::human_bytes;
 use crate::publish::registry::{Published, Upload};
 use crate::publish::{self, engine};
 use crate::render::mlflow_lock;
-use crate::resolve::Preferences;
 use crate::spec::Spec;
 use crate::store::Store;
 
+use super::kept::Kept;
 use super::outside::Outside;
 use super::{Context, answer_in, bases, engines, lock, print, print_json, render, summary};
 
@@ -151,8 +151,7 @@ fn ready_lock(
     match previous {
         Some(lock) if lock.satisfies(spec) => Ok((lock, false)),
         previous => {
-            let preferences = previous.map_or_else(Preferences::default, |lock| lock.preferences(false, &[]));
-            let lock = lock::make(context, outside, spec, &preferences)?;
+            let lock = lock::make(context, outside, spec, &Kept::whole(previous))?;
             lock.write(&path)?;
             context.progress.say(format!("wrote `{}`: {}", path.display(), lock::summary(&lock)));
             Ok((lock, true))

@@ -17,6 +17,7 @@ use crate::spec::{ArtifactStore, Located, MlflowBackend, Spec};
 use crate::version::PythonVersion;
 
 use super::bases::{BaseFacts, LockedSystem};
+use super::kept::Kept;
 use super::outside::Outside;
 use super::{Context, answer_in, print, print_json};
 
@@ -49,11 +50,9 @@ pub(super) fn run(context: &Context, arguments: &LockArgs) -> Result<u8, Failure
         context.progress.say(format!("`{}` is current; `--upgrade` takes newer versions", path.display()));
         return Ok(0);
     }
+    let kept = Kept::without(previous, arguments.upgrade, &arguments.upgrade_packages, &context.catalog()?)?;
     let outside = Outside::new(context, &spec)?;
-    let preferences = previous
-        .as_ref()
-        .map_or_else(Preferences::default, |lock| lock.preferences(arguments.upgrade, &arguments.upgrade_packages));
-    let lock = answer_in(arguments.format, make(context, &outside, &spec, &preferences))?;
+    let lock = answer_in(arguments.format, make(context, &outside, &spec, &kept))?;
     lock.write(&path)?;
     report(arguments.format, &lock, true);
     context.progress.say(format!("wrote `{}`: {}", path.display(), summary(&lock)));
@@ -87,20 +86,25 @@ pub(super) fn summary(lock: &Lock) -> String {
 }
 
 /// Resolves everything a spec needs. Nothing is written.
-pub(super) fn make(
-    context: &Context,
-    outside: &Outside,
-    spec: &Spec,
-    preferences: &Preferences,
-) -> Result<Lock, Failure> {
+pub(super) fn make(context: &Context, outside: &Outside, spec: &Spec, kept: &Kept) -> Result<Lock, Failure> {
     let catalog = context.catalog()?;
     let bases = BaseFacts::new(context, outside);
-    let resolution = packages(context, outside, spec, &catalog, preferences, &bases)?;
+    let resolution = packages(context, outside, spec, &catalog, &kept.preferences(), &bases)?;
     let mut platforms = Vec::new();
     for packages in &resolution.platforms {
-        platforms.push(locked_platform(outside, spec, &resolution.stack, packages, &bases)?);
+        let LockedSystem { base, archives, debs } = match kept.base(spec, &resolution.stack, packages.platform) {
+            Some(kept) => kept,
+            None => bases.locked(spec, &resolution.stack, packages.platform)?,
+        };
+        platforms.push(LockedPlatform {
+            name: packages.platform,
+            base,
+            archives,
+            debs,
+            wheels: locked_wheels(outside, packages)?,
+        });
     }
-    let services = services(context, outside, spec, &catalog, &resolution.stack, preferences, &bases)?;
+    let services = services(context, outside, spec, &catalog, &resolution.stack, kept, &bases)?;
     Ok(Lock::from_resolution(spec, catalog.digest(), &resolution.stack, platforms, services))
 }
 
@@ -141,17 +145,6 @@ fn packages(
     Ok(resolution)
 }
 
-fn locked_platform(
-    outside: &Outside,
-    spec: &Spec,
-    stack: &StackAnswer,
-    packages: &PlatformPackages,
-    bases: &BaseFacts<'_>,
-) -> Result<LockedPlatform, Failure> {
-    let LockedSystem { base, archives, debs } = bases.locked(spec, stack, packages.platform)?;
-    Ok(LockedPlatform { name: packages.platform, base, archives, debs, wheels: locked_wheels(outside, packages)? })
-}
-
 fn locked_wheels(outside: &Outside, packages: &PlatformPackages) -> Result<Vec<LockedWheel>, Failure> {
     packages
         .wheels
@@ -185,7 +178,7 @@ fn services(
     spec: &Spec,
     catalog: &Catalog,
     stack: &StackAnswer,
-    preferences: &Preferences,
+    kept: &Kept,
     bases: &BaseFacts<'_>,
 ) -> Result<Vec<LockedService>, Failure> {
     let mut services = Vec::new();
@@ -201,7 +194,7 @@ fn services(
     if let Some(mlflow) = &spec.services.mlflow {
         let mut wheels = BTreeMap::new();
         let server = server_spec(spec, stack, &mlflow.artifacts);
-        let resolution = packages(context, outside, &server, catalog, preferences, bases)?;
+        let resolution = packages(context, outside, &server, catalog, &kept.service_preferences("mlflow"), bases)?;
         for platform in &resolution.platforms {
             for wheel in locked_wheels(outside, platform)? {
                 wheels.insert(wheel.file.clone(), wheel);

@@ -5,6 +5,7 @@ mod build;
 mod cache;
 mod catalog;
 mod engines;
+mod kept;
 mod lock;
 mod outside;
 mod push;

@@ -9,9 +9,10 @@
 
 mod moment;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use pep440_rs::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Hint, Origin};
@@ -366,6 +367,15 @@ impl Hint for Error {
     }
 }
 
+/// The wheels of a list that are not to be upgraded, as names and versions.
+fn kept_wheels<'l>(
+    wheels: &'l [LockedWheel],
+    upgraded: &'l BTreeSet<String>,
+) -> impl Iterator<Item = (&'l str, Version)> + 'l {
+    let kept = wheels.iter().filter(|wheel| !upgraded.contains(&wheel.name));
+    kept.filter_map(|wheel| Some((wheel.name.as_str(), wheel.version.parse().ok()?)))
+}
+
 impl Lock {
     /// The file's place: beside the spec.
     pub fn path_for(spec: &Path) -> PathBuf {
@@ -431,25 +441,58 @@ impl Lock {
         self.inputs.spec == spec.digest && self.name == spec.name.value && self.layer_format == LAYER_FORMAT
     }
 
-    /// What a new resolution should keep. `upgraded` names packages to let go; all of them if `all`.
+    /// What a new resolution should keep. `upgraded` names packages and families of frameworks to let go; all of them if `all`.
     pub fn preferences(&self, all: bool, upgraded: &[String]) -> Preferences {
         if all {
             return Preferences::default();
         }
-        let released = |name: &str| upgraded.iter().any(|upgraded| normalize_name(upgraded) == name);
-        let mut preferences = Preferences { python: Some(self.stack.python), ..Preferences::default() };
-        let services = self.services.iter().flat_map(|service| &service.wheels);
-        for wheel in services.chain(self.platforms.iter().rev().flat_map(|platform| &platform.wheels)) {
-            if let (false, Ok(version)) = (released(&wheel.name), wheel.version.parse()) {
-                preferences.packages.insert(wheel.name.clone(), version);
+        let upgraded: BTreeSet<String> = upgraded.iter().map(|name| normalize_name(name)).collect();
+        let mut preferences = Preferences {
+            python: Some(self.stack.python),
+            base: self
+                .platforms
+                .first()
+                .and_then(|platform| platform.base.suite.clone().or(platform.base.reference.clone())),
+            ..Preferences::default()
+        };
+        let mut by_platform: BTreeMap<&str, BTreeMap<Platform, Version>> = BTreeMap::new();
+        for platform in &self.platforms {
+            for (name, version) in kept_wheels(&platform.wheels, &upgraded) {
+                preferences.packages.entry(name.to_owned()).or_insert_with(|| version.clone());
+                by_platform.entry(name).or_default().insert(platform.name, version);
+            }
+        }
+        for (name, versions) in by_platform {
+            let differ = versions.values().any(|version| preferences.packages.get(name) != Some(version));
+            for (platform, version) in versions.into_iter().filter(|_| differ) {
+                preferences.platform_packages.entry(platform).or_default().insert(name.to_owned(), version);
             }
         }
         for framework in &self.frameworks {
-            if let (false, Ok(version)) = (released(&framework.package), framework.version.parse()) {
+            let released = upgraded.contains(&framework.package) || upgraded.contains(&framework.family);
+            if let (false, Ok(version)) = (released, framework.version.parse()) {
                 preferences.frameworks.insert(framework.family.clone(), (version, framework.build.clone()));
             }
         }
+        preferences.upgraded = upgraded;
         preferences
+    }
+
+    /// The same for a service that is an environment of its own: its packages, which may be of other versions than the image's.
+    pub fn service_preferences(&self, kind: &str, all: bool, upgraded: &[String]) -> Preferences {
+        let kept = self.preferences(all, upgraded);
+        let Some(service) = self.services.iter().find(|service| service.kind == kind).filter(|_| !all) else {
+            return Preferences { python: kept.python, ..Preferences::default() };
+        };
+        let wheels = kept_wheels(&service.wheels, &kept.upgraded);
+        let packages = wheels.map(|(name, version)| (name.to_owned(), version)).collect();
+        Preferences {
+            packages,
+            python: kept.python,
+            base: kept.base,
+            upgraded: kept.upgraded,
+            ..Preferences::default()
+        }
     }
 
     /// A lock from a resolution and what was found out beside it.

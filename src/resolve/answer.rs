@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use pep440_rs::Version;
 
-use crate::catalog::{Accelerator, Vendor};
+use crate::catalog::{Accelerator, Build, Vendor};
 use crate::oci::Platform;
 use crate::version::{CudnnVersion, DriverVersion, PythonVersion, ToolkitVersion};
 
 use super::bases::BaseRow;
 use super::builds::row_label;
-use super::evidence::Code;
+use super::evidence::{Code, Evidence};
 use super::solver::Solution;
 use super::stack::{self, StackModel};
 use super::variable::{Value, Variable};
@@ -81,7 +81,11 @@ pub struct StackAnswer {
 }
 
 /// A solution as an answer.
-pub(super) fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer {
+pub(super) fn answer(
+    model: &StackModel<'_>,
+    solution: &Solution,
+    preferred: &BTreeMap<Variable, Value>,
+) -> StackAnswer {
     let python = solution.get(&Variable::Python).and_then(Value::number);
     let python = python.and_then(|number| number.to_string().parse().ok());
     let python = python.unwrap_or(PythonVersion { major: 3, minor: 0 });
@@ -90,10 +94,8 @@ pub(super) fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer
     let chosen = chosen_builds(model, solution);
     let frameworks: Vec<ChosenFramework> =
         chosen.iter().map(|(family, row)| chosen_framework(model, family, row)).collect();
-    let mut because = reasons(model, solution, &chosen);
     let system_cuda = chosen.iter().any(|(_, row)| row.build.needs_system_cuda);
     let base_reason = base_reason(&base, python, &frameworks, system_cuda, model);
-    because.push((base_reason.clone(), base.source.clone()));
     // A wheel for any toolkit of a major says less than one that was built with a release of it.
     let of_wheels = frameworks.iter().filter_map(|framework| framework.toolkit.as_ref());
     let of_wheels = of_wheels.rev().max_by_key(|toolkit| toolkit.dotted().components().len().min(2));
@@ -101,6 +103,22 @@ pub(super) fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer
     let of_wheels = frameworks.iter().find_map(|framework| framework.cudnn.as_ref());
     let of_base = base.cudnn.as_ref();
     let cudnn = if system_cuda { of_base.or(of_wheels) } else { of_wheels.or(of_base) }.map(CudnnVersion::to_string);
+    let drivers: Vec<Vec<DriverFact>> =
+        (0..model.targets.len()).map(|index| driver_facts(model, &chosen, solution, index)).collect();
+    let driver_minimum = drivers.iter().flatten().map(|fact| fact.driver.clone()).max();
+    let mut because = reasons(model, solution, &chosen, preferred);
+    because.push(python_fact(model, python, solution, preferred, &base));
+    because.extend(libraries_facts(&chosen, &base, system_cuda));
+    because.extend(telling_driver_facts(&drivers));
+    because.push((base_reason.clone(), base.source.clone()));
+    because.push(glibc_fact(&base));
+    because.extend(smaller_builds(model, &chosen));
+    because.extend(model.unknown_listed().into_iter().map(|(name, asked)| {
+        let fact = format!(
+            "the catalog knows no release of {name} that meets {asked}: whether it runs on the targets is not checked"
+        );
+        (fact, "catalog".to_owned())
+    }));
     let targets = model.targets.iter().map(|target| ChosenTarget {
         name: target.name.clone(),
         gpu: target.gpu.map(|gpu| gpu.name.clone()),
@@ -119,9 +137,7 @@ pub(super) fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer
         accelerator: model.accelerator(),
         cuda,
         cudnn,
-        driver_minimum: (0..model.targets.len())
-            .filter_map(|index| minimum_driver(model, &chosen, solution, index))
-            .max(),
+        driver_minimum,
         base,
         base_reason,
         frameworks,
@@ -133,7 +149,6 @@ pub(super) fn answer(model: &StackModel<'_>, solution: &Solution) -> StackAnswer
 
 /// The builds of a solution: those of the spec in its order, then those that packages brought in.
 fn chosen_builds<'a>(model: &StackModel<'a>, solution: &Solution) -> Vec<(&'a str, stack::Row<'a>)> {
-    let order = |family: &str| model.spec.frameworks.iter().position(|asked| asked.family.value == family);
     let mut chosen: Vec<(&str, stack::Row<'_>)> = solution
         .iter()
         .filter_map(|(variable, value)| match variable {
@@ -144,7 +159,7 @@ fn chosen_builds<'a>(model: &StackModel<'a>, solution: &Solution) -> Vec<(&'a st
             _ => None,
         })
         .collect();
-    chosen.sort_by_key(|(family, _)| (order(family).unwrap_or(usize::MAX), *family));
+    chosen.sort_by_key(|(family, _)| (model.order_of(family), *family));
     chosen
 }
 
@@ -172,30 +187,125 @@ fn chosen_framework(model: &StackModel<'_>, family: &str, row: &stack::Row<'_>) 
     }
 }
 
-/// Why these builds: that each is the newest that suits, and what it asks of Python and of drivers.
-fn reasons(model: &StackModel<'_>, solution: &Solution, chosen: &[(&str, stack::Row<'_>)]) -> Vec<(String, String)> {
+/// Why these builds: that each is what the lock holds, what another build requires, or the newest that suits; and what wheels
+/// it has.
+fn reasons(
+    model: &StackModel<'_>,
+    solution: &Solution,
+    chosen: &[(&str, stack::Row<'_>)],
+    preferred: &BTreeMap<Variable, Value>,
+) -> Vec<(String, String)> {
     let mut because: Vec<(String, String)> = Vec::new();
     for (family, row) in chosen {
-        let asked = model.spec.frameworks.iter().find(|framework| framework.family.value == *family);
         let source = row.source();
-        let of = asked.map(asked_versions).unwrap_or_default();
-        because
-            .push((format!("{} is the newest{of} that suits every target", row_label(family, row)), source.to_owned()));
+        let label = row_label(family, row);
         let variable = Variable::Build((*family).to_owned());
         let Some(rank) = solution.get(&variable) else { continue };
-        for edge in model.edges(&variable, rank) {
-            let telling = match edge.to {
-                Variable::Driver(_) => true,
-                Variable::Python => edge.evidence.code == Code::NoWheelForPython,
-                _ => false,
-            };
-            let fact = (edge.evidence.fact, edge.evidence.source);
-            if telling && !because.contains(&fact) {
+        let required = chosen.iter().find_map(|(other, row)| {
+            let edges = model.row_edges(other, row);
+            edges.into_iter().find(|edge| edge.to == variable).map(|edge| edge.evidence)
+        });
+        let asked = model.spec.frameworks.iter().find(|framework| framework.family.value == *family);
+        let asked = asked.map(asked_versions).or_else(|| model.listed_versions(family));
+        let fact = match (required, preferred.get(&variable) == Some(rank), asked) {
+            (Some(required), _, _) => (format!("{}, and {label} suits every target", required.fact), required.source),
+            (None, true, _) => (format!("the lock holds {label}, and it suits every target"), source.to_owned()),
+            (None, false, Some(of)) => {
+                (format!("{label} is the newest{of} that suits every target"), source.to_owned())
+            }
+            (None, false, None) => {
+                (format!("{label} is the newest that suits every target and the packages"), source.to_owned())
+            }
+        };
+        because.push(fact);
+        let wheels = model.edges(&variable, rank).into_iter().map(|edge| edge.evidence);
+        for evidence in wheels.filter(|evidence| evidence.code == Code::NoWheelForPython) {
+            let fact = (evidence.fact, evidence.source);
+            if !because.contains(&fact) {
                 because.push(fact);
             }
         }
     }
     because
+}
+
+/// Why this Python line.
+fn python_fact(
+    model: &StackModel<'_>,
+    python: PythonVersion,
+    solution: &Solution,
+    preferred: &BTreeMap<Variable, Value>,
+    base: &BaseRow,
+) -> (String, String) {
+    let source = model.catalog.python(python).map_or("catalog", |line| line.source.as_str()).to_owned();
+    let locked = preferred.get(&Variable::Python);
+    if locked.is_some() && locked == solution.get(&Variable::Python) {
+        return (format!("the lock holds Python {python}, and it suits everything"), source);
+    }
+    let of = model.spec.python.as_ref().map(|asked| format!(" of `{}`", asked.value)).unwrap_or_default();
+    let from_archive = if base.archive_python == Some(python) {
+        format!(" and is in the archive of {}", base.os())
+    } else {
+        String::new()
+    };
+    (format!("Python {python} is the newest line{of} that suits everything{from_archive}"), source)
+}
+
+/// Where `cuda` and `cudnn` come from: the base's toolkit before that of the wheels.
+fn libraries_facts(chosen: &[(&str, stack::Row<'_>)], base: &BaseRow, system_cuda: bool) -> Vec<(String, String)> {
+    let mut facts = Vec::new();
+    if let Some(toolkit) = &base.toolkit {
+        let cudnn = base.cudnn.as_ref().map(|cudnn| format!(" and cuDNN {cudnn}")).unwrap_or_default();
+        facts.push((format!("base {} has the CUDA toolkit {toolkit}{cudnn}", base.label()), base.source.clone()));
+    }
+    for (family, row) in chosen.iter().filter(|(_, row)| !(row.build.needs_system_cuda && system_cuda)) {
+        let Some(toolkit) = &row.build.toolkit else { continue };
+        let cudnn = row.build.cudnn.as_ref().map(|cudnn| format!(" and cuDNN {cudnn}")).unwrap_or_default();
+        facts
+            .push((format!("{} is built with CUDA {toolkit}{cudnn}", row_label(family, row)), row.source().to_owned()));
+    }
+    facts
+}
+
+fn glibc_fact(base: &BaseRow) -> (String, String) {
+    let label = base.label();
+    let fact = match base.kind {
+        "reference" => format!("nothing is known of {label}: glibc {} or newer is assumed", base.glibc),
+        _ => format!("base {label} has glibc {}", base.glibc),
+    };
+    (fact, base.source.clone())
+}
+
+/// Builds without CUDA that a machine without a card could do with. The default index's own stays the choice, since it is
+/// what every other tool installs; that there is another is worth a line.
+fn smaller_builds(model: &StackModel<'_>, chosen: &[(&str, stack::Row<'_>)]) -> Vec<(String, String)> {
+    if model.accelerator() != "cpu" {
+        return Vec::new();
+    }
+    let serves = |build: &&Build| {
+        build.accelerator == Accelerator::Cpu
+            && model.platforms.iter().all(|platform| build.platforms.contains_key(platform))
+    };
+    chosen
+        .iter()
+        .filter(|(_, row)| row.build.accelerator == Accelerator::Cuda)
+        .filter_map(|(family, row)| {
+            let smaller = row.release.builds.iter().find(serves)?;
+            let source = if smaller.source.is_empty() { &row.release.source } else { &smaller.source };
+            let fact = format!(
+                "no target has a card, and {family} {} has a build `{}` without CUDA libraries: `{family}: {{build: {}}}` under \
+                 `frameworks:` takes it",
+                row.release.version, smaller.name, smaller.name
+            );
+            Some((fact, source.clone()))
+        })
+        .collect()
+}
+
+/// What is said of a version of a known package that is of no release that the catalog does not have.
+pub(super) fn unknown_release(release: &str) -> (String, String) {
+    let fact = format!("the catalog does not know {release}: whether it runs on the targets is not checked");
+    (fact, "catalog".to_owned())
 }
 
 /// ` of `>=2.4``: the versions and the build a spec leaves to choose from.
@@ -209,27 +319,58 @@ fn asked_versions(framework: &crate::spec::Framework) -> String {
     }
 }
 
-/// The lowest driver that every chosen build allows on a target and that knows its card: what they ask for, not what the
-/// machine has.
-fn minimum_driver(
+/// Something that asks for a driver on a target.
+struct DriverFact {
+    driver: DriverVersion,
+    fact: String,
+    source: String,
+    /// Whether the card asks, not the software.
+    of_card: bool,
+}
+
+/// What asks for a driver on a target: its builds, the pinned toolkit or that of the base, and then its card too. Not what the machine has.
+fn driver_facts(
     model: &StackModel<'_>,
     chosen: &[(&str, stack::Row<'_>)],
     solution: &Solution,
     index: usize,
-) -> Option<DriverVersion> {
-    let mut floors: Vec<DriverVersion> = Vec::new();
+) -> Vec<DriverFact> {
+    let mut facts: Vec<DriverFact> = Vec::new();
     let builds = chosen.iter().map(|(family, _)| Variable::Build((*family).to_owned()));
-    for variable in builds.chain([Variable::PinnedCuda]) {
+    for variable in builds.chain([Variable::PinnedCuda, Variable::Base]) {
         let Some(value) = solution.get(&variable) else { continue };
         for edge in model.edges(&variable, value).into_iter().filter(|edge| edge.to == Variable::Driver(index)) {
-            if let Some((std::ops::Bound::Included(Value::Number(low)), _)) = edge.values.bounding_range() {
-                floors.extend(low.to_string().parse::<DriverVersion>().ok());
+            if let Some((std::ops::Bound::Included(Value::Number(low)), _)) = edge.values.bounding_range()
+                && let Ok(driver) = low.to_string().parse()
+            {
+                let Evidence { fact, source, .. } = edge.evidence;
+                facts.push(DriverFact { driver, fact, source, of_card: false });
             }
         }
     }
-    let floor = floors.into_iter().max()?;
-    let card = model.targets.get(index)?.gpu?.minimum_driver.clone();
-    Some(card.map_or(floor.clone(), |card| card.max(floor)))
+    let card = model.targets.get(index).and_then(|target| target.gpu);
+    if let Some((gpu, first)) = card.and_then(|gpu| Some((gpu, gpu.minimum_driver.clone()?)))
+        && !facts.is_empty()
+    {
+        let fact = format!("{} is known to driver {first} and newer", gpu.name);
+        facts.push(DriverFact { driver: first, fact, source: gpu.source.clone(), of_card: true });
+    }
+    facts
+}
+
+/// What software asks of drivers, and of the cards those that ask for more.
+fn telling_driver_facts(drivers: &[Vec<DriverFact>]) -> Vec<(String, String)> {
+    let mut telling: Vec<(String, String)> = Vec::new();
+    for facts in drivers {
+        let software = facts.iter().filter(|fact| !fact.of_card).map(|fact| &fact.driver).max();
+        for fact in facts.iter().filter(|fact| !fact.of_card || Some(&fact.driver) > software) {
+            let entry = (fact.fact.clone(), fact.source.clone());
+            if !telling.contains(&entry) {
+                telling.push(entry);
+            }
+        }
+    }
+    telling
 }
 
 fn base_reason(
@@ -243,14 +384,33 @@ fn base_reason(
     let label = base.label();
     match base.kind {
         "reference" => format!("the spec names {label}"),
-        "cuda" if model.spec.cuda.is_some() => format!("the spec pins a system CUDA toolkit, which {label} has"),
-        "cuda" if system_cuda => format!("a framework needs a system CUDA toolkit, which {label} has"),
-        "cuda" => format!("{label} is the smallest base that the spec allows"),
+        "cuda" => {
+            let why = if model.spec.cuda.is_some() {
+                format!("the spec pins a system CUDA toolkit, which {label} has")
+            } else if system_cuda {
+                format!("a framework needs a system CUDA toolkit, which {label} has")
+            } else {
+                format!("{label} is the smallest base that the spec allows")
+            };
+            format!("{why}; {}", origin_of_python(base, python))
+        }
         _ if brings_cuda => {
             format!(
                 "the wheels bring their own CUDA libraries, so {label} with Python {python} is enough: CUDA is in the image once"
             )
         }
         _ => format!("{label} is the smallest base with Python {python}"),
+    }
+}
+
+/// Where an image without a Python would get it.
+fn origin_of_python(base: &BaseRow, python: PythonVersion) -> String {
+    let os = base.os();
+    match base.archive_python {
+        Some(own) if own == python => format!("it carries no Python, and the archive of {os} has {python}"),
+        Some(own) => format!(
+            "it carries no Python, and the archive of {os} has {own}, so Python {python} would have to come from elsewhere"
+        ),
+        None => format!("it carries no Python, so Python {python} would have to be put in"),
     }
 }

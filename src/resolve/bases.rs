@@ -19,8 +19,10 @@ use super::variable::{Value, Variable};
 pub struct BaseRow {
     /// `debian`, `slim`, `cuda` or `reference`.
     pub kind: &'static str,
-    /// The Python line it carries; `None` if any can be in it.
+    /// The Python line it carries; `None` if it carries none and any may be put in.
     pub python: Option<PythonVersion>,
+    /// The line in the archive of its Ubuntu, for a base without a Python: what can be put in from there.
+    pub archive_python: Option<PythonVersion>,
     /// Its glibc.
     pub glibc: Dotted,
     /// CUDA toolkit in it.
@@ -52,6 +54,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
         rows.push(BaseRow {
             kind: "reference",
             python: None,
+            archive_python: None,
             glibc: glibc((2, 28)),
             toolkit: None,
             cudnn: None,
@@ -72,6 +75,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
     rows.extend(images.into_iter().map(|image| BaseRow {
         kind: "cuda",
         python: None,
+        archive_python: catalog.bases.suite(&image.os).map(|suite| suite.python),
         glibc: glibc(image.glibc),
         toolkit: Some(image.toolkit.clone()),
         cudnn: image.cudnn.clone(),
@@ -94,6 +98,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
     rows.extend(slim.into_iter().map(|(suite, image)| BaseRow {
         kind: "slim",
         python: Some(image.python),
+        archive_python: None,
         glibc: glibc(suite.glibc),
         toolkit: None,
         cudnn: None,
@@ -110,6 +115,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
     rows.extend(suites.into_iter().map(|suite| BaseRow {
         kind: "debian",
         python: Some(suite.python),
+        archive_python: None,
         glibc: glibc(suite.glibc),
         toolkit: None,
         cudnn: None,

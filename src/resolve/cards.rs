@@ -324,7 +324,7 @@ impl StackModel<'_> {
     }
 
     /// The floor of a CUDA major and the document that says so.
-    fn floor(&self, major: u64) -> Option<(&DriverVersion, &str)> {
+    pub(super) fn floor(&self, major: u64) -> Option<(&DriverVersion, &str)> {
         let floor = self.catalog.floor(major)?;
         Some((&floor.driver, &floor.source))
     }

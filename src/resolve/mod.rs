@@ -13,9 +13,11 @@ mod bases;
 mod builds;
 mod cards;
 mod conflict;
+mod distributions;
 mod evidence;
 mod numbers;
 mod packages;
+mod platforms;
 mod relax;
 mod solver;
 mod stack;
@@ -26,7 +28,7 @@ mod wishes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pep440_rs::Version;
 
@@ -39,12 +41,13 @@ use crate::version::PythonVersion;
 pub use answer::{ChosenFramework, ChosenTarget, StackAnswer};
 pub use bases::BaseRow;
 pub use conflict::{Conflict, Reason};
+pub use distributions::packages_of_families;
 pub use evidence::{Code, Evidence};
 pub use packages::{Candidate, PackageSource};
 
 use answer::answer;
 use numbers::python_value;
-use packages::PackageModel;
+use platforms::solve_packages;
 use solver::{Failed, Problem};
 use stack::StackModel;
 use variable::{Value, Variable};
@@ -157,6 +160,12 @@ pub struct Preferences {
     pub frameworks: BTreeMap<String, (Version, String)>,
     /// Python line.
     pub python: Option<PythonVersion>,
+    /// Base: a Debian suite or an image reference.
+    pub base: Option<String>,
+    /// Packages of which platforms hold different versions, by platform; these come before `packages`.
+    pub platform_packages: BTreeMap<Platform, BTreeMap<String, Version>>,
+    /// Families and packages that are to become newer: they choose before the others, which keep what they can.
+    pub upgraded: BTreeSet<String>,
 }
 
 /// The packages of one platform.
@@ -293,75 +302,76 @@ fn preferred_values(model: &StackModel<'_>, preferences: &Preferences) -> BTreeM
     if let Some(python) = preferences.python {
         preferred.insert(Variable::Python, python_value(python));
     }
+    let is_locked = |row: &BaseRow| {
+        preferences.base.is_some() && row.suite.as_ref().or(row.reference.as_ref()) == preferences.base.as_ref()
+    };
+    if let Some(rank) = model.bases.iter().position(is_locked) {
+        preferred.insert(Variable::Toolkit, model.bases[rank].toolkit_value());
+        preferred.insert(Variable::Base, Value::Rank(rank as u32));
+    }
     preferred
 }
 
+/// The stack of a spec. Python and base of the lock stay as long as there is an answer with them.
 fn solve_stack(
     model: &StackModel<'_>,
     preferences: &Preferences,
     python: Option<PythonVersion>,
 ) -> Result<StackAnswer, Failed> {
     let preferred = preferred_values(model, preferences);
-    let mut problem = Problem::new(model, None, &preferred);
-    if let Some(python) = python {
-        problem.fixed.insert(Variable::Python, python_value(python));
-    }
-    let solution = problem.solve()?;
-    Ok(answer(model, &solution))
+    let problem = |kept: &[Variable]| {
+        let mut problem = Problem::new(model, None, &preferred);
+        problem.upgraded.clone_from(&preferences.upgraded);
+        for variable in kept {
+            problem.fixed.extend(preferred.get(variable).map(|value| (variable.clone(), vec![value.clone()])));
+        }
+        if let Some(python) = python {
+            problem.fixed.insert(Variable::Python, vec![python_value(python)]);
+        }
+        problem
+    };
+    let both = [Variable::Python, Variable::Base];
+    let mut keeping =
+        [&both[..], &both[..1]].into_iter().filter(|kept| kept.iter().all(|kept| preferred.contains_key(kept)));
+    let kept = keeping.find_map(|kept| problem(kept).solve().ok());
+    let solution = match kept {
+        Some(solution) => solution,
+        None => problem(&[]).solve()?,
+    };
+    let found = answer(model, &solution, &preferred);
+    let base_kept = preferred.get(&Variable::Base).is_some_and(|locked| solution.get(&Variable::Base) == Some(locked));
+    let free = python.is_none() && preferences.python.is_none();
+    Ok(match base_kept {
+        true => found,
+        false => on_the_archives_python(model, &preferred, &solution, &found, free).unwrap_or(found),
+    })
 }
 
-/// One Python line: every platform in turn.
-fn solve_packages(
+/// The same builds on a CUDA image whose Ubuntu has the Python line in its own archive: on the line chosen, or, where
+/// Python is `free`, on the newest such line. `None` if the base carries its Python or no such image will do.
+fn on_the_archives_python(
     model: &StackModel<'_>,
-    source: &dyn PackageSource,
-    preferences: &Preferences,
-    stack: &StackAnswer,
-    full_python: &dyn Fn(Platform) -> Result<Version, Error>,
-) -> Result<Result<Resolution, Conflict>, Error> {
-    let mut locked = preferences.packages.clone();
-    let mut platforms = Vec::new();
-    let mut result = None;
-    let base = model.bases.iter().position(|base| *base == stack.base);
-    let mut preferred = preferred_values(model, preferences);
-    for platform in &stack.platforms {
-        let full = full_python(*platform)?;
-        let packages = PackageModel::new(model, source, *platform, stack.python, &full, &stack.base.glibc, &locked);
-        packages.prefetch(&packages.spec_edges());
-        let mut problem = Problem::new(model, Some(&packages), &preferred);
-        problem.fixed.insert(Variable::Python, python_value(stack.python));
-        if let Some(base) = base {
-            problem.fixed.insert(Variable::Base, Value::Rank(base as u32));
-        }
-        let solution = match problem.solve() {
-            Ok(solution) => solution,
-            Err(Failed::Source(error)) => return Err(source_error(error)),
-            Err(Failed::Proof(proof)) => return Ok(Err(Conflict::from_proof(&proof, &problem))),
-        };
-        let mut wheels = BTreeMap::new();
-        let mut builds = BTreeMap::new();
+    preferred: &BTreeMap<Variable, Value>,
+    solution: &solver::Solution,
+    found: &StackAnswer,
+    free: bool,
+) -> Option<StackAnswer> {
+    found.base.archive_python.filter(|own| *own != found.python)?;
+    let mut lines: Vec<PythonVersion> = model.bases.iter().filter_map(|base| base.archive_python).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines.retain(|line| free || *line == found.python);
+    lines.sort_by_key(|line| (*line == found.python, *line));
+    lines.into_iter().rev().find_map(|line| {
+        let mut problem = Problem::new(model, None, preferred);
         for (variable, value) in solution.iter() {
-            match (variable, value) {
-                (Variable::Distribution(name), Value::Release(version)) => {
-                    if let Some(candidate) = problem.candidate(name, version) {
-                        wheels.insert(name.clone(), candidate);
-                    }
-                }
-                (Variable::Build(_), _) => {
-                    builds.insert(variable.clone(), value.clone());
-                }
-                _ => {}
+            if matches!(variable, Variable::Build(_)) {
+                problem.fixed.insert(variable.clone(), vec![value.clone()]);
             }
         }
-        if result.is_none() {
-            result = Some(answer(model, &solution));
-        }
-        let warnings = packages.warnings(&solution).map_err(source_error)?;
-        drop(problem);
-        drop(packages);
-        locked.extend(wheels.iter().map(|(name, wheel)| (name.clone(), wheel.version.clone())));
-        preferred.extend(builds);
-        platforms.push(PlatformPackages { platform: *platform, wheels, warnings });
-    }
-    let stack = result.unwrap_or_else(|| stack.clone());
-    Ok(Ok(Resolution { stack, platforms }))
+        let bases = model.bases.iter().enumerate().filter(|(_, base)| base.archive_python == Some(line));
+        problem.fixed.insert(Variable::Base, bases.map(|(rank, _)| Value::Rank(rank as u32)).collect());
+        problem.fixed.insert(Variable::Python, vec![python_value(line)]);
+        problem.solve().ok().map(|solution| answer(model, &solution, preferred))
+    })
 }

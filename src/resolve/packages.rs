@@ -33,10 +33,10 @@ use super::stack::StackModel;
 use super::variable::{Value, Values, Variable};
 
 pub use offer::{Candidate, Offer};
+pub(super) use requirement::{marker_environment, specifiers};
 
 use builds::BuildIndexes;
 use offer::Rules;
-use requirement::{marker_environment, specifiers};
 use routes::{DIRECT, Routes};
 
 /// Where pages and metadata come from. Implementations may block; `prefetch` must not.
@@ -73,6 +73,8 @@ pub struct PackageModel<'a> {
     source: &'a dyn PackageSource,
     /// Interpreter and platform.
     pub environment: WheelEnvironment,
+    /// Whether releases of known packages that the catalog does not have may be taken where it has others.
+    pub unknown_releases: bool,
     markers: MarkerEnvironment,
     full_python: Version,
     routes: Routes,
@@ -113,6 +115,7 @@ impl<'a> PackageModel<'a> {
             stack,
             source,
             environment,
+            unknown_releases: false,
             full_python: full_python.clone(),
             routes: Routes::new(spec),
             locked,

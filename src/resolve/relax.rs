@@ -3,7 +3,7 @@
 //! Each candidate change gives up one wish of the spec; the stack is solved again without it, which takes milliseconds.
 
 use pep440_rs::VersionSpecifiers;
-use pep508_rs::VersionOrUrl;
+use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
 
 use crate::catalog::Catalog;
 use crate::diagnostic::Origin;
@@ -21,7 +21,13 @@ const COMMON_CARD: &str = "L4";
 /// The changes that lead to an answer, as sentences.
 pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
     let mut offers = Vec::new();
-    for (change, text) in changes(spec) {
+    let known = StackModel::new(spec, catalog).ok();
+    let family_of = |requirement: &Requirement<VerbatimUrl>| {
+        let model = known.as_ref()?;
+        let name = normalize_name(requirement.name.as_ref());
+        model.distributions.get(&name).map(|known| known.family.to_owned())
+    };
+    for (change, text) in changes(spec, &family_of) {
         let answer = StackModel::new(&change, catalog)
             .ok()
             .and_then(|model| solve_stack(&model, &Preferences::default(), None).ok());
@@ -42,7 +48,8 @@ pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
 
 type Sentence = Box<dyn Fn(&StackAnswer) -> String>;
 
-fn changes(spec: &Spec) -> Vec<(Spec, Sentence)> {
+/// `family_of` names the family behind a package that the catalog knows.
+fn changes(spec: &Spec, family_of: &dyn Fn(&Requirement<VerbatimUrl>) -> Option<String>) -> Vec<(Spec, Sentence)> {
     let mut changes: Vec<(Spec, Sentence)> = Vec::new();
     for (index, framework) in spec.frameworks.iter().enumerate() {
         let family = framework.family.value.clone();
@@ -69,6 +76,19 @@ fn changes(spec: &Spec) -> Vec<(Spec, Sentence)> {
                 }),
             ));
         }
+    }
+    for (index, package) in spec.packages.iter().enumerate() {
+        let Some(family) = family_of(&package.value) else { continue };
+        if !matches!(&package.value.version_or_url, Some(VersionOrUrl::VersionSpecifier(set)) if !set.is_empty()) {
+            continue;
+        }
+        let mut changed = spec.clone();
+        changed.packages[index].value.version_or_url = None;
+        let name = normalize_name(package.value.name.as_ref());
+        changes.push((
+            changed,
+            Box::new(move |answer| format!("another version of {name} would do: {}", framework_of(answer, &family))),
+        ));
     }
     if spec.python.is_some() {
         let mut changed = spec.clone();

@@ -6,11 +6,11 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pubgrub::{
-    Dependencies, DependencyConstraints, DependencyProvider, DerivationTree, PackageResolutionStatistics, PubGrubError,
-    SelectedDependencies,
+    Dependencies, DependencyConstraints, DependencyProvider, DerivationTree, External, PackageResolutionStatistics,
+    PubGrubError, SelectedDependencies,
 };
 
 use super::evidence::Edge;
@@ -27,10 +27,12 @@ pub struct Problem<'a> {
     pub stack: &'a StackModel<'a>,
     /// The packages' tables; without them packages are left out.
     pub packages: Option<&'a PackageModel<'a>>,
-    /// Stack variables restricted to one value.
-    pub fixed: BTreeMap<Variable, Value>,
+    /// Stack variables restricted to some of their values, worst first.
+    pub fixed: BTreeMap<Variable, Vec<Value>>,
     /// Values of stack variables that a lock holds, to be kept where they still suit.
     pub preferred: &'a BTreeMap<Variable, Value>,
+    /// Families and packages that choose before the others of their kind.
+    pub upgraded: BTreeSet<String>,
     seen: RefCell<HashMap<Variable, usize>>,
     chosen: RefCell<HashMap<String, Candidate>>,
 }
@@ -58,6 +60,7 @@ impl<'a> Problem<'a> {
             packages,
             fixed: BTreeMap::new(),
             preferred,
+            upgraded: BTreeSet::new(),
             seen: RefCell::default(),
             chosen: RefCell::default(),
         }
@@ -80,14 +83,15 @@ impl<'a> Problem<'a> {
             Variable::Extra(name, extra) => self.package_edges(name, Some(extra), value),
             Variable::Spec => {
                 let mut edges = self.stack.edges(variable, value);
-                if let Some(packages) = self.packages {
-                    edges.extend(packages.spec_edges());
-                }
+                edges.extend(self.packages.map_or_else(|| self.stack.listed_edges(), PackageModel::spec_edges));
                 Ok(Ok(edges))
             }
             Variable::Build(family) => {
                 let mut edges = self.stack.edges(variable, value);
                 let row = value.rank().and_then(|rank| self.stack.row(family, rank));
+                if row.is_none() && self.packages.is_some() {
+                    edges.extend(self.stack.unknown_build_edge(family));
+                }
                 if let (Some(packages), Some(row)) = (self.packages, row) {
                     edges.extend(packages.framework_edges(family, &row));
                 }
@@ -116,17 +120,28 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// The candidate behind a decided distribution.
-    pub fn candidate(&self, name: &str, version: &pep440_rs::Version) -> Option<Candidate> {
-        self.chosen.borrow().get(&format!("{name} {version}")).cloned()
+    /// The candidates behind the distributions that were decided, by `name version`.
+    pub fn into_candidates(self) -> HashMap<String, Candidate> {
+        self.chosen.into_inner()
     }
 
     /// The values of a stack variable, worst first, as this problem restricts them.
     pub fn stack_values(&self, variable: &Variable) -> Option<Vec<Value>> {
         match self.fixed.get(variable) {
-            Some(value) => Some(vec![value.clone()]),
+            Some(values) => Some(values.clone()),
             None => self.stack.values(variable),
         }
+    }
+}
+
+/// Whether a framework's build takes part in a proof.
+pub(super) fn is_over_builds(proof: &Proof) -> bool {
+    let is_build = |variable: &Variable| matches!(variable, Variable::Build(_));
+    match proof {
+        Proof::External(External::FromDependencyOf(from, _, to, _)) => is_build(from) || is_build(to),
+        Proof::External(External::NoVersions(variable, _) | External::Custom(variable, ..)) => is_build(variable),
+        Proof::External(External::NotRoot(..)) => false,
+        Proof::Derived(derived) => is_over_builds(&derived.cause1) || is_over_builds(&derived.cause2),
     }
 }
 
@@ -136,7 +151,8 @@ impl DependencyProvider for Problem<'_> {
     type VS = Values;
     type M = String;
     type Err = SourceError;
-    /// Larger first: level of the stack, whether it keeps failing, whether few choices are left, order of appearance.
+    /// Larger first: level of the stack, whether it keeps failing, whether few choices are left, order in the spec or of
+    /// appearance.
     type Priority = (u32, u32, Reverse<usize>, Reverse<usize>);
 
     fn prioritize(
@@ -147,7 +163,12 @@ impl DependencyProvider for Problem<'_> {
     ) -> Self::Priority {
         let mut seen = self.seen.borrow_mut();
         let count = seen.len();
-        let order = *seen.entry(variable.clone()).or_insert(count);
+        let appearance = *seen.entry(variable.clone()).or_insert(count);
+        let order = match variable {
+            Variable::Build(family) if self.upgraded.contains(family) => 0,
+            Variable::Build(family) => self.stack.order_of(family).saturating_add(1),
+            _ => appearance,
+        };
         let level = match variable {
             Variable::Spec => 9,
             Variable::Card(_) | Variable::Platform(_) | Variable::PinnedCuda | Variable::PinnedCudnn => 8,
@@ -156,7 +177,7 @@ impl DependencyProvider for Problem<'_> {
             Variable::Toolkit => 5,
             Variable::Base => 4,
             Variable::Glibc | Variable::SystemCudnn | Variable::WheelCuda | Variable::Driver(_) => 3,
-            Variable::Distribution(_) | Variable::Extra(..) => 1,
+            Variable::Distribution(name) | Variable::Extra(name, _) => 1 + u32::from(self.upgraded.contains(name)),
         };
         let (conflicts, choices) = match variable {
             Variable::Distribution(name) | Variable::Extra(name, _) => {

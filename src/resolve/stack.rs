@@ -13,6 +13,7 @@ use crate::version::{Dotted, PythonVersion};
 
 use super::Error;
 use super::bases::BaseRow;
+use super::distributions::{Distribution, UNKNOWN};
 use super::evidence::Edge;
 use super::numbers::{number, python_value, zero};
 use super::targets::{TargetFacts, card_value, target_facts};
@@ -57,6 +58,10 @@ pub struct StackModel<'a> {
     pub platforms: Vec<Platform>,
     /// Families, those of the spec and those packages may bring in.
     pub families: BTreeMap<&'a str, FamilyTable<'a>>,
+    /// Packages that install builds of these families, by normalised name.
+    pub distributions: BTreeMap<String, Distribution<'a>>,
+    /// Families that the spec asks for, by name.
+    pub asked: BTreeSet<&'a str>,
     /// Bases, worst first.
     pub bases: Vec<BaseRow>,
     /// Python lines, oldest first.
@@ -90,7 +95,7 @@ impl<'a> StackModel<'a> {
         }
         let has_gpu = targets.iter().any(|target| target.gpu.is_some());
         let pinned_cuda = spec.cuda.as_ref().map(|cuda| cuda.value.major_minor());
-        let families = catalog
+        let families: BTreeMap<&str, FamilyTable<'_>> = catalog
             .frameworks
             .iter()
             .map(|framework| {
@@ -124,7 +129,10 @@ impl<'a> StackModel<'a> {
             .filter(|line| (line.status == PythonStatus::Final && !line.unverified) || asks_for(spec, line.version));
         let mut pythons: Vec<PythonVersion> = pythons.map(|line| line.version).collect();
         pythons.sort_unstable();
-        Ok(Self { spec, catalog, targets, platforms, families, bases: super::bases::rows(spec, catalog), pythons })
+        let distributions = super::distributions::distributions(&families);
+        let asked = super::distributions::asked_families(spec, &distributions);
+        let bases = super::bases::rows(spec, catalog);
+        Ok(Self { spec, catalog, targets, platforms, families, distributions, asked, bases, pythons })
     }
 
     /// The row of a rank.
@@ -156,7 +164,10 @@ impl<'a> StackModel<'a> {
             Variable::Platform(_) => vec![Value::Only],
             Variable::PinnedCuda => vec![Value::Number(self.spec.cuda.as_ref()?.value.dotted().clone())],
             Variable::PinnedCudnn => vec![Value::Number(self.spec.cudnn.as_ref()?.value.dotted().clone())],
-            Variable::Build(family) => ranks(self.families.get(family.as_str())?.rows.len()),
+            Variable::Build(family) => {
+                let known = ranks(self.families.get(family.as_str())?.rows.len());
+                std::iter::once(UNKNOWN).chain(known).collect()
+            }
             Variable::Base => ranks(self.bases.len()),
             Variable::Python => self.pythons.iter().map(|python| python_value(*python)).collect(),
             Variable::Glibc => {
@@ -217,7 +228,13 @@ impl<'a> StackModel<'a> {
                 self.row(family, *rank as usize).map(|row| self.row_edges(family, &row)).unwrap_or_default()
             }
             (Variable::Base, Value::Rank(rank)) => {
-                self.bases.get(*rank as usize).map(|base| base.edges(&self.platforms)).unwrap_or_default()
+                let base = self.bases.get(*rank as usize);
+                let edges = |base: &BaseRow| {
+                    let mut edges = base.edges(&self.platforms);
+                    edges.extend(self.base_driver_edges(base));
+                    edges
+                };
+                base.map(edges).unwrap_or_default()
             }
             (Variable::PinnedCuda, _) => self.pinned_cuda_edges(),
             _ => Vec::new(),

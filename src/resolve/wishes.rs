@@ -1,6 +1,7 @@
 //! What the spec asks of the stack, as the edges of the problem's root: its targets, platforms, Python, base, CUDA and frameworks.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use pubgrub::Ranges;
 
@@ -13,8 +14,8 @@ use super::bases::BaseRow;
 use super::evidence::{Code, Edge, Evidence};
 use super::numbers::{describe_lines, python_allowed, python_value, starting_with};
 use super::stack::{Row, StackModel};
-use super::targets::{card_value, describe_card, driver_edge};
-use super::variable::{Value, Variable, one_of};
+use super::targets::{card_value, describe_card, driver_code, driver_edge};
+use super::variable::{Value, Values, Variable, one_of, specifier_values};
 
 impl StackModel<'_> {
     pub(super) fn spec_edges(&self) -> Vec<Edge> {
@@ -59,32 +60,7 @@ impl StackModel<'_> {
                 evidence: spec_says(format!("the spec asks for {platform}"), origin),
             });
         }
-        if let Some(python) = &self.spec.python {
-            let lines: Vec<&PythonVersion> =
-                self.pythons.iter().filter(|line| python_allowed(&python.value, **line)).collect();
-            let fact = match lines.is_empty() {
-                true => format!(
-                    "the spec asks for Python `{}`, and known are {}",
-                    python.value,
-                    describe_lines(&self.pythons)
-                ),
-                false => format!("the spec asks for Python `{}`", python.value),
-            };
-            edges.push(Edge {
-                to: Variable::Python,
-                evidence: Evidence {
-                    code: if lines.is_empty() { Code::NoSuchVersion } else { Code::PinConflict },
-                    ..spec_says(fact, python.origin.clone())
-                },
-                values: one_of(lines.into_iter().map(|line| python_value(*line))),
-            });
-        } else {
-            edges.push(Edge {
-                to: Variable::Python,
-                values: Ranges::full(),
-                evidence: spec_says("every image has a Python".to_owned(), None),
-            });
-        }
+        edges.push(self.python_edge());
         edges.push(self.base_edge());
         if let Some(cuda) = &self.spec.cuda {
             let value = cuda.value.dotted();
@@ -125,6 +101,70 @@ impl StackModel<'_> {
         edges
     }
 
+    /// The Python lines that the spec allows and that an image can have: a base carries them, or the archive of its Ubuntu.
+    fn python_edge(&self) -> Edge {
+        let base = &self.spec.base.value;
+        let carried = |line: PythonVersion| {
+            // A CUDA image carries none, so that any line can be put in that somebody builds.
+            let rows = self.bases.iter().filter(|row| *base == BaseChoice::Cuda || row.is_choice(base));
+            matches!(base, BaseChoice::Reference(_))
+                || rows.into_iter().any(|row| row.python.or(row.archive_python) == Some(line))
+        };
+        let known: Vec<PythonVersion> = self.pythons.iter().copied().filter(|line| carried(*line)).collect();
+        let values = |lines: &[PythonVersion]| one_of(lines.iter().map(|line| python_value(*line)));
+        let Some(python) = &self.spec.python else {
+            return Edge {
+                to: Variable::Python,
+                values: values(&known),
+                evidence: spec_says(format!("the bases known carry Python {}", describe_lines(&known)), None),
+            };
+        };
+        let asked = |lines: &[PythonVersion]| -> Vec<PythonVersion> {
+            lines.iter().copied().filter(|line| python_allowed(&python.value, *line)).collect()
+        };
+        let fact = format!("the spec asks for Python `{}`", python.value);
+        let (code, fact) = if asked(&self.pythons).is_empty() {
+            (Code::NoSuchVersion, format!("{fact}, and known are {}", describe_lines(&self.pythons)))
+        } else if asked(&known).is_empty() {
+            let kind = match base {
+                BaseChoice::Auto | BaseChoice::Cuda => String::new(),
+                choice => format!(" of kind `{}`", super::bases::choice_name(choice)),
+            };
+            let lines = describe_lines(&known);
+            (Code::NoSuchImage, format!("{fact}, and no base{kind} carries that: those known carry {lines}"))
+        } else {
+            (Code::PinConflict, fact)
+        };
+        Edge {
+            to: Variable::Python,
+            values: values(&asked(&known)),
+            evidence: Evidence { code, ..spec_says(fact, python.origin.clone()) },
+        }
+    }
+
+    /// What a base with a toolkit needs of the machines: NVIDIA's images do not start on a driver below the floor of their CUDA
+    /// (`NVIDIA_REQUIRE_CUDA`). A pinned toolkit asks for the same by itself.
+    pub(super) fn base_driver_edges(&self, base: &BaseRow) -> Vec<Edge> {
+        let Some(toolkit) = base.toolkit.as_ref().filter(|_| self.spec.cuda.is_none()) else { return Vec::new() };
+        let Some((driver, source)) = self.floor(toolkit.major()) else { return Vec::new() };
+        let nvidia = self
+            .targets
+            .iter()
+            .enumerate()
+            .filter(|(_, target)| target.gpu.is_some_and(|gpu| gpu.vendor == Vendor::Nvidia));
+        let edge = |(index, target)| Edge {
+            to: Variable::Driver(index),
+            values: Ranges::higher_than(Value::Number(driver.dotted().clone())),
+            evidence: Evidence {
+                code: driver_code(target),
+                fact: format!("base {} has CUDA {toolkit}, which needs driver {driver} or newer", base.label()),
+                source: source.to_owned(),
+                origin: None,
+            },
+        };
+        nvidia.map(edge).collect()
+    }
+
     /// The toolkit that `version` means, by preference one that the release notes describe in full.
     pub(super) fn documented_toolkit(&self, version: &ToolkitVersion) -> Option<&Toolkit> {
         let toolkits = &self.catalog.cuda.toolkits;
@@ -134,11 +174,31 @@ impl StackModel<'_> {
             .or_else(|| self.catalog.toolkit(version))
     }
 
+    /// Whether the spec asks for a system toolkit or for Ubuntu, or leaves a build that needs a toolkit in the base.
+    fn has_use_for_toolkit(&self) -> bool {
+        let asks = self.spec.cuda.is_some()
+            || self.spec.base.value == BaseChoice::Cuda
+            || self.spec.os.as_ref().is_some_and(|os| os.value.distribution == "ubuntu");
+        let needs = |edge: &Edge| match &edge.to {
+            Variable::Build(family) => self.families.get(family.as_str()).is_some_and(|table| {
+                let needing = table.rows.iter().enumerate().filter(|(_, row)| row.build.needs_system_cuda);
+                needing.into_iter().any(|(rank, _)| edge.values.contains(&Value::Rank(rank as u32)))
+            }),
+            _ => false,
+        };
+        asks || self.spec.frameworks.iter().map(|asked| self.framework_edge(asked)).any(|edge| needs(&edge))
+            || self.listed_edges().iter().any(needs)
+    }
+
     pub(super) fn base_edge(&self) -> Edge {
         let base = &self.spec.base;
         let os = self.spec.os.as_ref();
+        // Without a use for a toolkit an image that has one is no base: it is larger, and has no Python either.
+        let toolkit = self.has_use_for_toolkit();
         let allowed = self.bases.iter().enumerate().filter(|(_, row)| {
-            row.is_choice(&base.value) && os.is_none_or(|os| row.is_os(&os.value.distribution, &os.value.release))
+            row.is_choice(&base.value)
+                && (toolkit || row.toolkit.is_none())
+                && os.is_none_or(|os| row.is_os(&os.value.distribution, &os.value.release))
         });
         let wish = match (&base.value, os) {
             (BaseChoice::Auto, None) => "the image needs a base".to_owned(),
@@ -205,23 +265,41 @@ impl StackModel<'_> {
                 .filter(|row| version_allowed(&framework.version, row.release))
                 .map(|row| row.build.name.as_str())
                 .collect();
-            match (matching.is_empty(), rows.last()) {
-                (false, _) => format!("the builds known are {}", deduplicated(&matching).join(", ")),
-                (true, Some(newest)) => format!("the newest release known is {}", newest.release.version),
-                (true, None) => "no release is known".to_owned(),
+            match matching.is_empty() {
+                false => format!("the builds known are {}", deduplicated(&matching).join(", ")),
+                true => nearest_releases(&framework.version, rows),
             }
         };
         let fact = match none {
             true => format!("the spec asks for {family}{version}{build}, and {}", known()),
             false => format!("the spec asks for {family}{version}{build}"),
         };
+        let evidence = Evidence {
+            code: if none { Code::NoSuchVersion } else { Code::PinConflict },
+            ..spec_says(fact, origin.or_else(|| framework.family.origin.clone()))
+        };
+        self.one_vendor(family, evidence, one_of(ranks.into_iter().map(|rank| Value::Rank(rank as u32))))
+    }
+
+    /// An edge to a family's builds, or a refusal in one sentence where the targets have cards of two vendors: every build
+    /// would fail one of them for the same reason.
+    pub(super) fn one_vendor(&self, family: &str, evidence: Evidence, values: Values) -> Edge {
+        let of = |vendor| self.targets.iter().find(|target| target.gpu.is_some_and(|gpu| gpu.vendor == vendor));
+        let to = Variable::Build(family.to_owned());
+        let (Some(nvidia), Some(amd)) = (of(Vendor::Nvidia), of(Vendor::Amd)) else {
+            return Edge { to, values, evidence };
+        };
+        let fact = format!(
+            "no build of {family} computes on NVIDIA and AMD cards: target `{}` needs CUDA, target `{}` needs ROCm, and \
+             one image holds one of them",
+            nvidia.name, amd.name
+        );
+        let source = amd.gpu.map_or_else(|| "catalog".to_owned(), |gpu| gpu.source.clone());
+        let origin = evidence.origin.or_else(|| amd.origin.clone());
         Edge {
-            to: Variable::Build(family.to_owned()),
-            values: one_of(ranks.into_iter().map(|rank| Value::Rank(rank as u32))),
-            evidence: Evidence {
-                code: if none { Code::NoSuchVersion } else { Code::PinConflict },
-                ..spec_says(fact, origin.or_else(|| framework.family.origin.clone()))
-            },
+            to,
+            values: Ranges::empty(),
+            evidence: Evidence { code: Code::NoAcceleratorBuild, fact, source, origin },
         }
     }
 }
@@ -246,6 +324,34 @@ pub(super) fn version_allowed(specifiers: &pep440_rs::VersionSpecifiers, release
     specifiers.contains(&release.version)
         && (exact || !release.yanked)
         && (asks_prerelease || !release.version.any_prerelease())
+}
+
+/// The releases on both sides of versions that nobody released: `the nearest releases known are 2.5.1 and 2.6.0`.
+fn nearest_releases(asked: &pep440_rs::VersionSpecifiers, rows: &[Row<'_>]) -> String {
+    let values = specifier_values(asked);
+    let Some((low, high)) = values.bounding_range() else { return "no version can be that".to_owned() };
+    let all = pep440_rs::VersionSpecifiers::empty();
+    let mut known: Vec<_> =
+        rows.iter().map(|row| row.release).filter(|release| version_allowed(&all, release)).collect();
+    known.sort_by(|one, other| one.version.cmp(&other.version));
+    let below = known.iter().rev().find(|release| {
+        let version = Value::Release(release.version.clone());
+        matches!(low, Bound::Included(low) | Bound::Excluded(low) if version <= *low) && !values.contains(&version)
+    });
+    let above = known.iter().find(|release| {
+        let version = Value::Release(release.version.clone());
+        matches!(high, Bound::Included(high) | Bound::Excluded(high) if version >= *high) && !values.contains(&version)
+    });
+    match (below, above) {
+        (Some(below), Some(above)) => {
+            format!("the nearest releases known are {} and {}", below.version, above.version)
+        }
+        (_, None) => known.last().map_or_else(
+            || "no release is known".to_owned(),
+            |newest| format!("the newest release known is {}", newest.version),
+        ),
+        (None, Some(oldest)) => format!("the oldest release known is {}", oldest.version),
+    }
 }
 
 pub(super) fn deduplicated<'n>(names: &[&'n str]) -> Vec<&'n str> {

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use pep440_rs::{Operator, Version};
 use pep508_rs::{Requirement, VerbatimUrl};
 
-use crate::catalog::{Accelerator, Build, Framework};
+use crate::catalog::{Build, Framework};
 use crate::packaging::Metadata;
 use crate::version::wheel_tag::normalize_name;
 
@@ -21,7 +21,7 @@ use super::super::evidence::{Code, Edge, Evidence};
 use super::super::stack::Row;
 use super::super::variable::{Value, Values, Variable, one_of};
 use super::offer::Candidate;
-use super::requirement::{add_label, requirement_edges, specifiers};
+use super::requirement::{add_label, package_edges, specifiers};
 use super::routes::DEFAULT_INDEX;
 use super::{PackageModel, SourceError};
 
@@ -122,9 +122,8 @@ impl PackageModel<'_> {
         indexes
     }
 
-    /// A framework that a package brings in decides the build: torch 2.4.1 must be one whose build suits every target, and
-    /// torchvision must be of the build that torch is.
-    pub(super) fn build_edges(
+    /// A companion goes with builds of its framework: torchvision must be of the build that torch is.
+    pub(super) fn companion_edges(
         &self,
         name: &str,
         candidate: &Candidate,
@@ -132,8 +131,8 @@ impl PackageModel<'_> {
         source: &str,
     ) -> Vec<Edge> {
         let frameworks = &self.stack.catalog.frameworks;
-        if let Some(framework) = frameworks.iter().find(|framework| framework.package == name) {
-            return self.main_edge(framework, candidate, source).into_iter().collect();
+        if frameworks.iter().any(|framework| framework.package == name) {
+            return Vec::new();
         }
         let requires = |package: &str| {
             let mut requirements = metadata.requires_dist.iter();
@@ -146,27 +145,6 @@ impl PackageModel<'_> {
         };
         let edges = frameworks.iter().filter(is_companion);
         edges.filter_map(|framework| self.companion_edge(framework, name, candidate, source)).collect()
-    }
-
-    fn main_edge(&self, framework: &Framework, candidate: &Candidate, source: &str) -> Option<Edge> {
-        let table = self.stack.families.get(framework.family.as_str())?;
-        let release = candidate.version.clone().without_local();
-        let label = label_of(&candidate.version);
-        let of_release = |row: &Row<'_>| row.release.version == release;
-        let of_build = |row: &Row<'_>| match label.is_empty() {
-            true => row.build.index == DEFAULT_INDEX,
-            false => row.build.name == label,
-        };
-        let ranks = ranks(&table.rows, |row| of_release(row) && of_build(row));
-        // A processor-only default wheel serves as it is; only a release with accelerator code can fail to suit a card.
-        let decides = table
-            .rows
-            .iter()
-            .any(|row| of_release(row) && row.build.default && row.build.accelerator != Accelerator::Cpu);
-        (decides && !ranks.is_empty()).then(|| {
-            let fact = format!("{} {} is a build of {}", framework.package, candidate.version, framework.family);
-            build_edge(framework, ranks, fact, source)
-        })
     }
 
     fn companion_edge(&self, framework: &Framework, name: &str, candidate: &Candidate, source: &str) -> Option<Edge> {
@@ -211,7 +189,7 @@ impl PackageModel<'_> {
                 add_label(&mut requirement, &row.build.name);
             }
             let fact = format!("{label} is installed as `{requirement}`");
-            edges.extend(requirement_edges(&requirement, Code::PinConflict, &fact, source, None));
+            edges.extend(package_edges(&requirement, &fact, source, None));
         }
         self.note_build(family, row);
         self.prefetch(&edges);

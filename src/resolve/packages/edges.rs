@@ -4,6 +4,7 @@ use pep440_rs::Version;
 use pep508_rs::{ExtraName, Requirement, VerbatimUrl, VersionOrUrl};
 use pubgrub::Ranges;
 
+use crate::diagnostic::Origin;
 use crate::packaging::Metadata;
 use crate::spec::Located;
 use crate::version::wheel_tag::normalize_name;
@@ -11,7 +12,7 @@ use crate::version::wheel_tag::normalize_name;
 use super::super::evidence::{Code, Edge, Evidence};
 use super::super::variable::{Value, Variable, specifier_values};
 use super::offer::Candidate;
-use super::requirement::{requirement_edges, specifiers, without_marker};
+use super::requirement::{package_edges, specifiers, without_marker};
 use super::{PackageModel, SourceError};
 
 impl PackageModel<'_> {
@@ -21,13 +22,7 @@ impl PackageModel<'_> {
         for package in &self.stack.spec.packages {
             if package.value.evaluate_markers(&self.markers, &[]) {
                 let fact = format!("the spec asks for `{}`", package.value);
-                edges.extend(requirement_edges(
-                    &package.value,
-                    Code::PinConflict,
-                    &fact,
-                    "spec",
-                    package.origin.clone(),
-                ));
+                edges.extend(self.requirement_edges(&package.value, &fact, "spec", package.origin.clone()));
             }
         }
         edges
@@ -44,10 +39,10 @@ impl PackageModel<'_> {
             .filter(applies)
             .flat_map(|constraint| {
                 let fact = format!("a constraint says `{}`", constraint.value);
-                requirement_edges(&constraint.value, Code::PinConflict, &fact, "spec", constraint.origin.clone())
+                self.requirement_edges(&constraint.value, &fact, "spec", constraint.origin.clone())
             })
             // A constraint bounds a package, and asks for none of its extras.
-            .filter(|edge| matches!(edge.to, Variable::Distribution(_)))
+            .filter(|edge| !matches!(edge.to, Variable::Extra(..)))
             .collect()
     }
 
@@ -107,14 +102,30 @@ impl PackageModel<'_> {
             if self.routes.is_of_framework(&candidate.index) {
                 self.build_indexes.note_pin(&candidate.index, requirement);
             }
-            edges.extend(requirement_edges(requirement, Code::PinConflict, &fact, &source, None));
+            edges.extend(self.requirement_edges(requirement, &fact, &source, None));
         }
         if extra.is_none() {
-            edges.extend(self.build_edges(name, candidate, &metadata, &source));
+            edges.extend(self.stack.release_edge(name, version, &source));
+            edges.extend(self.companion_edges(name, candidate, &metadata, &source));
             edges.extend(self.constraint_edges(name));
         }
         self.prefetch(&edges);
         Ok(Ok(edges))
+    }
+
+    /// The edges of one requirement: to its distribution and extras, and to the builds of a framework that it leaves.
+    fn requirement_edges(
+        &self,
+        requirement: &Requirement<VerbatimUrl>,
+        fact: &str,
+        source: &str,
+        origin: Option<Origin>,
+    ) -> Vec<Edge> {
+        let mut edges = package_edges(requirement, fact, source, origin);
+        let build =
+            edges.first().and_then(|edge| self.stack.build_edge(requirement, &edge.evidence, self.unknown_releases));
+        edges.extend(build);
+        edges
     }
 
     /// Why a release's METADATA keeps it from being used.

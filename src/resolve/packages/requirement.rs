@@ -12,23 +12,22 @@ use crate::version::wheel_tag::{machine_name, normalize_name};
 use super::super::evidence::{Code, Edge, Evidence};
 use super::super::variable::{Variable, specifier_values};
 
-/// The edges of one requirement: the distribution and its extras.
-pub(super) fn requirement_edges(
+/// The edges of one requirement to packages: the distribution and its extras.
+pub(super) fn package_edges(
     requirement: &Requirement<VerbatimUrl>,
-    code: Code,
     fact: &str,
     source: &str,
     origin: Option<Origin>,
 ) -> Vec<Edge> {
     let name = normalize_name(requirement.name.as_ref());
     let values = specifiers(requirement).map_or_else(Ranges::full, specifier_values);
-    let evidence = Evidence { code, fact: fact.to_owned(), source: source.to_owned(), origin };
+    let evidence = Evidence { code: Code::PinConflict, fact: fact.to_owned(), source: source.to_owned(), origin };
     let extras = requirement.extras.iter().map(|extra| Variable::Extra(name.clone(), extra.to_string()));
     let variables = std::iter::once(Variable::Distribution(name.clone())).chain(extras);
     variables.map(|to| Edge { to, values: values.clone(), evidence: evidence.clone() }).collect()
 }
 
-pub(super) fn specifiers(requirement: &Requirement<VerbatimUrl>) -> Option<&VersionSpecifiers> {
+pub(in super::super) fn specifiers(requirement: &Requirement<VerbatimUrl>) -> Option<&VersionSpecifiers> {
     match &requirement.version_or_url {
         Some(VersionOrUrl::VersionSpecifier(specifiers)) => Some(specifiers),
         _ => None,
@@ -62,7 +61,11 @@ pub(super) fn without_marker(requirement: &Requirement<VerbatimUrl>) -> String {
 
 /// The marker variables of CPython on glibc Linux (PEP 508). Release and version of the kernel are those of the machine
 /// the image will run on, so they are empty here.
-pub(super) fn marker_environment(platform: Platform, python: PythonVersion, full: &Version) -> MarkerEnvironment {
+pub(in super::super) fn marker_environment(
+    platform: Platform,
+    python: PythonVersion,
+    full: &Version,
+) -> MarkerEnvironment {
     let full = full.to_string();
     let line = python.to_string();
     let build = |full: &str| {

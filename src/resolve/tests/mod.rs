@@ -1,8 +1,12 @@
-//! An invented world: four cards, two releases of one framework, three Pythons, a few packages. Exact answers.
+//! An invented world: four cards, a few frameworks, three Pythons, a few packages. Exact answers.
 
 mod cards;
+mod choice;
+mod listed;
 mod packages;
+mod platforms;
 mod stack;
+mod upgrade;
 
 use std::path::Path;
 

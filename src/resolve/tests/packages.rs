@@ -21,7 +21,7 @@ use super::*;
 
 /// Files by index and project; metadata by file name.
 #[derive(Default)]
-struct World {
+pub(super) struct World {
     projects: HashMap<(String, String), Vec<ProjectFile>>,
     metadata: HashMap<String, String>,
     /// How often METADATA was asked for.
@@ -30,7 +30,7 @@ struct World {
 
 impl World {
     /// A wheel for every interpreter, with `requires` as its `Requires-Dist` lines.
-    fn wheel(self, name: &str, version: &str, requires: &[&str]) -> Self {
+    pub(super) fn wheel(self, name: &str, version: &str, requires: &[&str]) -> Self {
         self.file(
             "default",
             &format!("{}-{version}-py3-none-any.whl", name.replace('-', "_")),
@@ -43,7 +43,7 @@ impl World {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one line per fact of a file")]
-    fn file(
+    pub(super) fn file(
         mut self,
         index: &str,
         filename: &str,
@@ -114,7 +114,7 @@ impl PackageSource for World {
     }
 }
 
-fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolution, super::super::Error> {
+pub(super) fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolution, super::super::Error> {
     let full = |line: crate::version::PythonVersion, _: &super::super::BaseRow, _| {
         Ok(pep440_rs::Version::new([u64::from(line.major), u64::from(line.minor), 2]))
     };
@@ -122,7 +122,7 @@ fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolut
 }
 
 /// `a 1.0, b 2.0 on 3.13`.
-fn versions(world: &World, body: &str) -> String {
+pub(super) fn versions(world: &World, body: &str) -> String {
     match solve(world, body, &Preferences::default()) {
         Ok(resolution) => {
             let wheels = &resolution.platforms[0].wheels;
@@ -143,7 +143,7 @@ fn files(world: &World, body: &str) -> Vec<String> {
     wheels.map(|wheel| format!("{} {}", wheel.index, wheel.file.filename)).collect()
 }
 
-fn refusal(world: &World, body: &str) -> String {
+pub(super) fn refusal(world: &World, body: &str) -> String {
     match solve(world, body, &Preferences::default()) {
         Ok(resolution) => panic!("there is an answer: {:?}", resolution.platforms),
         Err(error) => conflict(&error),
@@ -238,15 +238,18 @@ fn a_package_may_decide_the_framework_and_the_targets_decide_its_build() {
         .wheel("torch", "2.5.0", &[])
         .wheel("torch", "2.8.0", &[]);
     assert_eq!(versions(&world, "targets: [{gpu: Mid}]\npackages: [serve]\n"), "serve 2.0, torch 2.8.0 on 3.13");
-    // torch 2.8.0 of the default index has no code for this card, and its driver is too old for CUDA 12.
+    // torch 2.8.0 of the default index has no code for this card, its driver is too old for CUDA 12, and the index that
+    // should have a build with CUDA 11 is empty.
     insta::assert_snapshot!(refusal(&world, "python: '3.11'\ntargets: [{gpu: Old}]\npackages: [serve]\n"), @r"
     driver_branch_ends: pytorch 2.5.0 (cu124), built with CUDA 12.4, needs driver 525.60.13 or newer (line 3)
+    no_such_version: no version of torch is in that range; the newest is 2.8.0
     cc_removed_from_toolkit: pytorch 2.8.0 (cu128) is built with CUDA 12.8, which no longer compiles for compute capability 5.2, that of Old
     driver_branch_ends: pytorch 2.8.0 (cu128), built with CUDA 12.8, needs driver 525.60.13 or newer, and the last branch for Old is R470 (line 3)
     pin_conflict: torch 2.8.0 is a build of pytorch
     pin_conflict: torch 2.5.0 is a build of pytorch
     pin_conflict: serve 2.0 requires `torch==2.8.0` (line 4)
     pin_conflict: serve 1.0 requires `torch==2.5.0` (line 4)
+    pin_conflict: pytorch 2.8.0 (cu118) is installed as `torch==2.8.0+cu118`
     ");
 }
 

@@ -2,14 +2,14 @@
 
 use super::*;
 
-fn answer(body: &str) -> String {
+pub(super) fn answer(body: &str) -> String {
     match stack_of(body) {
         Ok(answer) => summary(&answer),
         Err(error) => panic!("{}", Failure::from(error).render()),
     }
 }
 
-fn refusal(body: &str) -> String {
+pub(super) fn refusal(body: &str) -> String {
     match stack_of(body) {
         Ok(answer) => panic!("there is an answer: {}", summary(&answer)),
         Err(error) => conflict(&error),
@@ -59,14 +59,14 @@ fn amd_cards_get_the_rocm_build() {
 fn a_pinned_toolkit_means_a_cuda_image_and_builds_of_its_major() {
     assert_eq!(
         answer("targets: [{gpu: Mid}]\ncuda: \"12.4\"\nframeworks: {pytorch: \"2.8.0\"}\n"),
-        "torch 2.8.0 cu128 / python 3.13 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu22.04"
+        "torch 2.8.0 cu128 / python 3.12 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu22.04"
     );
     let text =
         refusal("targets: [{gpu: Mid}]\ncuda: \"12.4\"\nframeworks: {pytorch: {version: \"2.8.0\", build: cu118}}\n");
     insta::assert_snapshot!(text, @r#"
     cuda_mismatch: pytorch 2.8.0 (cu118) is built with CUDA 11.8 (line 3)
-    help: without `build: cu118` there is an answer: pytorch 2.8.0 (cu128), Python 3.13
-    help: another version of pytorch would do: pytorch 2.8.0 (cu128), Python 3.13
+    help: without `build: cu118` there is an answer: pytorch 2.8.0 (cu128), Python 3.12
+    help: another version of pytorch would do: pytorch 2.8.0 (cu128), Python 3.12
     help: without `cuda: "12.4"` there is an answer with CUDA 11.8
     "#);
 }
@@ -140,8 +140,7 @@ fn a_version_nobody_released_is_named() {
 fn a_base_that_lacks_the_python_is_refused() {
     let text = refusal("base: debian\npython: \"3.12\"\n");
     insta::assert_snapshot!(text, @r#"
-    no_such_image: base debian 13 (trixie) carries Python 3.13 (line 3)
-    no_such_image: base debian 12 (bookworm) carries Python 3.11 (line 3)
+    no_such_image: the spec asks for Python `==3.12.*`, and no base of kind `debian` carries that: those known carry 3.11, 3.13 (line 3)
     help: another Python would do: `python: "3.13"`
     help: with `base: auto` and no `os:` there is an answer on python:3.12-slim-bookworm
     "#);
@@ -165,4 +164,132 @@ fn what_a_lock_holds_stays_while_it_suits() {
     preferences.python = "3.11".parse().ok();
     let answer = resolve_stack(&spec, &catalog(), &preferences).expect("an answer");
     assert_eq!(summary(&answer), "torch 2.5.0 cu124 / python 3.11 / driver 525.60.13 / debian 12 (bookworm)");
+}
+
+fn because(body: &str) -> Vec<String> {
+    let answer = stack_of(body).unwrap_or_else(|error| panic!("{}", Failure::from(error).render()));
+    assert!(answer.because.iter().all(|(_, source)| !source.is_empty()), "{:?}", answer.because);
+    answer.because.into_iter().map(|(fact, _)| fact).collect()
+}
+
+#[test]
+fn a_cuda_image_is_the_one_whose_archive_has_the_python() {
+    for (python, expected) in [
+        // Nobody asks for a line, and 3.12 is the newest that an Ubuntu with this toolkit has.
+        ("", "python 3.12 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu22.04"),
+        ("python: '>=3.11'\n", "python 3.12 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu22.04"),
+        ("python: '3.11'\n", "python 3.11 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu20.04"),
+        ("python: '3.13'\n", "python 3.13 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu22.04"),
+    ] {
+        assert_eq!(answer(&format!("targets: [{{gpu: Mid}}]\ncuda: '12.4'\n{python}")), expected, "{python}");
+    }
+    let reason =
+        |python: &str| stack_of(&format!("cuda: '12.4'\npython: '{python}'\n")).expect("an answer").base_reason;
+    insta::assert_snapshot!(reason("3.11"), @"the spec pins a system CUDA toolkit, which nvidia/cuda:12.4.0-runtime-ubuntu20.04 has; it carries no Python, and the archive of ubuntu 20.04 has 3.11");
+    insta::assert_snapshot!(reason("3.13"), @"the spec pins a system CUDA toolkit, which nvidia/cuda:12.4.0-runtime-ubuntu22.04 has; it carries no Python, and the archive of ubuntu 22.04 has 3.12, so Python 3.13 would have to come from elsewhere");
+}
+
+#[test]
+fn a_cuda_image_is_one_that_starts_on_the_targets_driver() {
+    let with = |driver: &str| format!("targets: [{{gpu: Mid, driver: '{driver}'}}]\nbase: cuda\npython: '3.12'\n");
+    assert_eq!(answer(&with("550.54.14")), "python 3.12 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu22.04");
+    insta::assert_snapshot!(refusal(&with("470.82.01")), @r"
+    driver_below_floor: base nvidia/cuda:12.4.0-runtime-ubuntu22.04 has CUDA 12.4.0, which needs driver 525.60.13 or newer (line 2)
+    driver_below_floor: base nvidia/cuda:12.4.0-runtime-ubuntu20.04 has CUDA 12.4.0, which needs driver 525.60.13 or newer (line 2)
+    driver_below_floor: base nvidia/cuda:12.4.0-cudnn-runtime-ubuntu22.04 has CUDA 12.4.0, which needs driver 525.60.13 or newer (line 2)
+    help: with `base: auto` and no `os:` there is an answer on python:3.12-slim-bookworm
+    help: a driver from 525.60.13 on would do on the machine with the Mid
+    ");
+}
+
+#[test]
+fn a_python_that_no_base_carries_is_refused_whatever_the_base() {
+    for body in ["python: '3.14'\n", "cuda: '12.4'\npython: '3.14'\n", "base: cuda\npython: '3.14'\n"] {
+        let text = refusal(body);
+        assert!(text.starts_with("no_such_image: the spec asks for Python `==3.14.*`, and no base"), "{body}: {text}");
+    }
+    insta::assert_snapshot!(refusal("python: '3.14'\n"), @r#"
+    no_such_image: the spec asks for Python `==3.14.*`, and no base carries that: those known carry 3.11 to 3.13 (line 2)
+    help: another Python would do: `python: "3.13"`
+    "#);
+}
+
+#[test]
+fn a_build_that_needs_a_toolkit_brings_a_cuda_image_and_nothing_else_does() {
+    assert_eq!(
+        answer("targets: [{gpu: Mid}]\nframeworks: {kernels: '1.0'}\n"),
+        "kernels 1.0 cu12 / python 3.12 / driver 525.60.13 / nvidia/cuda:12.4.0-runtime-ubuntu22.04"
+    );
+    assert_eq!(answer("targets: [{gpu: Mid}]\npython: '3.12'\n"), "python 3.12 / python:3.12-slim-bookworm");
+}
+
+#[test]
+fn every_value_says_why() {
+    insta::assert_snapshot!(because("targets: [{gpu: New}]\nframeworks: {pytorch: '>=2'}\n").join("\n"), @r"
+    pytorch 2.8.0 (cu128) is the newest of `>=2` that suits every target
+    pytorch 2.8.0 (cu128) has wheels for Python 3.11 to 3.13
+    Python 3.13 is the newest line that suits everything
+    pytorch 2.8.0 (cu128) is built with CUDA 12.8 and cuDNN 9.8.0.87
+    pytorch 2.8.0 (cu128), built with CUDA 12.8, needs driver 525.60.13 or newer
+    New is known to driver 540.10 and newer
+    the wheels bring their own CUDA libraries, so debian 13 (trixie) with Python 3.13 is enough: CUDA is in the image once
+    base debian 13 (trixie) has glibc 2.41
+    ");
+    assert_eq!(
+        answer("targets: [{gpu: New}]\nframeworks: {pytorch: '>=2'}\n"),
+        "torch 2.8.0 cu128 / python 3.13 / driver 540.10 / debian 13 (trixie)"
+    );
+    insta::assert_snapshot!(because("targets: [{gpu: Mid}]\ncuda: '12.4'\npython: '3.11'\n").join("\n"), @r"
+    Python 3.11 is the newest line of `==3.11.*` that suits everything and is in the archive of ubuntu 20.04
+    base nvidia/cuda:12.4.0-runtime-ubuntu20.04 has the CUDA toolkit 12.4.0
+    CUDA 12.4 needs driver 525.60.13 or newer
+    the spec pins a system CUDA toolkit, which nvidia/cuda:12.4.0-runtime-ubuntu20.04 has; it carries no Python, and the archive of ubuntu 20.04 has 3.11
+    base nvidia/cuda:12.4.0-runtime-ubuntu20.04 has glibc 2.31
+    ");
+}
+
+#[test]
+fn without_a_card_the_default_build_stays_and_the_smaller_one_is_named() {
+    assert_eq!(
+        answer("frameworks: {pytorch: '2.5.0'}\n"),
+        "torch 2.5.0 cu124 / python 3.12 / python:3.12-slim-bookworm"
+    );
+    let told = because("frameworks: {pytorch: '2.5.0'}\n");
+    assert_eq!(
+        told.last().map(String::as_str),
+        Some(
+            "no target has a card, and pytorch 2.5.0 has a build `cpu` without CUDA libraries: `pytorch: {build: cpu}` \
+             under `frameworks:` takes it"
+        )
+    );
+    assert!(!because("targets: [cpu, {gpu: Mid}]\nframeworks: {pytorch: '2.5.0'}\n").contains(&told[told.len() - 1]));
+}
+
+#[test]
+fn versions_between_and_beside_the_releases_name_their_neighbours() {
+    for (asked, neighbours) in [
+        ("2.5.9", "the nearest releases known are 2.5.0 and 2.8.0"),
+        (">2.5,<2.8", "the nearest releases known are 2.5.0 and 2.8.0"),
+        (">=2.6,!=2.8.0", "the newest release known is 2.8.0"),
+        (">2.8", "the newest release known is 2.8.0"),
+        ("<2", "the oldest release known is 2.5.0"),
+    ] {
+        let text = refusal(&format!("frameworks: {{pytorch: '{asked}'}}\n"));
+        let first = text.lines().next().unwrap_or_default();
+        assert!(
+            first.starts_with("no_such_version: ") && first.ends_with(&format!(", and {neighbours} (line 2)")),
+            "{first}"
+        );
+    }
+}
+
+#[test]
+fn cards_of_two_vendors_are_refused_in_one_sentence() {
+    insta::assert_snapshot!(refusal("targets:\n  - {gpu: Mid}\n  - {gpu: Red}\nframeworks: {pytorch: '>=2'}\n"), @r"
+    no_accelerator_build: no build of pytorch computes on NVIDIA and AMD cards: target `Mid` needs CUDA, target `Red` needs ROCm, and one image holds one of them (line 5)
+    help: without the target `Mid` there is an answer: pytorch 2.5.0 (rocm6.2), Python 3.12
+    help: without the target `Red` there is an answer: pytorch 2.8.0 (cu128), Python 3.13
+    ");
+    // Nothing that computes on a card, no quarrel between cards.
+    assert_eq!(answer("targets: [{gpu: Mid}, {gpu: Red}]\n"), "python 3.13 / debian 13 (trixie)");
 }
