@@ -82,6 +82,10 @@ pub enum Command {
     Resolve(ResolveArgs),
     /// Resolve everything and write `imgforge.lock` beside the spec.
     Lock(LockArgs),
+    /// Say why a version was chosen, what holds it back from being newer, and what would free it.
+    Explain(ExplainArgs),
+    /// Compare two locks: versions, packages, bytes.
+    Diff(DiffArgs),
     /// Write Dockerfile, Compose stack and requirements from the lock.
     Render(RenderArgs),
     /// Push the image that `build` left in `generated/NAME/oci` to the spec's repository.
@@ -163,6 +167,34 @@ pub struct LockArgs {
     /// Only say whether the lock is current: exit code 1 if it is missing or stale.
     #[arg(long, conflicts_with_all = ["upgrade", "upgrade_packages"])]
     pub check: bool,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// A framework, `python`, `cuda`, `cudnn`, `driver`, `base` or any package of the environment; the whole stack if none
+    /// is named.
+    pub package: Option<String>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A lock, a spec with a lock beside it, or a folder with `imgforge.lock`.
+    pub a: PathBuf,
+    /// What to compare it with.
+    pub b: PathBuf,
+    /// Exit with 1 if they differ.
+    #[arg(long)]
+    pub exit_code: bool,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,

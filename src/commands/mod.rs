@@ -4,7 +4,9 @@ mod bases;
 mod build;
 mod cache;
 mod catalog;
+mod diff;
 mod engines;
+mod explain;
 mod kept;
 mod lock;
 mod outside;
@@ -58,6 +60,8 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Lock(arguments) => lock::run(&context, &arguments),
         Command::Resolve(arguments) => resolve::run(&context, &arguments),
+        Command::Explain(arguments) => explain::run(&context, &arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Catalog(command) => catalog::run(&context, &command),
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Render(arguments) => render::run(&context, &arguments),

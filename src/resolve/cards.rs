@@ -330,7 +330,7 @@ impl StackModel<'_> {
     }
 }
 
-fn describe_capabilities(build: &Build, platform: Platform) -> String {
+pub(super) fn describe_capabilities(build: &Build, platform: Platform) -> String {
     let (sass, ptx) = build.code_on(platform).unwrap_or_default();
     let mut names: Vec<String> = sass.iter().map(ToString::to_string).collect();
     names.extend(ptx.iter().filter(|ptx| !sass.contains(ptx)).map(|ptx| format!("{ptx} (PTX)")));

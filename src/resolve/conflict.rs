@@ -1,7 +1,11 @@
 //! Why there is no answer, as data: the steps of the proof with their sources, and the spec's lines that asked.
+//!
+//! PubGrub's tree is flattened to its leaves, and each leaf asks the problem again for the evidence behind it. For
+//! programs every kind of reason is kept ([`Conflict::reasons`]); people get [`Conflict::proof`], a line for each step that
+//! is needed, over the smallest part of the spec that has no answer.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 
@@ -10,8 +14,12 @@ use serde_json::json;
 
 use crate::diagnostic::{Hint, Origin};
 
-use super::evidence::{Code, Evidence};
-use super::solver::{Problem, Proof};
+use super::evidence::{Code, Edge, Evidence};
+use super::minimal;
+use super::packages::Unusable;
+use super::proof;
+use super::solver::{Failed, Problem, Proof};
+use super::stack::StackModel;
 use super::variable::{Value, Values, Variable};
 
 /// At most this many facts of one kind are listed; a proof should fit a screen.
@@ -28,42 +36,149 @@ pub struct Reason {
     pub source: String,
     /// The line of the spec it collides with.
     pub origin: Option<Origin>,
+    /// Whose need it is.
+    pub(super) of: Variable,
+}
+
+/// One line of the proof as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// One sentence, which may sum up many builds or versions.
+    pub fact: String,
+    /// Citations; none where the sentence only counts or closes.
+    pub sources: Vec<String>,
+}
+
+impl Line {
+    /// A line that needs no citation.
+    pub(super) fn plain(fact: String) -> Self {
+        Self { fact, sources: Vec::new() }
+    }
 }
 
 /// A request that cannot be met.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Conflict {
     /// What the spec asked for, as far as it takes part.
     pub asks: Vec<Evidence>,
-    /// The steps, most telling first.
+    /// The steps, most telling first; every kind of reason is among them.
     pub reasons: Vec<Reason>,
+    /// The steps for people: what each line of the spec and each value needs of the others.
+    pub proof: Vec<Line>,
+    /// What was tried besides, for whoever wonders about it.
+    pub remarks: Vec<String>,
     /// Changes that were tried and do lead to an answer.
     pub help: Vec<String>,
+    /// Packages of which only source distributions exist in the range asked for, with the newest version of those.
+    pub only_sources: BTreeMap<String, String>,
+    /// Packages that no index has.
+    pub unknown_projects: BTreeSet<String>,
+    headline: Option<String>,
 }
 
 impl Conflict {
     /// Reads a proof. `problem` is asked again for the evidence behind each of its leaves.
     pub(super) fn from_proof(proof: &Proof, problem: &Problem<'_>) -> Self {
+        let whole = Reading::new(proof, problem);
+        let mut conflict = whole.conflict(problem, problem.stack);
+        // With packages in it a problem is too costly to solve a dozen times, and its proof is about packages.
+        if problem.packages.is_none() && problem.fixed.is_empty() {
+            let spec = minimal::core(problem.stack);
+            let preferred = BTreeMap::new();
+            if let Ok(model) = StackModel::new(&spec, problem.stack.catalog) {
+                let core = Problem::new(&model, None, &preferred);
+                if let Err(Failed::Proof(proof)) = core.solve() {
+                    let core = Reading::new(&proof, &core).conflict(&core, problem.stack);
+                    conflict = core.with_all_reasons(conflict.reasons);
+                }
+            }
+        }
+        // The telling steps first: what is impossible in itself, before requirements that merely exclude each other.
+        conflict.reasons.sort_by_key(|reason| matches!(reason.code, Code::PinConflict | Code::Unsatisfiable));
+        conflict
+    }
+
+    /// The reasons of the whole proof, those that this part of it has as well first. The part has fewer wishes, so that more
+    /// builds come into question in it than the user asked for; its own reasons count only where the whole was about
+    /// something else.
+    fn with_all_reasons(mut self, whole: Vec<Reason>) -> Self {
+        let key = |reason: &Reason| (reason.code, reason.of.clone());
+        let own: BTreeSet<(Code, Variable)> = self.reasons.iter().map(key).collect();
+        let (telling, others): (Vec<Reason>, Vec<Reason>) =
+            whole.into_iter().partition(|reason| own.contains(&key(reason)));
+        if !telling.is_empty() {
+            self.reasons = telling;
+        }
+        self.reasons.extend(others);
+        self
+    }
+
+    /// Help that follows from the reasons alone, without trying anything.
+    pub(super) fn standing_help(&self) -> Vec<String> {
+        let sources = self.only_sources.iter().map(|(name, version)| {
+            format!(
+                "build the wheel once (`pip wheel --no-deps {name}=={version}`), put it beside the spec and write \
+                 `{name} @ file:FILE.whl`, or put it on an index of your own under `indexes:`"
+            )
+        });
+        let unknown = self
+            .unknown_projects
+            .iter()
+            .map(|name| format!("check the spelling of `{name}`, or list the index that has it under `indexes:`"));
+        sources.chain(unknown).collect()
+    }
+
+    /// The answer as data.
+    pub fn to_json(&self) -> serde_json::Value {
+        let asks = self.asks.iter().map(|ask| &ask.fact);
+        json!({
+            "status": "conflict",
+            "reasons": self.reasons.iter().map(|reason| json!({
+                "code": reason.code.name(),
+                "fact": reason.fact,
+                "source": reason.source,
+                "spec_line": reason.origin.as_ref().map(Origin::line),
+            })).collect::<Vec<_>>(),
+            "proof": asks.chain(self.proof.iter().map(|line| &line.fact)).collect::<Vec<_>>(),
+            "remarks": self.remarks,
+            "help": self.help,
+        })
+    }
+}
+
+/// A proof taken apart: what the spec asks, and what values need of each other.
+#[derive(Default)]
+struct Reading {
+    asks: Vec<(Variable, Evidence)>,
+    steps: Vec<Step>,
+    only_sources: BTreeMap<String, String>,
+    unknown_projects: BTreeSet<String>,
+}
+
+impl Reading {
+    fn new(proof: &Proof, problem: &Problem<'_>) -> Self {
         let mut leaves = Vec::new();
         collect(proof, &mut leaves);
-        let mut asks: Vec<(Variable, Evidence)> = Vec::new();
-        let mut steps: Vec<Step> = Vec::new();
+        let asked = problem.edges(&Variable::Spec, &Value::Only).ok().and_then(Result::ok).unwrap_or_default();
+        let mut reading = Self::default();
         for leaf in &leaves {
             match leaf {
                 External::NotRoot(..) => {}
                 External::FromDependencyOf(Variable::Spec, _, to, _) => {
-                    for evidence in evidence_between(problem, &Variable::Spec, &Value::Only, to) {
-                        if !asks.iter().any(|(_, known)| *known == evidence) {
-                            asks.push((to.clone(), evidence));
+                    for evidence in asked.iter().filter(|edge| edge.to == *to).map(|edge| edge.evidence.clone()) {
+                        if !reading.asks.iter().any(|(_, known)| *known == evidence) {
+                            reading.asks.push((to.clone(), evidence));
                         }
                     }
                 }
                 External::FromDependencyOf(from, values, to, _) => {
+                    let of_spec = asked.iter().filter(|edge| edge.to == *to);
+                    let allowed = of_spec.fold(Values::full(), |set, edge| set.intersection(&edge.values));
                     let found = members(problem, from, values).into_iter().flat_map(|value| {
-                        let evidence = binding_evidence(problem, from, &value, to);
+                        let evidence = binding_evidence(problem, from, &value, to, &allowed);
                         evidence.into_iter().map(move |evidence| (value.clone(), evidence))
                     });
-                    add_step(&mut steps, from, to, found.collect());
+                    reading.add_step(from, to, found.collect());
                 }
                 External::NoVersions(variable, values) => {
                     // Where versions of the same package are refused by other leaves, this one only says that there are no more.
@@ -71,7 +186,9 @@ impl Conflict {
                         matches!(leaf, External::FromDependencyOf(from, ..) | External::Custom(from, ..) if from == variable)
                     });
                     if let Some(evidence) = nothing_left(problem, variable, values).filter(|_| !refused) {
-                        add_step(&mut steps, variable, variable, vec![(Value::Only, evidence)]);
+                        reading.add_step(variable, variable, vec![(Value::Only, evidence)]);
+                        reading.only_sources.extend(only_sources(problem, variable, values));
+                        reading.unknown_projects.extend(unknown_project(problem, variable));
                     }
                 }
                 External::Custom(variable, _, text) => {
@@ -81,16 +198,71 @@ impl Conflict {
                         source: format!("metadata of {variable}"),
                         origin: None,
                     };
-                    add_step(&mut steps, variable, variable, vec![(Value::Only, evidence)]);
+                    reading.add_step(variable, variable, vec![(Value::Only, evidence)]);
                 }
             }
         }
+        for Step { from, evidence, .. } in &mut reading.steps {
+            evidence.sort_by_cached_key(|(value, _)| (misses(problem, &asked, from, value), Reverse(value.clone())));
+        }
+        reading
+    }
+
+    fn add_step(&mut self, from: &Variable, to: &Variable, found: Vec<(Value, Evidence)>) {
+        let position = self.steps.iter().position(|step| step.from == *from && step.to == *to).unwrap_or_else(|| {
+            self.steps.push(Step { from: from.clone(), to: to.clone(), evidence: Vec::new() });
+            self.steps.len() - 1
+        });
+        for entry in found {
+            if !self.steps[position].evidence.contains(&entry) {
+                self.steps[position].evidence.push(entry);
+            }
+        }
+    }
+
+    /// `whole` is the model of the user's own spec, of which `problem` may be a part.
+    fn conflict(self, problem: &Problem<'_>, whole: &StackModel<'_>) -> Conflict {
+        let mut reasons = self.reasons();
+        let told = proof::lines(&self.steps, problem, whole);
+        let of_targets = |to: &Variable| matches!(to, Variable::Card(_) | Variable::Driver(_) | Variable::Platform(_));
+        let mut asks: Vec<(Variable, Evidence)> = self.asks;
+        asks.retain(|(_, ask)| ask.origin.is_some() || ask.source != "spec");
+        if reasons.is_empty() {
+            let reason = |(to, ask): &(Variable, Evidence)| Reason {
+                code: ask.code,
+                fact: ask.fact.clone(),
+                source: ask.source.clone(),
+                origin: ask.origin.clone(),
+                of: to.clone(),
+            };
+            reasons = asks.iter().map(reason).collect();
+        }
+        // The core may do without the version, and people look for it.
+        let of_spec = whole.edges(&Variable::Spec, &Value::Only);
+        for (to, ask) in asks.iter_mut().filter(|(to, _)| matches!(to, Variable::Build(_))) {
+            if let Some(edge) = of_spec.iter().find(|edge| edge.to == *to) {
+                *ask = edge.evidence.clone();
+            }
+        }
+        // A line for each target says what it has.
+        asks.retain(|(to, _)| !(told.of_targets && of_targets(to)));
+        Conflict {
+            asks: asks.into_iter().map(|(_, evidence)| evidence).collect(),
+            reasons,
+            proof: told.lines,
+            headline: told.headline,
+            only_sources: self.only_sources,
+            unknown_projects: self.unknown_projects,
+            ..Conflict::default()
+        }
+    }
+
+    fn reasons(&self) -> Vec<Reason> {
         let mut reasons: Vec<Reason> = Vec::new();
         let mut seen = BTreeSet::new();
-        for Step { from, to, evidence } in &mut steps {
-            evidence.sort_by_cached_key(|(value, _)| (misses(problem, from, value), Reverse(value.clone())));
+        for Step { from, to, evidence } in &self.steps {
             let evidence: Vec<&Evidence> = evidence.iter().map(|(_, evidence)| evidence).collect();
-            let ask = |variable: &Variable| asks.iter().find(|(asked, _)| asked == variable).map(|(_, ask)| ask);
+            let ask = |variable: &Variable| self.asks.iter().find(|(asked, _)| asked == variable).map(|(_, ask)| ask);
             let origin = ask(to).or_else(|| ask(from)).and_then(|ask| ask.origin.clone());
             for code in evidence.iter().map(|step| step.code).collect::<BTreeSet<_>>() {
                 let of_kind: Vec<&Evidence> = evidence.iter().copied().filter(|step| step.code == code).collect();
@@ -104,77 +276,37 @@ impl Conflict {
                     let fact = format!("{}{suffix}", step.fact);
                     if seen.insert(fact.clone()) {
                         let origin = step.origin.clone().or_else(|| origin.clone());
-                        reasons.push(Reason { code, fact, source: step.source.clone(), origin });
+                        reasons.push(Reason { code, fact, source: step.source.clone(), origin, of: from.clone() });
                     }
                 }
             }
         }
-        let mut asks: Vec<Evidence> = asks.into_iter().map(|(_, evidence)| evidence).collect();
-        asks.retain(|ask| ask.origin.is_some() || ask.source != "spec");
-        if reasons.is_empty() {
-            reasons = asks
-                .iter()
-                .map(|ask| Reason {
-                    code: ask.code,
-                    fact: ask.fact.clone(),
-                    source: ask.source.clone(),
-                    origin: ask.origin.clone(),
-                })
-                .collect();
-        }
-        // The telling steps first: what is impossible in itself, before requirements that merely exclude each other.
-        reasons.sort_by_key(|reason| matches!(reason.code, Code::PinConflict | Code::Unsatisfiable));
-        Self { asks, reasons, help: Vec::new() }
-    }
-
-    /// The answer as data.
-    pub fn to_json(&self) -> serde_json::Value {
-        json!({
-            "status": "conflict",
-            "reasons": self.reasons.iter().map(|reason| json!({
-                "code": reason.code.name(),
-                "fact": reason.fact,
-                "source": reason.source,
-                "spec_line": reason.origin.as_ref().map(Origin::line),
-            })).collect::<Vec<_>>(),
-            "help": self.help,
-        })
+        reasons
     }
 }
 
 /// What the values of one variable need of another, over all leaves of the proof.
-struct Step {
-    from: Variable,
-    to: Variable,
-    evidence: Vec<(Value, Evidence)>,
-}
-
-fn add_step(steps: &mut Vec<Step>, from: &Variable, to: &Variable, found: Vec<(Value, Evidence)>) {
-    let position = steps.iter().position(|step| step.from == *from && step.to == *to).unwrap_or_else(|| {
-        steps.push(Step { from: from.clone(), to: to.clone(), evidence: Vec::new() });
-        steps.len() - 1
-    });
-    for entry in found {
-        if !steps[position].evidence.contains(&entry) {
-            steps[position].evidence.push(entry);
-        }
-    }
+pub(super) struct Step {
+    /// The variable whose values need something.
+    pub(super) from: Variable,
+    /// The variable that is needed; `from` itself where it has no value left.
+    pub(super) to: Variable,
+    /// The values with the evidence for each, most telling first.
+    pub(super) evidence: Vec<(Value, Evidence)>,
 }
 
 /// How many of the spec's wishes a base fails: the nearest miss explains most.
-fn misses(problem: &Problem<'_>, variable: &Variable, value: &Value) -> usize {
+fn misses(problem: &Problem<'_>, asked: &[Edge], variable: &Variable, value: &Value) -> usize {
     if *variable != Variable::Base {
         return 0;
     }
-    let asked = problem.stack.edges(&Variable::Spec, &Value::Only);
     let own = problem.stack.edges(variable, value);
-    let fails =
-        |ask: &&super::evidence::Edge| own.iter().any(|edge| edge.to == ask.to && edge.values.is_disjoint(&ask.values));
+    let fails = |ask: &&Edge| own.iter().any(|edge| edge.to == ask.to && edge.values.is_disjoint(&ask.values));
     asked.iter().filter(fails).count()
 }
 
 /// `12 other builds`.
-fn others(variable: &Variable, count: usize) -> String {
+pub(super) fn others(variable: &Variable, count: usize) -> String {
     let (one, many) = match variable {
         Variable::Build(_) => ("other build", "other builds"),
         Variable::Base => ("other base", "other bases"),
@@ -207,21 +339,17 @@ fn members(problem: &Problem<'_>, variable: &Variable, values: &Values) -> Vec<V
     }
 }
 
-fn evidence_between(problem: &Problem<'_>, from: &Variable, value: &Value, to: &Variable) -> Vec<Evidence> {
-    let edges = problem.edges(from, value).ok().and_then(Result::ok).unwrap_or_default();
-    edges.into_iter().filter(|edge| edge.to == *to).map(|edge| edge.evidence).collect()
-}
-
 /// The evidence of those edges that exclude something the spec allows: `requires Python >=3.8` has no part in a conflict
 /// over Python 3.13.
-fn binding_evidence(problem: &Problem<'_>, from: &Variable, value: &Value, to: &Variable) -> Vec<Evidence> {
-    let edges = |from: &Variable, value: &Value| {
-        let edges = problem.edges(from, value).ok().and_then(Result::ok).unwrap_or_default();
-        edges.into_iter().filter(|edge| edge.to == *to).collect::<Vec<_>>()
-    };
-    let asked = edges(&Variable::Spec, &Value::Only);
-    let allowed = asked.iter().fold(Values::full(), |set, edge| set.intersection(&edge.values));
-    let found = edges(from, value);
+fn binding_evidence(
+    problem: &Problem<'_>,
+    from: &Variable,
+    value: &Value,
+    to: &Variable,
+    allowed: &Values,
+) -> Vec<Evidence> {
+    let edges = problem.edges(from, value).ok().and_then(Result::ok).unwrap_or_default();
+    let found: Vec<_> = edges.into_iter().filter(|edge| edge.to == *to).collect();
     let binds = |values: &Values| match problem.stack_values(to) {
         Some(known) => known.iter().any(|value| allowed.contains(value) && !values.contains(value)),
         None => !allowed.subset_of(values),
@@ -259,10 +387,29 @@ fn nothing_left(problem: &Problem<'_>, variable: &Variable, values: &Values) -> 
     }
 }
 
+/// Whether nothing but source distributions is in a set, with the newest of them.
+fn only_sources(problem: &Problem<'_>, variable: &Variable, values: &Values) -> Option<(String, String)> {
+    let Variable::Distribution(name) = variable else { return None };
+    let offer = problem.packages?.offer(name).ok()?;
+    let mut inside = offer.unusable.iter().rev().filter(|(version, _)| {
+        let value = Value::Release((*version).clone());
+        values.contains(&value)
+    });
+    let (version, unusable) = inside.next()?;
+    matches!(unusable, Unusable::SdistOnly).then(|| (name.clone(), version.to_string()))
+}
+
+/// The name of a package that no index has.
+fn unknown_project(problem: &Problem<'_>, variable: &Variable) -> Option<String> {
+    let Variable::Distribution(name) = variable else { return None };
+    let offer = problem.packages?.offer(name).ok()?;
+    (!offer.exists).then(|| name.clone())
+}
+
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reasons.first() {
-            Some(reason) => write!(f, "no environment meets this spec: {}", reason.fact),
+        match self.headline.as_ref().or(self.reasons.first().map(|reason| &reason.fact)) {
+            Some(fact) => write!(f, "no environment meets this spec: {fact}"),
             None => f.write_str("no environment meets this spec"),
         }
     }
@@ -276,15 +423,25 @@ impl Hint for Conflict {
     }
 
     fn notes(&self) -> Vec<String> {
-        let place = |origin: &Option<Origin>, source: &str| match origin {
-            Some(origin) if source == "spec" => format!(" [{}:{}]", origin.path.display(), origin.line()),
-            Some(origin) => format!(" [{}:{}; {source}]", origin.path.display(), origin.line()),
-            None => format!(" [{source}]"),
+        let mut cited = BTreeSet::new();
+        let mut cite = |source: &str| match cited.insert(source.to_owned()) {
+            true => source.to_owned(),
+            false => proof::short_citation(source).to_owned(),
         };
-        let asks = self.asks.iter().map(|ask| format!("{}{}", ask.fact, place(&ask.origin, &ask.source)));
-        let known: Vec<&str> = self.asks.iter().map(|ask| ask.fact.as_str()).collect();
-        let steps = self.reasons.iter().filter(|reason| !known.contains(&reason.fact.as_str()));
-        asks.chain(steps.map(|reason| format!("{} [{}]", reason.fact, reason.source))).collect()
+        let mut notes = Vec::new();
+        for ask in &self.asks {
+            let place = ask.origin.as_ref().map(|origin| format!("{}:{}", origin.path.display(), origin.line()));
+            let source = (ask.source != "spec").then(|| cite(&ask.source));
+            let places: Vec<String> = place.into_iter().chain(source).collect();
+            notes.push(format!("{} [{}]", ask.fact, places.join("; ")));
+        }
+        for line in &self.proof {
+            let sources: Vec<String> = line.sources.iter().map(|source| cite(source)).collect();
+            let sources = if sources.is_empty() { String::new() } else { format!(" [{}]", sources.join("; ")) };
+            notes.push(format!("{}{sources}", line.fact));
+        }
+        notes.extend(self.remarks.iter().cloned());
+        notes
     }
 
     fn origin(&self) -> Option<Origin> {

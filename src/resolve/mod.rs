@@ -15,10 +15,15 @@ mod cards;
 mod conflict;
 mod distributions;
 mod evidence;
+mod explain;
+mod explain_package;
+mod minimal;
 mod numbers;
 mod packages;
 mod platforms;
+mod proof;
 mod relax;
+mod served;
 mod solver;
 mod stack;
 mod targets;
@@ -40,10 +45,13 @@ use crate::version::PythonVersion;
 
 pub use answer::{ChosenFramework, ChosenTarget, StackAnswer};
 pub use bases::BaseRow;
-pub use conflict::{Conflict, Reason};
+pub use conflict::{Conflict, Line, Reason};
 pub use distributions::packages_of_families;
 pub use evidence::{Code, Evidence};
+pub use explain::{Cause, Explanation, HeldBack, explain_stack};
+pub use explain_package::explain_package;
 pub use packages::{Candidate, PackageSource};
+pub use proof::short_citation;
 
 use answer::answer;
 use numbers::python_value;
@@ -222,7 +230,7 @@ pub fn resolve(
             conflict.help.push(sentence(&resolution));
         }
     }
-    conflict.help.extend(sdist_help(&conflict));
+    conflict.help.extend(conflict.standing_help());
     Err(Error::Conflict(Box::new(conflict)))
 }
 
@@ -262,27 +270,17 @@ impl Question<'_> {
                 Err(_) => {}
             }
         }
-        let mut conflict =
-            first_conflict.unwrap_or_else(|| Conflict { asks: Vec::new(), reasons: Vec::new(), help: Vec::new() });
+        let mut conflict = first_conflict.unwrap_or_default();
         if let [first, others @ ..] = tried.as_slice()
             && !others.is_empty()
         {
-            conflict.help.push(format!(
+            conflict.remarks.push(format!(
                 "this is why Python {first} does not do; Python {} was tried too, without success",
                 numbers::describe_lines(others)
             ));
         }
         Ok(Err(conflict))
     }
-}
-
-fn sdist_help(conflict: &Conflict) -> Option<String> {
-    let sdist = conflict.reasons.iter().any(|reason| reason.fact.contains("only a source distribution"));
-    sdist.then(|| {
-        "build the wheel once (`pip wheel --no-deps PACKAGE`), put it beside the spec and write `PACKAGE @ file:FILE.whl`, \
-         or put it on an index of your own under `indexes:`"
-            .to_owned()
-    })
 }
 
 fn source_error(error: packages::SourceError) -> Error {

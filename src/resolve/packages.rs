@@ -32,6 +32,7 @@ use super::evidence::Edge;
 use super::stack::StackModel;
 use super::variable::{Value, Values, Variable};
 
+pub(super) use offer::Unusable;
 pub use offer::{Candidate, Offer};
 pub(super) use requirement::{marker_environment, specifiers};
 

@@ -1,184 +1,309 @@
 //! What would help: changes to the spec that were tried, so that a `help:` line never promises what does not hold.
 //!
-//! Each candidate change gives up one wish of the spec; the stack is solved again without it, which takes milliseconds.
+//! A change gives up wishes ([`Wish`]) and is told as what to write instead: the version, the Python, the driver of the
+//! answer found without the wish. One change is tried first, pairs only where no single one helps; targets that no image
+//! serves together are split over several specs. Each try solves the stack again, which takes milliseconds.
 
-use pep440_rs::VersionSpecifiers;
-use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
+use std::collections::BTreeSet;
+
+use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
+use pep508_rs::VersionOrUrl;
 
 use crate::catalog::Catalog;
 use crate::diagnostic::Origin;
-use crate::spec::{BaseChoice, Located, Spec, Target};
+use crate::spec::{Spec, Target};
+use crate::version::DriverVersion;
 use crate::version::wheel_tag::normalize_name;
 
-use super::{Conflict, Preferences, Resolution, StackAnswer, StackModel, solve_stack};
+use super::minimal::{Wish, answered, wishes, without};
+use super::served::listed;
+use super::{Code, Conflict, Resolution, StackAnswer};
 
 /// At most this many changes are offered.
 const OFFERS: usize = 4;
 
+/// At most this many releases are tried to find the one nearest to what was asked.
+const RELEASES: usize = 40;
+
+/// At most this many of the spec's packages are named in an answer.
+const NAMED: usize = 3;
+
 /// The card of the example for specs that name no machine.
 const COMMON_CARD: &str = "L4";
 
-/// The changes that lead to an answer, as sentences.
-pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
-    let mut offers = Vec::new();
-    let known = StackModel::new(spec, catalog).ok();
-    let family_of = |requirement: &Requirement<VerbatimUrl>| {
-        let model = known.as_ref()?;
-        let name = normalize_name(requirement.name.as_ref());
-        model.distributions.get(&name).map(|known| known.family.to_owned())
-    };
-    for (change, text) in changes(spec, &family_of) {
-        let answer = StackModel::new(&change, catalog)
-            .ok()
-            .and_then(|model| solve_stack(&model, &Preferences::default(), None).ok());
-        if let Some(answer) = answer {
-            let offer = text(&answer);
-            // The same answer by giving up more is no offer.
-            let result = |offer: &str| offer.split_once(": ").map(|(_, result)| result.to_owned());
-            if result(&offer).is_none() || !offers.iter().any(|known: &String| result(known) == result(&offer)) {
-                offers.push(offer);
-            }
-        }
-        if offers.len() == OFFERS {
-            break;
-        }
-    }
-    offers
+/// A change that leads to an answer.
+struct Offer {
+    text: String,
+    answer: StackAnswer,
 }
 
-type Sentence = Box<dyn Fn(&StackAnswer) -> String>;
+/// The changes that lead to an answer, as sentences.
+pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
+    let changes = changes(spec, catalog);
+    let mut offers: Vec<Offer> = changes.iter().filter_map(|change| offer(spec, catalog, change)).collect();
+    if offers.is_empty() {
+        offers.extend(common_card(spec, catalog));
+    }
+    if offers.is_empty() {
+        let pairs = changes.iter().enumerate().flat_map(|(position, one)| {
+            let others = changes[position + 1..].iter().filter(|other| one.is_disjoint(other));
+            others.map(|other| one.union(other).copied().collect::<BTreeSet<Wish>>())
+        });
+        offers.extend(pairs.filter_map(|pair| offer(spec, catalog, &pair)).take(OFFERS));
+    }
+    let mut texts: Vec<String> = split(spec, catalog).into_iter().collect();
+    let mut answers: Vec<StackAnswer> = Vec::new();
+    for Offer { text, answer } in offers {
+        // The same answer by giving up more is no offer.
+        let same = |known: &StackAnswer| {
+            let stack = |answer: &StackAnswer| (answer.python, answer.base.clone(), answer.targets.len());
+            known.frameworks == answer.frameworks && stack(known) == stack(&answer)
+        };
+        if !answers.iter().any(same) {
+            answers.push(answer);
+            texts.push(text);
+        }
+    }
+    texts.truncate(OFFERS);
+    texts
+}
 
-/// `family_of` names the family behind a package that the catalog knows.
-fn changes(spec: &Spec, family_of: &dyn Fn(&Requirement<VerbatimUrl>) -> Option<String>) -> Vec<(Spec, Sentence)> {
-    let mut changes: Vec<(Spec, Sentence)> = Vec::new();
-    for (index, framework) in spec.frameworks.iter().enumerate() {
-        let family = framework.family.value.clone();
-        if let Some(build) = &framework.build {
-            let mut changed = spec.clone();
-            changed.frameworks[index].build = None;
-            let build = build.value.clone();
-            let family = family.clone();
-            changes.push((
-                changed,
-                Box::new(move |answer| {
-                    format!("without `build: {build}` there is an answer: {}", framework_of(answer, &family))
-                }),
-            ));
-        }
-        if !framework.version.is_empty() {
-            let mut changed = spec.clone();
-            changed.frameworks[index].version = VersionSpecifiers::empty();
-            changed.frameworks[index].build = None;
-            changes.push((
-                changed,
-                Box::new(move |answer| {
-                    format!("another version of {family} would do: {}", framework_of(answer, &family))
-                }),
-            ));
+/// The changes that lead to an answer and keep what was forced into the spec.
+pub(super) fn freeing(spec: &Spec, catalog: &Catalog, forced: Wish) -> Vec<String> {
+    let changes = changes(spec, catalog).into_iter().filter(|change| !change.contains(&forced));
+    changes.filter_map(|change| offer(spec, catalog, &change)).map(|offer| offer.text).take(OFFERS).collect()
+}
+
+/// What may be given up, the least first. Giving up a version gives up the build of that version as well.
+fn changes(spec: &Spec, catalog: &Catalog) -> Vec<BTreeSet<Wish>> {
+    let asked = wishes(spec, catalog);
+    let of =
+        |wishes: &[Wish]| -> BTreeSet<Wish> { wishes.iter().copied().filter(|wish| asked.contains(wish)).collect() };
+    let mut changes = Vec::new();
+    for index in 0..spec.frameworks.len() {
+        changes.push(of(&[Wish::Build(index)]));
+        if asked.contains(&Wish::Version(index)) {
+            changes.push(of(&[Wish::Version(index), Wish::Build(index)]));
         }
     }
-    for (index, package) in spec.packages.iter().enumerate() {
-        let Some(family) = family_of(&package.value) else { continue };
-        if !matches!(&package.value.version_or_url, Some(VersionOrUrl::VersionSpecifier(set)) if !set.is_empty()) {
-            continue;
-        }
-        let mut changed = spec.clone();
-        changed.packages[index].value.version_or_url = None;
-        let name = normalize_name(package.value.name.as_ref());
-        changes.push((
-            changed,
-            Box::new(move |answer| format!("another version of {name} would do: {}", framework_of(answer, &family))),
-        ));
+    changes.extend((0..spec.packages.len()).map(|index| of(&[Wish::Bound(index)])));
+    let single = [Wish::Python, Wish::Cuda, Wish::Cudnn, Wish::OperatingSystem, Wish::Base];
+    changes.extend(single.iter().map(|wish| of(&[*wish])));
+    if asked.contains(&Wish::OperatingSystem) {
+        changes.push(of(&[Wish::OperatingSystem, Wish::Base]));
     }
-    if spec.python.is_some() {
-        let mut changed = spec.clone();
-        changed.python = None;
-        changes.push((changed, Box::new(|answer| format!("another Python would do: `python: \"{}\"`", answer.python))));
+    changes.extend((0..spec.targets.len()).map(|index| of(&[Wish::Driver(index)])));
+    changes.extend((0..spec.platforms.len()).map(|index| of(&[Wish::Platform(index)])));
+    if spec.targets.len() > 1 {
+        changes.extend((0..spec.targets.len()).map(|index| of(&[Wish::Target(index), Wish::Driver(index)])));
     }
-    if let Some(cuda) = &spec.cuda {
-        let mut changed = spec.clone();
-        changed.cuda = None;
-        let cuda = cuda.value.to_string();
-        changes.push((
-            changed,
-            Box::new(move |answer| match &answer.cuda {
-                Some(found) => format!("without `cuda: \"{cuda}\"` there is an answer with CUDA {found}"),
-                None => format!("without `cuda: \"{cuda}\"` there is an answer"),
-            }),
-        ));
-    }
-    if let Some(cudnn) = &spec.cudnn {
-        let mut changed = spec.clone();
-        changed.cudnn = None;
-        let cudnn = cudnn.value.to_string();
-        changes.push((
-            changed,
-            Box::new(move |answer| match &answer.cudnn {
-                Some(found) => format!("without `cudnn: \"{cudnn}\"` there is an answer with cuDNN {found}"),
-                None => format!("without `cudnn: \"{cudnn}\"` there is an answer"),
-            }),
-        ));
-    }
-    if spec.os.is_some() || spec.base.value != BaseChoice::Auto {
-        let mut changed = spec.clone();
-        changed.os = None;
-        changed.base = Located::default_of(BaseChoice::Auto);
-        changes.push((
-            changed,
-            Box::new(|answer| format!("with `base: auto` and no `os:` there is an answer on {}", answer.base.label())),
-        ));
-    }
-    if let [only] = spec.targets.as_slice()
-        && only.value == Target::Cpu
-    {
-        let mut changed = spec.clone();
-        changed.targets[0].value = Target::Card { gpu: COMMON_CARD.to_owned(), driver: None, platform: None };
-        changes.push((
-            changed,
-            Box::new(|answer| {
-                let frameworks: Vec<String> =
-                    answer.frameworks.iter().map(|framework| framework_of(answer, &framework.family)).collect();
-                format!(
-                    "name the machine with the GPU, as in `targets: [{{gpu: {COMMON_CARD}}}]`: {}",
-                    frameworks.join(", ")
-                )
-            }),
-        ));
-    }
-    for (index, target) in spec.targets.iter().enumerate() {
-        if let Target::Card { gpu, driver: Some(_), .. } = &target.value {
-            let gpu = gpu.clone();
-            let mut changed = spec.clone();
-            if let Target::Card { driver, .. } = &mut changed.targets[index].value {
-                *driver = None;
-            }
-            changes.push((
-                changed,
-                Box::new(move |answer| match &answer.driver_minimum {
-                    Some(driver) => format!("a driver from {driver} on would do on the machine with the {gpu}"),
-                    None => format!("another driver would do on the machine with the {gpu}"),
-                }),
-            ));
-        }
-        if spec.targets.len() > 1 {
-            let mut changed = spec.clone();
-            changed.targets.remove(index);
-            let name = match &target.value {
-                Target::Cpu => "cpu".to_owned(),
-                Target::Card { gpu, .. } => gpu.clone(),
-                Target::Instance { cloud, instance } => format!("{cloud}/{instance}"),
-            };
-            changes.push((
-                changed,
-                Box::new(move |answer| {
-                    let frameworks: Vec<String> =
-                        answer.frameworks.iter().map(|framework| framework_of(answer, &framework.family)).collect();
-                    format!("without the target `{name}` there is an answer: {}", frameworks.join(", "))
-                }),
-            ));
-        }
-    }
+    let mut seen = BTreeSet::new();
+    changes.retain(|change| !change.is_empty() && seen.insert(change.clone()));
     changes
+}
+
+fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Offer> {
+    let alone = given_up.iter().next().filter(|_| given_up.len() == 1);
+    if let Some(Wish::Driver(index)) = alone {
+        return newer_driver(spec, catalog, *index);
+    }
+    let mut changed = without(spec, given_up);
+    let mut answer = answered(&changed, catalog)?;
+    let mut newest = None;
+    let version = given_up.iter().find_map(|wish| match wish {
+        Wish::Version(index) => Some(*index),
+        _ => None,
+    });
+    if let Some(index) =
+        version.filter(|_| given_up.iter().all(|wish| matches!(wish, Wish::Version(_) | Wish::Build(_))))
+        && let Some((nearest, other)) = nearest_version(spec, &mut changed, catalog, index)
+    {
+        newest = chosen_version(&answer, &spec.frameworks.get(index)?.family.value).filter(|newest| *newest != other);
+        answer = nearest;
+    }
+    // A version that was allowed all along: giving up the build alone leads there.
+    let build_alone = version.and_then(|index| spec.frameworks.get(index)).is_some_and(|asked| {
+        asked.build.is_some()
+            && chosen_version(&answer, &asked.family.value).is_some_and(|version| asked.version.contains(&version))
+    });
+    if build_alone {
+        return None;
+    }
+    let (mut with, mut leaving, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    for wish in given_up {
+        match *wish {
+            Wish::Version(index) => {
+                let family = &spec.frameworks.get(index)?.family.value;
+                let edit = format!("`{family}: \"{}\"`", chosen_version(&answer, family)?);
+                with.push(match &newest {
+                    Some(newest) => format!("{edit} (or as new as {newest})"),
+                    None => edit,
+                });
+            }
+            Wish::Python => with.push(format!("`python: \"{}\"`", answer.python)),
+            Wish::Driver(index) if !given_up.contains(&Wish::Target(index)) => {
+                let driver = answer.driver_minimum.as_ref()?;
+                with.push(format!("driver {driver} or newer on `{}`", target_name(&spec.targets.get(index)?.value)));
+            }
+            Wish::Driver(_) => {}
+            Wish::Base => with.push("`base: auto`".to_owned()),
+            Wish::Build(index) if !given_up.contains(&Wish::Version(index)) => {
+                leaving.push(format!("`build: {}`", spec.frameworks.get(index)?.build.as_ref()?.value));
+            }
+            Wish::Build(_) => {}
+            Wish::Cuda => leaving.push(format!("`cuda: \"{}\"`", spec.cuda.as_ref()?.value)),
+            Wish::Cudnn => leaving.push(format!("`cudnn: \"{}\"`", spec.cudnn.as_ref()?.value)),
+            Wish::OperatingSystem => leaving.push("`os:`".to_owned()),
+            Wish::Platform(index) => leaving.push(format!("the platform `{}`", spec.platforms.get(index)?.value)),
+            Wish::Target(index) => targets.push(format!("`{}`", target_name(&spec.targets.get(index)?.value))),
+            Wish::Framework(index) => leaving.push(format!("`{}`", spec.frameworks.get(index)?.family.value)),
+            Wish::Package(index) => leaving.push(format!("`{}`", spec.packages.get(index)?.value.name)),
+            Wish::Bound(index) => {
+                let name = normalize_name(spec.packages.get(index)?.value.name.as_ref());
+                let chosen = answer.frameworks.iter().find(|framework| normalize_name(&framework.package) == name);
+                match chosen {
+                    Some(chosen) => with.push(format!("`{name}=={}`", chosen.version)),
+                    None => leaving.push(format!("the bound on `{name}`")),
+                }
+            }
+        }
+    }
+    if !targets.is_empty() {
+        leaving.push(format!("the target{} {}", if targets.len() == 1 { "" } else { "s" }, listed(&targets)));
+    }
+    let parts = [("with", with), ("without", leaving)];
+    let parts = parts.iter().filter(|(_, edits)| !edits.is_empty());
+    let parts: Vec<String> = parts.map(|(word, edits)| format!("{word} {}", listed(edits))).collect();
+    let on_base = given_up.iter().any(|wish| matches!(wish, Wish::Base | Wish::OperatingSystem));
+    let base = if on_base { format!(", on {}", answer.base.label()) } else { String::new() };
+    let text = format!("{} there is an answer: {}{base}", parts.join(" and "), result(&answer));
+    Some(Offer { text, answer })
+}
+
+/// The release nearest to what a framework's line asks that has an answer: the first newer one, as whoever pins a version
+/// wants to move little. `None` where only older ones do, of which the newest is found without trying.
+fn nearest_version(spec: &Spec, changed: &mut Spec, catalog: &Catalog, index: usize) -> Option<(StackAnswer, Version)> {
+    let asked = spec.frameworks.get(index)?;
+    let known = &catalog.framework(&asked.family.value)?.releases;
+    let highest =
+        known.iter().map(|release| &release.version).filter(|version| asked.version.contains(version)).max()?;
+    let mut newer: Vec<&Version> = known
+        .iter()
+        .filter(|release| !release.yanked && !release.version.any_prerelease())
+        .map(|release| &release.version)
+        .filter(|version| *version > highest)
+        .collect();
+    newer.sort_unstable();
+    newer.into_iter().take(RELEASES).find_map(|version| {
+        let exactly = VersionSpecifier::from_version(Operator::Equal, version.clone()).ok()?;
+        changed.frameworks.get_mut(index)?.version = VersionSpecifiers::from(exactly);
+        Some((answered(changed, catalog)?, version.clone()))
+    })
+}
+
+/// The oldest driver of those the catalog names with which the machine would do.
+fn newer_driver(spec: &Spec, catalog: &Catalog, index: usize) -> Option<Offer> {
+    let target = &spec.targets.get(index)?.value;
+    let Target::Card { driver: Some(installed), .. } = target else { return None };
+    let toolkits = catalog.cuda.toolkits.iter().filter_map(|toolkit| toolkit.driver.as_ref());
+    let known: BTreeSet<&DriverVersion> =
+        catalog.cuda.floors.iter().map(|floor| &floor.driver).chain(toolkits).collect();
+    known.into_iter().filter(|driver| *driver > installed).find_map(|newer| {
+        let mut changed = spec.clone();
+        if let Some(Target::Card { driver, .. }) = changed.targets.get_mut(index).map(|target| &mut target.value) {
+            *driver = Some(newer.clone());
+        }
+        let answer = answered(&changed, catalog)?;
+        let name = target_name(target);
+        // What a driver without limits would allow, if that is more.
+        let newest = answered(&without(spec, &BTreeSet::from([Wish::Driver(index)])), catalog);
+        let newest = newest.filter(|newest| newest.frameworks != answer.frameworks);
+        let newest = newest.and_then(|newest| Some((newest.driver_minimum.clone()?, newest)));
+        let more = newest.map(|(driver, newest)| format!("; from {driver} on {}", result(&newest)));
+        let more = more.unwrap_or_default();
+        let text = format!("update the driver of `{name}` to {newer} or newer: {}{more}", result(&answer));
+        Some(Offer { text, answer })
+    })
+}
+
+/// For a spec that names no machine, and something in it that needs a card.
+fn common_card(spec: &Spec, catalog: &Catalog) -> Option<Offer> {
+    let [only] = spec.targets.as_slice() else { return None };
+    if only.value != Target::Cpu {
+        return None;
+    }
+    let mut changed = spec.clone();
+    changed.targets.first_mut()?.value = Target::Card { gpu: COMMON_CARD.to_owned(), driver: None, platform: None };
+    let answer = answered(&changed, catalog)?;
+    let text = format!("name the machine with the GPU, as in `targets: [{{gpu: {COMMON_CARD}}}]`: {}", result(&answer));
+    Some(Offer { text, answer })
+}
+
+/// The fewest specs that serve all targets, found by adding each target to the first group that still has an answer.
+/// `None` where one spec is enough, or where a target has no answer even alone.
+fn split(spec: &Spec, catalog: &Catalog) -> Option<String> {
+    if spec.targets.len() < 2 {
+        return None;
+    }
+    let all: BTreeSet<usize> = (0..spec.targets.len()).collect();
+    let solve = |group: &BTreeSet<usize>| {
+        let others = all.difference(group).map(|index| Wish::Target(*index));
+        answered(&without(spec, &others.collect()), catalog)
+    };
+    let mut groups: Vec<(BTreeSet<usize>, StackAnswer)> = Vec::new();
+    for index in &all {
+        let joined = groups.iter_mut().find_map(|(group, answer)| {
+            let mut joined = group.clone();
+            joined.insert(*index);
+            let found = solve(&joined)?;
+            *group = joined;
+            *answer = found;
+            Some(())
+        });
+        if joined.is_none() {
+            let alone = BTreeSet::from([*index]);
+            let answer = solve(&alone)?;
+            groups.push((alone, answer));
+        }
+    }
+    if groups.len() < 2 {
+        return None;
+    }
+    let parts: Vec<String> = groups
+        .iter()
+        .map(|(group, answer)| {
+            let targets = group.iter().filter_map(|index| spec.targets.get(*index));
+            let mut names: Vec<String> = targets.map(|target| format!("`{}`", target_name(&target.value))).collect();
+            names.dedup();
+            let more = names.len().saturating_sub(3);
+            if more > 0 {
+                names.truncate(3);
+                names.push(format!("{more} more"));
+            }
+            format!("{} with {}", listed(&names), result(answer))
+        })
+        .collect();
+    Some(format!("split it into {} specs: {}", groups.len(), parts.join("; ")))
+}
+
+/// As the spec writes it.
+fn target_name(target: &Target) -> String {
+    match target {
+        Target::Cpu => "cpu".to_owned(),
+        Target::Card { gpu, .. } => gpu.clone(),
+        Target::Instance { cloud, instance } => format!("{cloud}/{instance}"),
+    }
+}
+
+fn chosen_version(answer: &StackAnswer, family: &str) -> Option<Version> {
+    answer.frameworks.iter().find(|framework| framework.family == family).map(|framework| framework.version.clone())
+}
+
+/// `pytorch 2.8.0 (cu128), Python 3.13`.
+pub(super) fn result(answer: &StackAnswer) -> String {
+    let frameworks = answer.frameworks.iter();
+    let frameworks = frameworks.map(|chosen| format!("{} {} ({}), ", chosen.family, chosen.version, chosen.build));
+    format!("{}Python {}", frameworks.collect::<String>(), answer.python)
 }
 
 type PackageSentence = Box<dyn Fn(&Resolution) -> String>;
@@ -223,28 +348,32 @@ pub(super) fn package_changes(spec: &Spec, conflict: &Conflict) -> Vec<(Spec, Pa
         let family = framework.family.value.clone();
         changes.push((
             changed,
-            Box::new(move |resolution| {
-                format!("another version of {family} would do: {}", framework_of(&resolution.stack, &family))
+            Box::new(move |resolution| match chosen_version(&resolution.stack, &family) {
+                Some(version) => {
+                    format!("with `{family}: \"{version}\"` there is an answer: {}", result(&resolution.stack))
+                }
+                None => format!("with another version of {family} there is an answer: {}", result(&resolution.stack)),
             }),
         ));
     }
-    if spec.python.is_some() {
+    // Another Python brings no project into being, and nothing that was never released.
+    let about_existence = conflict.reasons.iter().all(|reason| reason.code == Code::NoSuchVersion);
+    if spec.python.is_some() && !about_existence {
         let mut changed = spec.clone();
         changed.python = None;
+        let named: Vec<String> =
+            spec.packages.iter().map(|package| normalize_name(package.value.name.as_ref())).collect();
         changes.push((
             changed,
-            Box::new(|resolution| format!("another Python would do: `python: \"{}\"`", resolution.stack.python)),
+            Box::new(move |resolution| {
+                let wheels = resolution.platforms.first().map(|platform| &platform.wheels);
+                let found = named.iter().filter_map(|name| Some(format!("{name} {}", wheels?.get(name)?.version)));
+                let found: Vec<String> = found.take(NAMED).collect();
+                let answer = if found.is_empty() { result(&resolution.stack) } else { found.join(", ") };
+                format!("with `python: \"{}\"` there is an answer: {answer}", resolution.stack.python)
+            }),
         ));
     }
     changes.truncate(OFFERS);
     changes
-}
-
-fn framework_of(answer: &StackAnswer, family: &str) -> String {
-    match answer.frameworks.iter().find(|framework| framework.family == family) {
-        Some(framework) => {
-            format!("{family} {} ({}), Python {}", framework.version, framework.build, answer.python)
-        }
-        None => format!("Python {}", answer.python),
-    }
 }

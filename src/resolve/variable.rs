@@ -90,7 +90,7 @@ impl Value {
 
 /// A set of single values.
 pub fn one_of(values: impl IntoIterator<Item = Value>) -> Values {
-    values.into_iter().fold(Ranges::empty(), |set, value| set.union(&Ranges::singleton(value)))
+    values.into_iter().map(|value| (Bound::Included(value.clone()), Bound::Included(value))).collect()
 }
 
 /// `specifiers` as a set of package versions.

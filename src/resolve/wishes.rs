@@ -147,11 +147,11 @@ impl StackModel<'_> {
     pub(super) fn base_driver_edges(&self, base: &BaseRow) -> Vec<Edge> {
         let Some(toolkit) = base.toolkit.as_ref().filter(|_| self.spec.cuda.is_none()) else { return Vec::new() };
         let Some((driver, source)) = self.floor(toolkit.major()) else { return Vec::new() };
-        let nvidia = self
-            .targets
-            .iter()
-            .enumerate()
-            .filter(|(_, target)| target.gpu.is_some_and(|gpu| gpu.vendor == Vendor::Nvidia));
+        let nvidia = self.targets.iter().enumerate().filter(|(_, target)| {
+            target.gpu.is_some_and(|gpu| {
+                gpu.vendor == Vendor::Nvidia && self.compat_bases(target, gpu, toolkit.major()).is_none()
+            })
+        });
         let edge = |(index, target)| Edge {
             to: Variable::Driver(index),
             values: Ranges::higher_than(Value::Number(driver.dotted().clone())),

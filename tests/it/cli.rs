@@ -84,6 +84,164 @@ fn a_conflict_is_an_answer() {
 }
 
 #[test]
+fn a_conflict_of_many_targets_fits_a_screen() {
+    let forge = Forge::new();
+    let spec = "name: churn\ntargets: [{gpu: K80}, {gpu: B200}, {gpu: MI300X}]\nframeworks: {pytorch: \">=2.4\"}\n";
+    forge.write("spec.yaml", spec);
+    let (code, stdout, stderr) = imgforge(&forge, &["resolve", "spec.yaml", "--format", "json"]);
+    assert_eq!(code, 1);
+    let rows: usize = stderr.lines().map(|line| line.chars().count().div_ceil(110).max(1)).sum();
+    assert!(rows <= 24, "{rows} rows:\n{stderr}");
+    for target in ["K80", "B200", "MI300X"] {
+        let told = stderr.lines().filter(|line| line.starts_with(&format!("note: `{target}` ("))).count();
+        assert_eq!(told, 1, "{target}: {stderr}");
+    }
+    let answer: Value = serde_json::from_str(&stdout).expect("JSON alone");
+    let codes: Vec<&Value> =
+        answer["reasons"].as_array().expect("reasons").iter().map(|reason| &reason["code"]).collect();
+    for code in ["cc_not_supported", "cc_removed_from_toolkit", "no_accelerator_build"] {
+        assert!(codes.contains(&&json!(code)), "{code}: {answer:#}");
+    }
+    let split = answer["help"][0].as_str().expect("help");
+    assert!(split.starts_with("split it into 3 specs: `K80` with pytorch 2."), "{split}");
+    assert!(split.contains("; `B200` with pytorch ") && split.contains("; `MI300X` with pytorch "), "{split}");
+}
+
+#[test]
+fn a_pair_of_changes_is_offered_where_no_single_one_helps() {
+    let forge = Forge::new();
+    forge.write(
+        "spec.yaml",
+        "name: churn\ntargets: [{gpu: T4}]\nbase: debian\npython: \"3.12\"\ncuda: \"11.8\"\n\
+         frameworks: {pytorch: {version: \"2.9.0\", build: cu128}}\n",
+    );
+    let (code, stdout, _) = imgforge(&forge, &["resolve", "spec.yaml", "--format", "json"]);
+    assert_eq!(code, 1);
+    let answer: Value = serde_json::from_str(&stdout).expect("JSON alone");
+    let help: Vec<&str> = answer["help"].as_array().expect("help").iter().filter_map(Value::as_str).collect();
+    assert!(help.iter().any(|line| line.contains("without `cuda: \"11.8\"`")), "{help:?}");
+    assert!(help.iter().all(|line| line.contains(" and ")), "{help:?}");
+}
+
+#[test]
+fn explain_says_what_holds_a_version_back_and_what_frees_it() {
+    let forge = Forge::new();
+    forge.write(
+        "spec.yaml",
+        "name: churn\ntargets: [{gpu: T4}]\nframeworks:\n  pytorch: {version: \">=2.4,<2.6\", with: [torchvision]}\n",
+    );
+    let (code, stdout, stderr) = imgforge(&forge, &["explain", "spec.yaml", "--format", "json"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let answer: Value = serde_json::from_str(&stdout).expect("JSON alone");
+    let subjects: Vec<&Value> =
+        answer["explanations"].as_array().expect("explanations").iter().map(|one| &one["subject"]).collect();
+    assert_eq!(subjects, ["python", "torch", "torchvision", "cuda", "cudnn", "driver", "base"]);
+
+    for name in ["torch", "pytorch", "PyTorch"] {
+        let (code, stdout, _) = imgforge(&forge, &["explain", "spec.yaml", name, "--format", "json"]);
+        assert_eq!(code, 0);
+        let torch: Value = serde_json::from_str(&stdout).expect("JSON alone");
+        assert_eq!((&torch["value"], &torch["details"]["build"]), (&json!("2.5.1 (cu124)"), &json!("cu124")));
+        assert_eq!(torch["chosen_by"][0]["spec_line"], 4);
+        let held = &torch["held_back"][0];
+        assert_eq!(
+            (&held["value"], &held["code"], &held["spec_line"]),
+            (&json!("2.6.0"), &json!("pin_conflict"), &json!(4))
+        );
+        let freed = torch["freed_by"][0].as_str().expect("a change");
+        assert!(freed.starts_with("2.6.0: without that line there is an answer: pytorch 2.6.0 ("), "{freed}");
+    }
+    let (code, text, _) = imgforge(&forge, &["explain", "spec.yaml", "driver"]);
+    assert_eq!(code, 0);
+    assert!(text.starts_with("driver 525.60.13 or newer\n  chosen because\n"), "{text}");
+}
+
+#[test]
+fn explain_makes_do_with_the_lock_where_the_index_cannot_be_asked() {
+    let forge = Forge::new();
+    forge.locked_quickstart();
+    let explain = |name: &str, code: i32| {
+        let mut explain = forge.imgforge();
+        explain.args(["explain", "spec.yaml", name, "--offline"]).env("IMGFORGE_CACHE", forge.path("cache"));
+        let output = explain.assert().code(code).get_output().clone();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (text(output.stdout), text(output.stderr))
+    };
+    let (told, _) = explain("pandas", 0);
+    assert!(told.starts_with("pandas "), "{told}");
+    assert!(told.contains("the index cannot be asked: ") && told.contains("`--offline` forbids fetching it"), "{told}");
+    let (told, said) = explain("pandsa", 1);
+    assert_eq!(told, "");
+    assert!(
+        said.starts_with("error: the environment of `quickstart` has no `pandsa`\nhelp: did you mean `pandas`?\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn diff_tells_versions_and_bytes() {
+    let forge = Forge::new();
+    forge.locked_quickstart();
+    let path = forge.path("imgforge.lock");
+    let mut lock = imgforge::lock::Lock::read(&path).expect("readable").expect("a lock");
+    let (code, stdout, stderr) = imgforge(&forge, &["diff", "spec.yaml", "imgforge.lock", "--exit-code"]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "no difference\n", ""));
+
+    let wheels = &mut lock.platforms[0].wheels;
+    let digest = imgforge::oci::Digest::of(b"another file");
+    let position = wheels.iter().position(|wheel| wheel.name == "pandas").expect("pandas");
+    let before = wheels[position].version.clone();
+    wheels[position] =
+        imgforge::lock::LockedWheel { version: "0.1".to_owned(), size: 7, digest, ..wheels[position].clone() };
+    let removed = wheels.remove(usize::from(position == 0));
+    lock.image.env.insert("OMP_NUM_THREADS".to_owned(), "4".to_owned());
+    fs::create_dir(forge.path("other")).expect("a folder");
+    lock.write(&forge.path("other/imgforge.lock")).expect("a lock");
+
+    let (code, stdout, _) = imgforge(&forge, &["diff", ".", "other", "--format", "json"]);
+    assert_eq!(code, 0, "a difference is no failure unless asked for");
+    let answer: Value = serde_json::from_str(&stdout).expect("JSON alone");
+    assert_eq!(answer["status"], "different");
+    assert_eq!(answer["image"], json!([{"name": "env.OMP_NUM_THREADS", "before": null, "after": "4"}]));
+    assert_eq!(answer["bytes"]["new"], 7);
+    let changes: Vec<(&str, &str)> = answer["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .map(|package| (package["name"].as_str().expect("a name"), package["change"].as_str().expect("a change")))
+        .collect();
+    let mut expected = vec![("pandas", "down"), (removed.name.as_str(), "removed")];
+    expected.sort_unstable();
+    assert_eq!(changes, expected);
+
+    let (code, text, _) = imgforge(&forge, &["diff", "imgforge.lock", "other/imgforge.lock", "--exit-code"]);
+    assert_eq!(code, 1);
+    assert!(text.contains(&format!("{before} -> 0.1")), "{text}");
+    assert!(text.contains("packages: 1 removed, 1 older\n"), "{text}");
+}
+
+#[test]
+fn diff_refuses_what_it_cannot_compare() {
+    let forge = Forge::new();
+    forge.write("spec.yaml", "name: churn\n");
+    let (code, stdout, stderr) = imgforge(&forge, &["diff", "registry.example.com/ml/churn:latest", "spec.yaml"]);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    insta::assert_snapshot!(stderr, @r"
+    error: `registry.example.com/ml/churn:latest` looks like an image, and only locks can be compared
+    help: give two of these: a lock, a spec with a lock beside it, a folder with `imgforge.lock`
+    ");
+    let (code, _, stderr) = imgforge(&forge, &["diff", "spec.yaml", "spec.yaml"]);
+    assert_eq!(code, 2);
+    insta::assert_snapshot!(stderr, @r"
+    error: there is no lock at `imgforge.lock`
+    help: run `imgforge lock spec.yaml` first
+    ");
+    let (code, _, stderr) = imgforge(&forge, &["diff", "nowhere.lock", "spec.yaml"]);
+    assert_eq!(code, 2);
+    assert!(stderr.starts_with("error: there is no file or folder `nowhere.lock`\n"), "{stderr}");
+}
+
+#[test]
 fn without_a_lock_the_answer_is_no() {
     let forge = Forge::new();
     forge.write("spec.yaml", "name: churn\npackages: [six]\n");
@@ -305,7 +463,7 @@ fn completions_name_the_commands() {
     let forge = Forge::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = standard_output(forge.imgforge().args(["completions", shell]));
-        for command in ["build", "resolve", "catalog", "completions"] {
+        for command in ["build", "resolve", "explain", "diff", "catalog", "completions"] {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }

@@ -16,11 +16,11 @@ use crate::spec::Spec;
 
 use super::{Preferences, StackAnswer, resolve_stack};
 
-fn catalog() -> Catalog {
+pub(super) fn catalog() -> Catalog {
     Catalog::from_texts(&[("world.yaml", include_str!("world.yaml"))]).expect("the invented catalog")
 }
 
-fn spec(body: &str) -> Spec {
+pub(super) fn spec(body: &str) -> Spec {
     let text = format!("name: test\n{body}");
     match Spec::parse(Path::new("spec.yaml"), &text, Path::new(".")) {
         Ok(spec) => spec,

@@ -197,7 +197,7 @@ fn a_package_without_a_wheel_for_the_newest_python_moves_python() {
     assert_eq!(versions(&world, "packages: [a]\n"), "a 1.0 on 3.12");
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r#"
     no_wheel_for_python: a 1.0 has wheels for Python 3.11 to 3.12, not for Python 3.13 (line 3)
-    help: another Python would do: `python: "3.12"`
+    help: with `python: "3.12"` there is an answer: a 1.0
     "#);
 }
 
@@ -206,7 +206,7 @@ fn a_source_distribution_alone_is_refused_by_name() {
     let world = World::default().file("default", "a-1.0.tar.gz", "a", "1.0", "", None, &[]);
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r"
     no_such_version: a 1.0 has only a source distribution, and only wheels are installed (line 3)
-    help: build the wheel once (`pip wheel --no-deps PACKAGE`), put it beside the spec and write `PACKAGE @ file:FILE.whl`, or put it on an index of your own under `indexes:`
+    help: build the wheel once (`pip wheel --no-deps a==1.0`), put it on an index of your own and list that under `indexes:`
     ");
 }
 
@@ -227,6 +227,7 @@ fn a_contradiction_names_both_sides() {
 fn an_unknown_package_is_named() {
     insta::assert_snapshot!(refusal(&World::default(), "python: '3.13'\npackages: [nowhere]\n"), @r"
     no_such_version: no index has a package `nowhere` (line 3)
+    help: check the spelling of `nowhere`, or list the index that has it under `indexes:`
     ");
 }
 
@@ -316,4 +317,33 @@ fn metadata_is_asked_for_once_per_version_that_is_tried() {
     }
     assert_eq!(versions(&world, "python: '3.13'\npackages: [top]\n"), "old 4, top 1.0, wide 8 on 3.13");
     assert!(world.asked.get() < 40, "{}", world.asked.get());
+}
+
+fn a_package_is_explained_by_who_requires_it_and_what_excludes_newer_ones() {
+    let world = World::default()
+        .wheel("a", "1.0", &["c<2"])
+        .wheel("b", "1.0", &["c"])
+        .wheel("c", "1.0", &[])
+        .wheel("c", "2.0", &[])
+        .file("default", "c-3.0.tar.gz", "c", "3.0", "", None, &[]);
+    let full = |line: crate::version::PythonVersion, _: &super::super::BaseRow, _| {
+        Ok(pep440_rs::Version::new([u64::from(line.major), u64::from(line.minor), 2]))
+    };
+    let spec = spec("python: '3.13'\npackages:\n  - a==1.0\n  - b\n");
+    let (catalog, preferences) = (catalog(), Preferences::default());
+    let explain = |name: &str| {
+        crate::resolve::explain_package(&spec, &catalog, &world, &preferences, &full, name).expect("an answer")
+    };
+    let explanation = explain("C").expect("c is there");
+    assert_eq!(explanation.value, "1.0");
+    let facts = |causes: &[crate::resolve::Cause]| causes.iter().map(|cause| cause.fact.clone()).collect::<Vec<_>>();
+    assert_eq!(facts(&explanation.chosen_by), ["the spec asks for `a==1.0`", "a 1.0 requires `c<2`"]);
+    assert_eq!(facts(&explanation.also_required), ["b 1.0 requires `c`"]);
+    let held: Vec<String> =
+        explanation.held_back.iter().map(|held| format!("{}: {}", held.value, held.cause.fact)).collect();
+    assert_eq!(
+        held,
+        ["2.0: a 1.0 requires `c<2`", "3.0: c 3.0 has only a source distribution, and only wheels are installed"]
+    );
+    assert_eq!(explain("d").expect_err("d is not there"), ["a", "b", "c"]);
 }
