@@ -1,5 +1,6 @@
 //! An invented world: four cards, two releases of one framework, three Pythons, a few packages. Exact answers.
 
+mod oracle;
 mod packages;
 mod stack;
 
