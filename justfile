@@ -18,6 +18,10 @@ bless *FILTER:
     INSTA_UPDATE=always BLESS=1 cargo test -- {{ FILTER }}
     git diff --stat
 
+# look for inputs that break a reader of foreign bytes: `just fuzz wheel 600`; see fuzz/README.md
+fuzz TARGET SECONDS:
+    cargo +nightly fuzz run {{ TARGET }} -- -max_total_time={{ SECONDS }} -rss_limit_mb=2048 -malloc_limit_mb=512 -timeout=30
+
 # exactly what CI runs
 ci:
     .ci/run

@@ -3,6 +3,7 @@
 mod cards;
 mod choice;
 mod listed;
+mod oracle;
 mod packages;
 mod platforms;
 mod stack;

@@ -319,6 +319,7 @@ fn metadata_is_asked_for_once_per_version_that_is_tried() {
     assert!(world.asked.get() < 40, "{}", world.asked.get());
 }
 
+#[test]
 fn a_package_is_explained_by_who_requires_it_and_what_excludes_newer_ones() {
     let world = World::default()
         .wheel("a", "1.0", &["c<2"])

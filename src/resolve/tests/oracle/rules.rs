@@ -1,0 +1,318 @@
+//! What an answer is, said again without the solver: from the catalog's rules and the design, by trying every combination.
+//!
+//! The wording follows `catalog/rules.yaml` (`sass`, `ptx`, `minor-version-compatibility`, `last-driver-branch`) and
+//! `docs/design.md`. Nothing of the solver is used here, not even how it compares versions.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use super::request::{Framework, Operator, Request, Target};
+use super::world::{Base, Build, Card, Family, RELEASES, Release, Wheels, World};
+
+/// A build of a release.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) release: &'a Release,
+    pub(super) build: &'a Build,
+}
+
+/// One choice of everything.
+#[derive(Debug, Clone)]
+pub(super) struct Combination<'a> {
+    /// By family, in the order of their names.
+    pub(super) rows: Vec<(&'static str, Row<'a>)>,
+    pub(super) python: &'static str,
+    pub(super) base: &'a Base,
+}
+
+impl fmt::Display for Combination<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (family, Row { release, build }) in &self.rows {
+            write!(f, "{family} {} {} / ", RELEASES[release.version], build.name)?;
+        }
+        write!(f, "python {} / {}", self.python, self.base.name)
+    }
+}
+
+/// Compares dotted numbers; what is missing counts as zero.
+pub(super) fn compare(one: &str, other: &str) -> Ordering {
+    let parts = |text: &str| {
+        let mut parts: Vec<u64> = text.split('.').map(|part| part.parse().expect("a number")).collect();
+        parts.resize(8, 0);
+        parts
+    };
+    parts(one).cmp(&parts(other))
+}
+
+pub(super) fn is_at_least(one: &str, other: &str) -> bool {
+    compare(one, other) != Ordering::Less
+}
+
+pub(super) fn major(text: &str) -> u64 {
+    text.split('.').next().and_then(|part| part.parse().ok()).expect("a number")
+}
+
+/// 9.1.0.70 begins with 9 and with 9.1, not with 9.1.0.7.
+pub(super) fn begins_with(text: &str, prefix: &str) -> bool {
+    text == prefix || text.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// How a build's code reaches a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    None,
+    Machine,
+    Intermediate,
+}
+
+pub(super) fn code_for(build: &Build, capability: &str) -> Code {
+    let minor = |text: &str| text.split('.').nth(1).and_then(|part| part.parse::<u64>().ok());
+    if build.sass.iter().any(|built| major(built) == major(capability) && minor(built) <= minor(capability)) {
+        Code::Machine
+    } else if build.ptx.iter().any(|built| is_at_least(capability, built)) {
+        Code::Intermediate
+    } else {
+        Code::None
+    }
+}
+
+/// A world and what is asked of it.
+pub(super) struct Oracle<'a> {
+    pub(super) world: &'a World,
+    pub(super) request: &'a Request,
+    pub(super) platforms: Vec<&'static str>,
+}
+
+impl<'a> Oracle<'a> {
+    pub(super) fn new(world: &'a World, request: &'a Request) -> Self {
+        Self { world, request, platforms: request.image_platforms() }
+    }
+
+    /// Every answer.
+    pub(super) fn answers(&self) -> Vec<Combination<'a>> {
+        let mut partial: Vec<Vec<(&'static str, Row<'a>)>> = vec![Vec::new()];
+        let mut frameworks: Vec<&Framework> = self.request.frameworks.iter().collect();
+        frameworks.sort_by_key(|framework| framework.family);
+        for framework in frameworks {
+            let rows = self.rows(framework);
+            partial = partial
+                .into_iter()
+                .flat_map(|chosen| {
+                    rows.iter().map(move |row| {
+                        let mut chosen = chosen.clone();
+                        chosen.push((framework.family, *row));
+                        chosen
+                    })
+                })
+                .filter(|chosen| go_together(chosen))
+                .collect();
+        }
+        let mut answers = Vec::new();
+        for rows in partial {
+            for python in &self.world.pythons {
+                for base in &self.world.bases {
+                    let combination = Combination { rows: rows.clone(), python, base };
+                    if self.is_answer(&combination) {
+                        answers.push(combination);
+                    }
+                }
+            }
+        }
+        answers
+    }
+
+    fn is_answer(&self, combination: &Combination<'_>) -> bool {
+        let Combination { rows, python, base } = combination;
+        self.is_python_asked_for(python)
+            && self.is_base_asked_for(base)
+            && base.python.is_none_or(|carried| carried == *python)
+            && self.platforms.iter().all(|platform| base.platforms.contains(platform))
+            && rows.iter().all(|(_, row)| {
+                self.runs_on_python(row, python) && self.runs_on_base(row, base) && self.suits_pins(row)
+            })
+            && self.targets_are_built_for()
+            && self.request.targets.iter().all(|target| self.runs_on_target(rows, base, target))
+    }
+
+    /// The rows a framework's entry names. Builds for another kind of accelerator count only where it names no others.
+    pub(super) fn rows(&self, framework: &Framework) -> Vec<Row<'a>> {
+        let family: &Family = self.world.family(framework.family);
+        let rows =
+            family.releases.iter().flat_map(|release| release.builds.iter().map(move |build| Row { release, build }));
+        let named: Vec<Row<'a>> = rows.filter(|row| names(framework, row)).collect();
+        let of_kind: Vec<Row<'a>> = named.iter().filter(|row| self.is_of_kind(row.build)).copied().collect();
+        if of_kind.is_empty() { named } else { of_kind }
+    }
+
+    /// NVIDIA cards want CUDA builds, AMD cards ROCm builds; without cards anything but ROCm.
+    fn is_of_kind(&self, build: &Build) -> bool {
+        let cards = self.cards();
+        let nvidia = cards.iter().any(|card| card.capability.is_some());
+        let amd = cards.iter().any(|card| card.capability.is_none());
+        match build.name {
+            name if name.starts_with("cu") => nvidia || !amd,
+            name if name.starts_with("rocm") => amd,
+            _ => !nvidia && !amd,
+        }
+    }
+
+    fn cards(&self) -> Vec<&'a Card> {
+        let cards = self.request.targets.iter().filter_map(|target| match target {
+            Target::Card { name, .. } => Some(self.world.card(name)),
+            Target::Cpu => None,
+        });
+        cards.collect()
+    }
+
+    pub(super) fn is_python_asked_for(&self, python: &str) -> bool {
+        self.request.python.is_none_or(|(operator, line)| match operator {
+            Operator::Equal => python == line,
+            Operator::AtLeast => is_at_least(python, line),
+            Operator::Below => !is_at_least(python, line),
+        })
+    }
+
+    fn is_base_asked_for(&self, base: &Base) -> bool {
+        let Request { os, cuda, cudnn, base: choice, .. } = self.request;
+        let kind = format!("{:?}", base.kind).to_lowercase();
+        (*choice == "auto" || *choice == kind)
+            && os.is_none_or(|os| begins_with(base.os, os))
+            && cuda.is_none_or(|cuda| base.toolkit.is_some_and(|toolkit| begins_with(toolkit, cuda)))
+            // cuDNN is the system's where CUDA is.
+            && (cuda.is_none() && *choice != "cuda"
+                || cudnn.is_none_or(|cudnn| base.cudnn.is_some_and(|own| begins_with(own, cudnn))))
+    }
+
+    pub(super) fn wheels<'r>(&self, row: &Row<'r>) -> Option<Vec<&'r Wheels>> {
+        let of = |platform: &&'static str| row.build.wheels.iter().find(|wheels| wheels.platform == *platform);
+        self.platforms.iter().map(of).collect()
+    }
+
+    pub(super) fn runs_on_python(&self, row: &Row<'_>, python: &str) -> bool {
+        row.release.oldest_python.is_none_or(|oldest| is_at_least(python, oldest))
+            && self.wheels(row).is_some_and(|wheels| wheels.iter().all(|wheels| wheels.pythons.contains(&python)))
+    }
+
+    /// The wheels' C library, and CUDA and cuDNN for builds that leave them to the system.
+    fn runs_on_base(&self, row: &Row<'_>, base: &Base) -> bool {
+        let build = row.build;
+        let glibc =
+            self.wheels(row).is_some_and(|wheels| wheels.iter().all(|wheels| is_at_least(base.glibc, wheels.glibc)));
+        let same_major = |own: Option<&str>, wanted: Option<&str>| {
+            wanted.is_none_or(|wanted| own.is_some_and(|own| major(own) == major(wanted)))
+        };
+        glibc
+            && (!build.needs_system_cuda
+                || same_major(base.toolkit, build.toolkit) && same_major(base.cudnn, build.cudnn))
+    }
+
+    /// A pinned CUDA means builds of its major, since extensions are compiled across minors only; a pinned cuDNN means
+    /// builds with it.
+    pub(super) fn suits_pins(&self, row: &Row<'_>) -> bool {
+        let Request { cuda, cudnn, .. } = self.request;
+        let Some(toolkit) = row.build.toolkit else { return true };
+        cuda.is_none_or(|cuda| major(cuda) == major(toolkit))
+            && cudnn.is_none_or(|cudnn| row.build.cudnn.is_none_or(|own| begins_with(own, cudnn)))
+    }
+
+    fn targets_are_built_for(&self) -> bool {
+        let mut targets = self.request.targets.iter();
+        targets.all(|target| self.platforms.contains(&self.request.platform_of(target)))
+    }
+
+    fn runs_on_target(&self, rows: &[(&'static str, Row<'_>)], base: &Base, target: &Target) -> bool {
+        let platform = self.request.platform_of(target);
+        let Target::Card { name, driver, .. } = target else {
+            return rows.iter().all(|(family, row)| self.runs_without_card(family, row));
+        };
+        let card = self.world.card(name);
+        let Some(capability) = card.capability else {
+            return rows.iter().all(|(_, row)| serves_amd(row.build, platform, card));
+        };
+        let mut needed: Vec<&str> = Vec::new();
+        for (_, row) in rows {
+            match self.driver_for(row.build, platform, capability) {
+                Some(driver) => needed.extend(driver),
+                None => return false,
+            }
+        }
+        // A pinned toolkit asks for its major's driver as well, and its compiler must not have outlived the card.
+        if let (Some(cuda), Some(toolkit)) = (self.request.cuda, base.toolkit) {
+            needed.extend(self.floor(major(cuda)));
+            let known = self.world.toolkits.iter().find(|known| known.version == toolkit);
+            if known.is_some_and(|known| known.capabilities.iter().all(|compiled| !is_at_least(capability, compiled))) {
+                return false;
+            }
+        }
+        has_driver(card, driver.as_deref(), &needed)
+    }
+
+    /// Builds run without a card too, unless their whole family is for cards only.
+    fn runs_without_card(&self, family: &str, row: &Row<'_>) -> bool {
+        let builds = || self.world.family(family).releases.iter().flat_map(|release| &release.builds);
+        row.build.name == "cpu"
+            || builds().any(|build| build.name == "cpu" || build.wheels.iter().any(|wheels| wheels.is_cpu))
+    }
+
+    /// The drivers a build needs for a card, one at most; `None` if it has no code for it.
+    pub(super) fn driver_for(&self, build: &Build, platform: &str, capability: &str) -> Option<Vec<&'static str>> {
+        let wheels = build.wheels.iter().find(|wheels| wheels.platform == platform)?;
+        let toolkit = build.toolkit.filter(|_| !wheels.is_cpu)?;
+        match code_for(build, capability) {
+            Code::None => None,
+            Code::Machine => Some(self.floor(major(toolkit)).into_iter().collect()),
+            Code::Intermediate => {
+                let known = self.world.toolkits.iter().find(|known| begins_with(known.version, toolkit));
+                Some(known.map(|known| known.driver).into_iter().collect())
+            }
+        }
+    }
+
+    pub(super) fn floor(&self, major: u64) -> Option<&'static str> {
+        self.world.floors.iter().find(|(of, _)| *of == major).map(|(_, driver)| *driver)
+    }
+}
+
+/// Whether a framework's entry in the spec names a row: version, build, and the exceptions for withdrawn and unfinished
+/// releases.
+fn names(framework: &Framework, row: &Row<'_>) -> bool {
+    let version = row.release.version;
+    let is_prerelease = version == 3;
+    let (takes, is_exact, prereleases) = match framework.range {
+        Some(range) => (range.takes[version], range.is_exact, range.names_prerelease),
+        None => (true, false, false),
+    };
+    let build = framework.build.is_none_or(|build| match build {
+        "default" => row.build.is_default,
+        name => row.build.name == name,
+    });
+    takes && build && (is_exact || !row.release.is_yanked) && (prereleases || !is_prerelease)
+}
+
+fn serves_amd(build: &Build, platform: &str, card: &Card) -> bool {
+    let has_wheels = build.wheels.iter().any(|wheels| wheels.platform == platform);
+    has_wheels && build.name.starts_with("rocm") && (build.gfx.is_empty() || build.gfx.contains(&card.gfx))
+}
+
+/// Whether a machine has a driver that is at least all of `needed`: the one installed, or one of a branch that still knows
+/// its card.
+fn has_driver(card: &Card, installed: Option<&str>, needed: &[&str]) -> bool {
+    let mut needed = needed.iter().copied().chain(card.first_driver.filter(|_| installed.is_some()));
+    match (installed, card.last_branch) {
+        (Some(installed), _) => needed.all(|needed| is_at_least(installed, needed)),
+        (None, Some(branch)) => needed.all(|needed| major(needed) <= branch),
+        (None, None) => true,
+    }
+}
+
+/// Companions are of the listed releases, and all CUDA libraries in one environment are of one major.
+fn go_together(rows: &[(&'static str, Row<'_>)]) -> bool {
+    let companions_fit = rows.iter().all(|(_, row)| {
+        row.release.companion.as_ref().is_none_or(|(other, versions)| {
+            rows.iter().filter(|(family, _)| family == other).all(|(_, row)| versions.contains(&row.release.version))
+        })
+    });
+    let mut majors = rows.iter().filter_map(|(_, row)| row.build.toolkit.map(major));
+    let first = majors.next();
+    companions_fit && majors.all(|major| Some(major) == first)
+}
