@@ -7,7 +7,7 @@ use crate::http;
 use crate::index::IndexClient;
 use crate::packaging::{Metadata, Project, ProjectFile};
 use crate::registry::{self, Registries};
-use crate::resolve::PackageSource;
+use crate::resolve::{Likely, PackageSource};
 use crate::settings::{Environment, RegistryHost, Settings};
 use crate::spec::Spec;
 use crate::store::Store;
@@ -38,6 +38,7 @@ impl Outside {
         let options = http::Options { ca_files: settings.ca_files.clone(), offline: context.global.offline };
         let http = http::Client::new(&options)?;
         let store = Store::open(&Store::default_root());
+        store.remove_stale();
         let registries = Registries::new(http.clone(), registry_config(&settings));
         let settings = Arc::new(settings);
         let index = IndexClient::new(http.clone(), store.clone(), Arc::clone(&settings));
@@ -80,5 +81,8 @@ impl PackageSource for IndexClient {
     }
     fn prefetch(&self, requests: Vec<(String, String)>) {
         Self::prefetch(self, requests);
+    }
+    fn prefetch_likely(&self, index: &str, name: &str, likely: Likely) {
+        Self::prefetch_likely(self, index, name, likely);
     }
 }

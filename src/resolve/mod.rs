@@ -13,6 +13,7 @@ mod bases;
 mod builds;
 mod conflict;
 mod evidence;
+mod likely;
 mod numbers;
 mod packages;
 mod relax;
@@ -39,6 +40,7 @@ pub use answer::{ChosenFramework, ChosenTarget, StackAnswer};
 pub use bases::BaseRow;
 pub use conflict::{Conflict, Reason};
 pub use evidence::{Code, Evidence};
+pub use likely::Likely;
 pub use packages::{Candidate, PackageSource};
 
 use answer::answer;

@@ -23,6 +23,7 @@ use crate::version::wheel_tag::{Fit, Incompatible, WheelEnvironment, machine_nam
 use crate::version::{Dotted, PythonVersion};
 
 use super::evidence::{Code, Edge, Evidence};
+use super::likely::{Likely, Wanted};
 use super::numbers::describe_lines;
 use super::stack::StackModel;
 use super::variable::{Value, Values, Variable, one_of, specifier_values};
@@ -35,6 +36,10 @@ pub trait PackageSource {
     fn metadata(&self, index: &str, file: &ProjectFile) -> Result<Arc<Metadata>, Failure>;
     /// These projects will probably be asked for.
     fn prefetch(&self, requests: Vec<(String, String)>);
+    /// This project will probably be asked for, and then METADATA of the file that `likely` names.
+    fn prefetch_likely(&self, index: &str, name: &str, _likely: Likely) {
+        self.prefetch(vec![(index.to_owned(), name.to_owned())]);
+    }
 }
 
 /// A failure of the source, in the form the solver passes through.
@@ -489,21 +494,15 @@ impl<'a> PackageModel<'a> {
 
     /// Tells the source what will be asked next.
     pub fn prefetch(&self, edges: &[Edge]) {
-        let known = self.offers.borrow();
-        let requests: Vec<(String, String)> = edges
-            .iter()
-            .filter_map(|edge| match &edge.to {
-                Variable::Distribution(name) | Variable::Extra(name, _) => Some(name),
-                _ => None,
-            })
-            .filter_map(|name| {
-                let index = self.indexes_of(name).first().map(|index| (*index).to_owned())?;
-                Some((index, name.clone()))
-            })
-            .filter(|key| !known.contains_key(key))
-            .collect();
-        if !requests.is_empty() {
-            self.source.prefetch(requests);
+        for edge in edges {
+            let (Variable::Distribution(name) | Variable::Extra(name, _)) = &edge.to else { continue };
+            let Some(index) = self.indexes_of(name).first().copied() else { continue };
+            if self.offers.borrow().contains_key(&(index.to_owned(), name.clone())) {
+                continue;
+            }
+            let locked = self.locked.get(name).cloned();
+            let wanted = Wanted::new(&self.environment, &self.full_python, edge.values.clone(), locked);
+            self.source.prefetch_likely(index, name, Box::new(move |project| wanted.likely(project)));
         }
     }
 
