@@ -42,6 +42,9 @@ impl Outside {
         let registries = Registries::new(http.clone(), registry_config(&settings));
         let settings = Arc::new(settings);
         let index = IndexClient::new(http.clone(), store.clone(), Arc::clone(&settings));
+        // A lock leaves a hundred thousand small things of pages behind, and the process ends with the command: taking them
+        // apart one by one would only keep the user waiting.
+        std::mem::forget(index.clone());
         Ok(Self { settings, http, store, index, registries })
     }
 }

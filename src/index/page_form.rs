@@ -15,7 +15,7 @@ use url::Url;
 
 use super::page::PageHead;
 use crate::oci::Digest;
-use crate::packaging::{MetadataOffer, Project, ProjectFile, classify};
+use crate::packaging::{Classifier, MetadataOffer, Project, ProjectFile};
 
 /// Names the form; the last byte is its version, which changes whenever the meaning of the bytes does.
 const MAGIC: &[u8; 8] = b"imgfpag\x01";
@@ -128,6 +128,7 @@ impl KeptPage<'_> {
         // No file takes fewer bytes than it has fields, so a claim beyond that is not believed.
         let mut files = Vec::with_capacity(usize::try_from(count).ok()?.min(reader.rest.len() / 5));
         let mut address = String::new();
+        let mut names = Classifier::new(name);
         for _ in 0..count {
             let flags = reader.byte()?;
             let has = |flag| flags & flag != 0;
@@ -156,7 +157,7 @@ impl KeptPage<'_> {
                 true => MetadataOffer::Advertised { digest: metadata_digest },
                 false => MetadataOffer::Unknown,
             };
-            let (kind, version) = classify(filename, name);
+            let (kind, version) = names.classify(filename);
             let filename = filename.to_owned();
             files.push(ProjectFile { filename, kind, version, url, size, digest, requires_python, yanked, metadata });
         }
