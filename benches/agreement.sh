@@ -25,7 +25,8 @@ for set in $(sets "$@"); do
     write_set "$work" "$set"
     ours=yes theirs=yes
     "$IMGFORGE" --quiet lock "$work/$set/spec.yaml" >/dev/null 2>"$work/ours.log" || ours=
-    uv_compile "$work/$set" 2>"$work/theirs.log" || theirs=
+    uv_compile "$work/$set"
+    "${uv_command[@]}" 2>"$work/theirs.log" || theirs=
     if [[ -z "$ours$theirs" ]]; then
         printf '%-20s both refuse\n' "$set"
     elif [[ -z "$ours" ]]; then

@@ -51,13 +51,14 @@ sets() {
     fi
 }
 
-# `uv pip compile` for the interpreter and glibc of the base that imgforge takes for $PYTHON, wheels only.
+# Sets uv_command to `uv pip compile` for the interpreter and glibc of the base that imgforge takes for $PYTHON, wheels only.
 uv_compile() {
     local folder=$1
     shift
-    "$UV" pip compile --quiet --no-header --no-annotate --only-binary :all: --python-version "$PYTHON_RELEASE" \
-        --python-platform "x86_64-manylinux_${GLIBC/./_}" --cache-dir "$folder/uv-cache" "$@" \
-        -o "$folder/uv.txt" "$folder/requirements.in"
+    # shellcheck disable=SC2034  # for whoever sources this
+    uv_command=("$UV" pip compile --quiet --no-header --no-annotate --only-binary :all:
+        --python-version "$PYTHON_RELEASE" --python-platform "x86_64-manylinux_${GLIBC/./_}"
+        --cache-dir "$folder/uv-cache" "$@" -o "$folder/uv.txt" "$folder/requirements.in")
 }
 
 # What both solve for: the base of Debian packages for this line, see `catalog/base.yaml`.

@@ -5,59 +5,61 @@
 #   benches/lock.sh [SET...]      IMGFORGE, UV: the programs; ROUNDS: turns per set (3); default sets: a handful
 #
 # For each set: `cold` with empty caches, `warm` once more, `cache` the same with `--offline`. A line gives minimum and
-# median seconds, peak memory and requests of both, and ours/uv of the minimum, which other load disturbs least. `packages`
-# is the part of a lock that uv does, by benches/packages.rs; `lock` is all of `imgforge lock`, Debian's packages included.
+# median seconds, processor seconds, peak memory and our requests, then the same of uv, and ours/uv of the minimum, which
+# other load disturbs least. `lock` is all of `imgforge lock`, Debian's packages included; `packages` the part of it that uv
+# does, as `--verbose` tells it.
 # shellcheck source=benches/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 find_imgforge
 find_uv
-PACKAGES=$(cargo build --release --bench packages --message-format=json 2>/dev/null |
-    sed -n 's/.*"name":"packages".*"executable":"\([^"]*\)".*/\1/p')
-[[ -x "$PACKAGES" ]] || fail "benches/packages.rs does not build"
 [[ -x /usr/bin/time ]] || fail "/usr/bin/time is missing: install time"
 rounds=${ROUNDS:-3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Appends "seconds kilobytes" of a command to a file; the command must succeed.
+# Appends "seconds kilobytes processor-seconds" of a command to a file; the command must succeed.
 timed() {
     local file=$1
     shift
-    /usr/bin/time -f '%e %M' -o "$work/time" "$@" >"$work/out" 2>"$work/err" ||
+    /usr/bin/time -f '%e %M %U %S' -o "$work/time" "$@" >"$work/out" 2>"$work/err" ||
         fail "\`$*\` failed: $(grep -m 1 . "$work/err")"
-    local end
-    end=$(cat "$work/time")
-    echo "$end" >>"$file"
+    awk '{ print $1, $2, $3 + $4 }' "$work/time" >>"$file"
 }
 
-ours_packages() { IMGFORGE_CACHE=$folder/packages-cache timed "$1" "$PACKAGES" "$folder/spec.yaml" "$PYTHON_RELEASE" "${@:2}"; }
+theirs() {
+    local phase=$1
+    shift
+    uv_compile "$folder" "$@"
+    timed "$folder/theirs-$phase" "${uv_command[@]}"
+}
 
-ours_lock() {
+# A lock, and in packages-PHASE the time of its packages alone.
+ours() {
+    local phase=$1
+    shift
     rm -f "$folder/imgforge.lock"
-    IMGFORGE_CACHE=$folder/lock-cache timed "$1" "$IMGFORGE" lock "$folder/spec.yaml" "${@:2}"
+    IMGFORGE_CACHE=$folder/ours-cache timed "$folder/lock-$phase" "$IMGFORGE" --verbose lock "$folder/spec.yaml" "$@"
+    sed -n 's/.*the packages took \([0-9]*\) ms.*; \([0-9]*\) request.*/\1 \2/p' "$work/err" | head -n 1 >"$work/part"
+    awk '{ print $1 / 1000, 0, 0 }' "$work/part" >>"$folder/packages-$phase"
+    cut -d' ' -f2 "$work/part" >"$folder/asked-$phase"
 }
 
-theirs() { timed "$1" env UV="$UV" PYTHON_RELEASE="$PYTHON_RELEASE" GLIBC="$GLIBC" bash -c \
-    '. benches/common.sh; uv_compile "$@"' _ "$folder" "${@:2}"; }
-
-# "minimum median megabytes" of a file of timings.
+# Minimum and median seconds, megabytes and minimum processor seconds of a file of timings.
 summary() {
-    sort -n "$1" | awk '{ seconds[NR] = $1; if ($2 > memory) memory = $2 }
-        END { printf "%.2f %.2f %.0f", seconds[1], seconds[int((NR + 1) / 2)], memory / 1024 }'
+    sort -n "$1" | awk '{ seconds[NR] = $1; if ($2 > memory) memory = $2; if (NR == 1 || $3 < processor) processor = $3 }
+        END { printf "%.2f %.2f %.0f %.2f", seconds[1], seconds[int((NR + 1) / 2)], memory / 1024, processor }'
 }
 
 row() {
-    local name=$1 phase=$2 file=$3 against=$4 requests=$5 one other
-    one=$(summary "$file")
-    other=$(summary "$against")
+    local name=$1 phase=$2 one=$3 other=$4 requests=$5
     awk -v name="$name" -v phase="$phase" -v one="$one" -v other="$other" -v requests="$requests" 'BEGIN {
         split(one, a, " "); split(other, b, " ")
-        printf "%-20s %-15s %6.2f %6.2f %5d MB %5s   %6.2f %6.2f %5d MB   %5.2f\n", name, phase, a[1], a[2], a[3], requests,
-            b[1], b[2], b[3], b[1] > 0 ? a[1] / b[1] : 0 }'
+        printf "%-19s %-14s %6.2f %6.2f %6s %5s %5s | %6.2f %6.2f %6.2f %5d | %5.2f\n", name, phase, a[1], a[2],
+            a[4] > 0 ? a[4] : "-", a[3] > 0 ? a[3] : "-", requests, b[1], b[2], b[4], b[3], b[1] > 0 ? a[1] / b[1] : 0 }'
 }
 
 echo "$("$IMGFORGE" --version), $("$UV" --version | cut -d' ' -f1,2), $(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)"
-printf '%-20s %-15s %6s %6s %8s %5s   %6s %6s %8s   %5s\n' set phase min median memory asked 'uv min' median memory ratio
+printf '%-19s %-14s %6s %6s %6s %5s %5s | %6s %6s %6s %5s | %5s\n' set phase min median cpu MB asked 'uv min' median cpu MB ratio
 (($#)) || set -- transformers-torch mlflow jupyterlab tensorflow airflow
 for set in "$@"; do
     folder=$work/$set
@@ -67,14 +69,13 @@ for set in "$@"; do
         for phase in cold warm cache; do
             offline=()
             [[ $phase == cache ]] && offline=(--offline)
-            theirs "$folder/theirs-$phase" "${offline[@]}"
-            ours_packages "$folder/packages-$phase" "${offline[@]}"
-            cut -d' ' -f2 "$work/out" >"$folder/asked-$phase"
-            ours_lock "$folder/lock-$phase" "${offline[@]}"
+            theirs "$phase" "${offline[@]}"
+            ours "$phase" "${offline[@]}"
         done
     done
     for phase in cold warm cache; do
-        row "$set" "packages $phase" "$folder/packages-$phase" "$folder/theirs-$phase" "$(cat "$folder/asked-$phase")"
-        row "$set" "lock $phase" "$folder/lock-$phase" "$folder/theirs-$phase" -
+        uv=$(summary "$folder/theirs-$phase")
+        row "$set" "packages $phase" "$(summary "$folder/packages-$phase")" "$uv" "$(cat "$folder/asked-$phase")"
+        row "$set" "lock $phase" "$(summary "$folder/lock-$phase")" "$uv" -
     done
 done
