@@ -42,16 +42,16 @@ impl Inner {
         self.metadata.get(key.clone(), || {
             // Nothing binds the bytes of a file without a hash to its address, so what is known of it serves offline alone.
             let trusted = file.digest.is_some() || self.http.is_offline();
-            if let Some(text) = self.store.recall(CACHE_KIND, &key).filter(|_| trusted)
-                && let Ok(metadata) = check(text.as_bytes(), wheel, file, index)
+            if let Some(kept) = self.store.recall_bytes(CACHE_KIND, &key).filter(|_| trusted)
+                && let Some(bytes) = unseal(&kept)
+                && let Ok(metadata) = check(bytes, wheel, file, index)
             {
                 return Ok(Arc::new(metadata));
             }
             let location = self.location(index)?;
             let (bytes, metadata) = self.fetch_metadata(&location, file, wheel)?;
-            let text = String::from_utf8_lossy(&bytes);
             // A cache that cannot be written costs time at the next run and nothing now.
-            let _ = self.store.remember(CACHE_KIND, &key, &text);
+            let _ = self.store.remember_bytes(CACHE_KIND, &key, &seal(&bytes));
             Ok(Arc::new(metadata))
         })
     }
@@ -175,6 +175,17 @@ fn from_archive(
         index: index.name.clone(),
         source,
     })
+}
+
+/// METADATA as the cache keeps it: behind a checksum, since a damaged requirement would be one all the same.
+fn seal(bytes: &[u8]) -> Vec<u8> {
+    [&crc32fast::hash(bytes).to_le_bytes(), bytes].concat()
+}
+
+/// What was sealed; `None` if it is damaged.
+fn unseal(kept: &[u8]) -> Option<&[u8]> {
+    let (checksum, bytes) = kept.split_first_chunk::<4>()?;
+    (crc32fast::hash(bytes).to_le_bytes() == *checksum).then_some(bytes)
 }
 
 /// METADATA that belongs to the wheel.

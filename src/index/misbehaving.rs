@@ -193,6 +193,26 @@ fn a_damaged_cache_entry_is_fetched_again() {
     assert_eq!(world.server.paths().len(), 5);
 }
 
+#[test]
+fn damaged_metadata_in_the_cache_is_fetched_again() {
+    let bytes = wheel_bytes(10);
+    let world = world_of(&bytes, |_| Answer::new(200, METADATA), |_| Answer::new(404, ""));
+    let (client, file) = world.file();
+    let metadata = client.metadata("test", &file).expect("METADATA");
+    let mut files = Vec::new();
+    collect(&world.cache.path().join("facts/wheel-metadata"), &mut files);
+    let [kept] = files.as_slice() else { panic!("one entry: {files:?}") };
+    let text = std::fs::read(kept).expect("the entry");
+    let at = text.windows(4).position(|window| window == b"1.20").expect("the requirement");
+    let changed = [&text[..at], b"1.26", &text[at + 4..]].concat();
+    for damage in [changed.as_slice(), &text[..text.len() - 1], b""] {
+        std::fs::write(kept, damage).expect("damaged");
+        assert!(world.client(true).metadata("test", &file).is_err());
+        assert_eq!(world.online().metadata("test", &file).expect("METADATA"), metadata);
+        assert_eq!(world.client(true).metadata("test", &file).expect("METADATA"), metadata);
+    }
+}
+
 fn collect(folder: &std::path::Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();

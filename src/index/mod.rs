@@ -39,8 +39,8 @@ use flight::{Flights, Job, Workers};
 pub use recognise::Doubt;
 pub use wheel_archive::ArchiveError;
 
-/// Longest time for the first try of one page or METADATA, body included; each further try has twice the time, for large
-/// pages over thin lines.
+/// Longest time for one page or METADATA, body included. A body that breaks off or does not come in that time is asked for
+/// again with twice the time, for large pages over thin lines.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Says which file of a page its asker will probably want METADATA of.
