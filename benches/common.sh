@@ -27,6 +27,8 @@ find_uv() {
         }
         UV=$PWD/target/bench-venv/bin/uv
     fi
+    # Named, so that uv does not spend its time on looking for one.
+    UV_INTERPRETER=$(python3 -c 'import sys; print(sys.executable)')
 }
 
 # Writes FOLDER/SET/spec.yaml and requirements.in for a set of benches/sets. A set for other machines than processors
@@ -57,7 +59,7 @@ uv_compile() {
     shift
     # shellcheck disable=SC2034  # for whoever sources this
     uv_command=("$UV" pip compile --quiet --no-header --no-annotate --only-binary :all:
-        --python-version "$PYTHON_RELEASE" --python-platform "x86_64-manylinux_${GLIBC/./_}"
+        --python "$UV_INTERPRETER" --python-version "$PYTHON_RELEASE" --python-platform "x86_64-manylinux_${GLIBC/./_}"
         --cache-dir "$folder/uv-cache" "$@" -o "$folder/uv.txt" "$folder/requirements.in")
 }
 

@@ -4,7 +4,7 @@
 #
 #   benches/lock.sh [SET...]      IMGFORGE, UV: the programs; ROUNDS: turns per set (3); default sets: a handful
 #
-# For each set: `cold` with empty caches, `warm` once more, `cache` the same with `--offline`. A line gives minimum and
+# For each set: `cold` with empty caches, `warm` once more, `offline` the same with `--offline`. A line gives minimum and
 # median seconds, processor seconds, peak memory and our requests, then the same of uv, and ours/uv of the minimum, which
 # other load disturbs least. `lock` is all of `imgforge lock`, Debian's packages included; `packages` the part of it that uv
 # does, as `--verbose` tells it.
@@ -55,7 +55,8 @@ row() {
     awk -v name="$name" -v phase="$phase" -v one="$one" -v other="$other" -v requests="$requests" 'BEGIN {
         split(one, a, " "); split(other, b, " ")
         printf "%-19s %-14s %6.2f %6.2f %6s %5s %5s | %6.2f %6.2f %6.2f %5d | %5.2f\n", name, phase, a[1], a[2],
-            a[4] > 0 ? a[4] : "-", a[3] > 0 ? a[3] : "-", requests, b[1], b[2], b[4], b[3], b[1] > 0 ? a[1] / b[1] : 0 }'
+            (a[4] > 0 ? a[4] : "-"), (a[3] > 0 ? a[3] : "-"), requests, b[1], b[2], b[4], b[3],
+            (b[1] > 0 ? a[1] / b[1] : 0) }'
 }
 
 echo "$("$IMGFORGE" --version), $("$UV" --version | cut -d' ' -f1,2), $(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)"
@@ -65,15 +66,15 @@ for set in "$@"; do
     folder=$work/$set
     write_set "$work" "$set"
     for ((round = 0; round < rounds; round++)); do
-        rm -rf "$folder"/*-cache
-        for phase in cold warm cache; do
+        rm -rf "$folder"/{uv,ours}-cache
+        for phase in cold warm offline; do
             offline=()
-            [[ $phase == cache ]] && offline=(--offline)
+            [[ $phase == offline ]] && offline=(--offline)
             theirs "$phase" "${offline[@]}"
             ours "$phase" "${offline[@]}"
         done
     done
-    for phase in cold warm cache; do
+    for phase in cold warm offline; do
         uv=$(summary "$folder/theirs-$phase")
         row "$set" "packages $phase" "$(summary "$folder/packages-$phase")" "$uv" "$(cat "$folder/asked-$phase")"
         row "$set" "lock $phase" "$(summary "$folder/lock-$phase")" "$uv" -
