@@ -5,7 +5,9 @@
 //! knows where to go on. Certificates come from the system's store, where `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::{StatusCode, header};
@@ -20,8 +22,17 @@ pub const ATTEMPTS: u32 = 5;
 /// A client; clones share connections.
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: reqwest::blocking::Client,
+    inner: Arc<Inner>,
     offline: bool,
+}
+
+/// Reading the system's certificates takes longer than a lock out of the cache, so the client beneath is made when a
+/// request first needs it.
+#[derive(Debug)]
+struct Inner {
+    certificates: Vec<reqwest::Certificate>,
+    built: OnceLock<Result<reqwest::blocking::Client, String>>,
+    requests: AtomicU64,
 }
 
 /// What the machine's settings say about HTTP.
@@ -108,30 +119,18 @@ impl Hint for Error {
 impl Client {
     /// A client with the machine's certificates and proxies.
     pub fn new(options: &Options) -> Result<Self, Error> {
-        let mut builder = reqwest::blocking::Client::builder()
-            .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(20))
-            .timeout(None)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .redirect(reqwest::redirect::Policy::limited(10));
+        let mut certificates = Vec::new();
         for path in &options.ca_files {
             let failed = |cause: String| Error::Certificate { path: path.clone(), cause };
             let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(innermost(&error)))?;
-            if certificates.is_empty() {
+            let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(innermost(&error)))?;
+            if found.is_empty() {
                 return Err(failed("it holds no PEM certificate".to_owned()));
             }
-            for certificate in certificates {
-                builder = builder.add_root_certificate(certificate);
-            }
+            certificates.extend(found);
         }
-        let inner = builder.build().map_err(|error| Error::Transport {
-            method: "set up".into(),
-            url: "the HTTP client".into(),
-            cause: innermost(&error),
-        })?;
-        Ok(Self { inner, offline: options.offline })
+        let inner = Inner { certificates, built: OnceLock::new(), requests: AtomicU64::new(0) };
+        Ok(Self { inner: Arc::new(inner), offline: options.offline })
     }
 
     /// Whether requests are refused.
@@ -140,8 +139,18 @@ impl Client {
     }
 
     /// The client beneath, to build requests for [`Client::send`].
-    pub fn raw(&self) -> &reqwest::blocking::Client {
-        &self.inner
+    pub fn raw(&self) -> Result<&reqwest::blocking::Client, Error> {
+        let built = self.inner.built.get_or_init(|| build(&self.inner.certificates).map_err(|error| innermost(&error)));
+        built.as_ref().map_err(|cause| Error::Transport {
+            method: "set up".into(),
+            url: "the HTTP client".into(),
+            cause: cause.clone(),
+        })
+    }
+
+    /// Requests sent so far through [`Client::send`] and its kin, repeated ones included.
+    pub fn request_count(&self) -> u64 {
+        self.inner.requests.load(Ordering::Relaxed)
     }
 
     /// GET with retries; success only for 2xx.
@@ -162,7 +171,8 @@ impl Client {
     pub fn send_any(&self, request: impl Fn(&reqwest::blocking::Client) -> RequestBuilder) -> Result<Response, Error> {
         let mut attempt = 1;
         loop {
-            let built = request(&self.inner).build().map_err(|error| Error::Transport {
+            let client = self.raw()?;
+            let built = request(client).build().map_err(|error| Error::Transport {
                 method: "build".into(),
                 url: "a request".into(),
                 cause: innermost(&error),
@@ -171,7 +181,8 @@ impl Client {
             if self.offline {
                 return Err(Error::Offline { url });
             }
-            let (wait, outcome) = match self.inner.execute(built) {
+            self.inner.requests.fetch_add(1, Ordering::Relaxed);
+            let (wait, outcome) = match client.execute(built) {
                 Ok(response) if is_temporary(response.status()) => (retry_after(&response), Ok(response)),
                 Ok(response) => return Ok(response),
                 Err(error) if error.is_builder() || error.is_redirect() => {
@@ -186,6 +197,16 @@ impl Client {
             attempt += 1;
         }
     }
+}
+
+fn build(certificates: &[reqwest::Certificate]) -> reqwest::Result<reqwest::blocking::Client> {
+    let builder = reqwest::blocking::Client::builder()
+        .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(20))
+        .timeout(None)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::limited(10));
+    certificates.iter().cloned().fold(builder, reqwest::blocking::ClientBuilder::add_root_certificate).build()
 }
 
 /// An answer that is not what was hoped for, as an error with the start of its body.
@@ -219,8 +240,35 @@ pub fn is_temporary(status: StatusCode) -> bool {
 
 /// The wait a server asks for, at most a minute.
 pub fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds: u64 = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds.min(60)))
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    wait_of(text, now).map(|seconds| Duration::from_secs(seconds.min(60)))
+}
+
+/// Seconds to wait from `now` on by a `Retry-After`, which is a number of seconds or a date (RFC 9110, 10.2.3).
+fn wait_of(text: &str, now: u64) -> Option<u64> {
+    text.trim().parse().ok().or_else(|| Some(seconds_of_date(text.trim())?.saturating_sub(now)))
+}
+
+/// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`, the only form of a date that servers still send.
+fn seconds_of_date(text: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (_, text) = text.split_once(", ")?;
+    let parts: Vec<&str> = text.split(' ').collect();
+    let [day, month, year, time, "GMT"] = parts.as_slice() else { return None };
+    let month = MONTHS.iter().position(|name| name == month)? as u64 + 1;
+    let (day, year): (u64, u64) = (day.parse().ok()?, year.parse().ok()?);
+    let clock: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let [hour, minute, second] = clock.as_slice() else { return None };
+    if !(1970..10_000).contains(&year) || !(1..=31).contains(&day) || *hour > 23 || *minute > 59 || *second > 60 {
+        return None;
+    }
+    // Years that begin in March put the leap day at their end.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
+    // That sum for 1 January 1970.
+    const EPOCH: u64 = 719_469;
+    Some(((days.checked_sub(EPOCH)? * 24 + hour) * 60 + minute) * 60 + second)
 }
 
 /// Failures that repeating cannot cure: an unknown host, a certificate nobody vouches for.
@@ -240,4 +288,24 @@ pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_number_of_seconds_or_a_date() {
+        let now = 784_111_770;
+        assert_eq!(wait_of("120", now), Some(120));
+        assert_eq!(wait_of("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(7));
+        assert_eq!(wait_of("Sun, 06 Nov 1994 08:49:37 GMT", now + 100), Some(0));
+        assert_eq!(seconds_of_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(seconds_of_date("Thu, 29 Feb 2024 12:00:00 GMT"), Some(1_709_208_000));
+        for text in
+            ["soon", "", "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 Nov 1994 8 GMT", "Sun, 99 Nov 1994 08:49:37 GMT"]
+        {
+            assert_eq!(wait_of(text, now), None, "{text}");
+        }
+    }
 }

@@ -7,9 +7,13 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::diagnostic::Hint;
 use crate::oci::{Digest, Hasher};
+
+/// A download that still runs writes more often than this.
+const STALE_AFTER: Duration = Duration::from_hours(24);
 
 /// A store's folder.
 #[derive(Debug, Clone)]
@@ -194,7 +198,7 @@ impl Store {
 
     /// Remembers a fact. `key` must be one line.
     pub fn remember(&self, kind: &str, key: &str, value: &str) -> Result<(), Error> {
-        write_parts(&self.fact_path(kind, key), &[key.as_bytes(), b"\n", value.as_bytes()])
+        self.write_fact(&self.fact_path(kind, key), &[key.as_bytes(), b"\n", value.as_bytes()])
     }
 
     /// A remembered fact that is too large to be read whole: its file, the byte where the value begins, and its path.
@@ -204,6 +208,48 @@ impl Store {
         let mut head = vec![0; key.len() + 1];
         file.read_exact(&mut head).ok()?;
         (head.strip_suffix(b"\n") == Some(key.as_bytes())).then_some((file, head.len() as u64, path))
+    }
+
+    /// Bytes remembered under `kind` and `key`. Only the key is checked: who keeps bytes says how to tell damaged ones.
+    pub fn recall_bytes(&self, kind: &str, key: &str) -> Option<Vec<u8>> {
+        let mut bytes = fs::read(self.fact_path(kind, key)).ok()?;
+        let is_own = bytes.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'\n'));
+        is_own.then(|| bytes.split_off(key.len() + 1))
+    }
+
+    /// Remembers bytes, like [`Store::remember`]. `key` must be one line.
+    pub fn remember_bytes(&self, kind: &str, key: &str, value: &[u8]) -> Result<(), Error> {
+        self.write_fact(&self.fact_path(kind, key), &[key.as_bytes(), b"\n", value])
+    }
+
+    /// Writes a fact by way of the folder of unfinished files, where [`Store::remove_stale`] finds what a kill left.
+    fn write_fact(&self, path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
+        let folder = self.root.join("tmp");
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let parent = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        let error = |action| Error::io(action, path);
+        let mut file = tempfile::Builder::new().tempfile_in(&folder).map_err(error("write"))?;
+        parts.iter().try_for_each(|part| file.write_all(part)).map_err(error("write"))?;
+        make_readable(file.path()).map_err(error("set the mode of"))?;
+        file.persist(path).map_err(|failure| error("write")(failure.error))?;
+        Ok(())
+    }
+
+    /// Removes unfinished files that nobody has written to for a day: those of processes that were killed. Failures do
+    /// not matter, the next run tries again.
+    pub fn remove_stale(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join("tmp")) else { return };
+        for entry in entries.flatten() {
+            let age = entry
+                .metadata()
+                .ok()
+                .filter(fs::Metadata::is_file)
+                .and_then(|file| file.modified().ok()?.elapsed().ok());
+            if age.is_some_and(|age| age > STALE_AFTER) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn fact_path(&self, kind: &str, key: &str) -> PathBuf {
@@ -298,5 +344,33 @@ mod tests {
         let (file, start, _) = store.open_fact("layers", "a key").expect("remembered");
         assert_eq!((start, io::read_to_string(file).expect("readable").as_str()), (6, "a value\nof two lines"));
         assert!(store.open_fact("layers", "another").is_none());
+    }
+    #[test]
+    fn bytes_are_remembered_by_key_and_need_not_be_text() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path());
+        store.remember_bytes("pages", "a key", b"\xff\n\0").expect("stored");
+        assert_eq!(store.recall_bytes("pages", "a key").as_deref(), Some(&b"\xff\n\0"[..]));
+        assert_eq!(store.recall_bytes("pages", "a ke"), None);
+        fs::write(store.fact_path("pages", "a key"), b"another key\nx").expect("written");
+        assert_eq!(store.recall_bytes("pages", "a key"), None);
+        assert_eq!(fs::read_dir(folder.path().join("tmp")).expect("the folder").count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_after_a_day() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path());
+        store.remove_stale();
+        let tmp = folder.path().join("tmp");
+        fs::create_dir(&tmp).expect("created");
+        let old = std::time::SystemTime::now() - STALE_AFTER - Duration::from_mins(1);
+        for (name, modified) in [("left", Some(old)), ("running", None)] {
+            let file = File::create(tmp.join(name)).expect("created");
+            modified.map_or(Ok(()), |time| file.set_modified(time)).expect("dated");
+        }
+        store.remove_stale();
+        assert!(!tmp.join("left").exists());
+        assert!(tmp.join("running").exists());
     }
 }

@@ -1,6 +1,8 @@
 //! `imgforge lock`: everything decided and written down.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use pep440_rs::Version;
 use serde_json::json;
@@ -117,10 +119,22 @@ fn packages(
     bases: &BaseFacts<'_>,
 ) -> Result<Resolution, Failure> {
     let task = context.progress.task(format!("resolving packages of `{}`", spec.name.value), None);
+    let base_time = Cell::new(Duration::ZERO);
     let full_python = |line: PythonVersion, base: &BaseRow, platform: Platform| -> Result<Version, Failure> {
-        bases.python(line, base, platform)
+        let asked = Instant::now();
+        let release = bases.python(line, base, platform);
+        base_time.set(base_time.get() + asked.elapsed());
+        release
     };
+    let started = Instant::now();
     let resolution = resolve(spec, catalog, &outside.index, preferences, &full_python)?;
+    let packages_time = started.elapsed().saturating_sub(base_time.get());
+    context.progress.detail(format!(
+        "the packages took {} ms, the base {} ms; {} so far",
+        packages_time.as_millis(),
+        base_time.get().as_millis(),
+        counted(outside.http.request_count() as usize, "request")
+    ));
     let count: usize = resolution.platforms.iter().map(|platform| platform.wheels.len()).sum();
     task.done(format!(
         "resolved {} of `{}` for Python {}",

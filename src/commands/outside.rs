@@ -7,7 +7,7 @@ use crate::http;
 use crate::index::{self, IndexClient};
 use crate::packaging::{Metadata, Project, ProjectFile};
 use crate::registry::{self, Registries};
-use crate::resolve::PackageSource;
+use crate::resolve::{Likely, PackageSource};
 use crate::settings::{Environment, RegistryHost, Settings};
 use crate::spec::{FilePin, Spec};
 use crate::store::Store;
@@ -51,9 +51,13 @@ impl Outside {
         let options = http::Options { ca_files: settings.ca_files.clone(), offline: context.global.offline };
         let http = http::Client::new(&options)?;
         let store = Store::open(&Store::default_root());
+        store.remove_stale();
         let registries = Registries::new(http.clone(), registry_config(&settings));
         let settings = Arc::new(settings);
         let index = IndexClient::new(http.clone(), store.clone(), Arc::clone(&settings));
+        // A lock leaves a hundred thousand small things of pages behind, and the process ends with the command: taking them
+        // apart one by one would only keep the user waiting.
+        std::mem::forget(index.clone());
         Ok(Self { settings, http, store, index, registries })
     }
 }
@@ -103,5 +107,8 @@ impl PackageSource for IndexClient {
     }
     fn prefetch(&self, requests: Vec<(String, String)>) {
         Self::prefetch(self, requests);
+    }
+    fn prefetch_likely(&self, index: &str, name: &str, likely: Likely) {
+        Self::prefetch_likely(self, index, name, likely);
     }
 }

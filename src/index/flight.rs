@@ -5,11 +5,10 @@ use std::hash::Hash;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use super::{Error, Inner};
-use crate::packaging::ProjectFile;
+use super::{Error, Inner, Likely};
 
 /// Background requests at a time. They wait for the network, not for a processor.
-const WORKERS: usize = 12;
+const WORKERS: usize = 24;
 
 type Slot<V> = Arc<OnceLock<Result<V, Error>>>;
 
@@ -35,10 +34,11 @@ impl<K: Hash + Eq, V: Clone> Flights<K, V> {
     }
 }
 
-/// Something to fetch early.
-pub(super) enum Job {
-    Page { index: String, name: String },
-    Metadata { index: String, file: Box<ProjectFile> },
+/// A page to fetch early, and which METADATA then.
+pub(super) struct Job {
+    pub(super) index: String,
+    pub(super) name: String,
+    pub(super) likely: Likely,
 }
 
 /// Threads that fetch early; they end when the client is dropped, which closes their queue.
@@ -75,9 +75,10 @@ fn work(source: &Mutex<Receiver<Job>>, inner: &Weak<Inner>) {
         // The guard is gone before the job runs, so the other threads can take theirs.
         let received = lock(source).recv();
         let (Ok(job), Some(inner)) = (received, inner.upgrade()) else { return };
-        match job {
-            Job::Page { index, name } => drop(inner.project(&index, &name)),
-            Job::Metadata { index, file } => drop(inner.wheel_metadata(&index, &file)),
+        if let Ok(Some(project)) = inner.project(&job.index, &job.name)
+            && let Some(file) = (job.likely)(&project)
+        {
+            drop(inner.wheel_metadata(&job.index, &file));
         }
     }
 }

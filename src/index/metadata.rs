@@ -11,7 +11,7 @@ use url::Url;
 use super::flight::lock;
 use super::range::{Opened, RangedFile};
 use super::wheel_archive::{ArchiveError, METADATA_LIMIT, ReadAt, read_metadata};
-use super::{Error, Inner, SMALL_TIMEOUT, http_error, page, store_error};
+use super::{Error, Inner, http_error, page, store_error};
 use crate::oci::Digest;
 use crate::packaging::{Metadata, MetadataOffer, ProjectFile};
 use crate::settings::IndexLocation;
@@ -40,16 +40,18 @@ impl Inner {
         let wheel = file.wheel().ok_or_else(|| Error::NotAWheel { file: file.filename.clone() })?;
         let key = key(file);
         self.metadata.get(key.clone(), || {
-            if let Some(text) = self.store.recall(CACHE_KIND, &key)
-                && let Ok(metadata) = check(text.as_bytes(), wheel, file, index)
+            // Nothing binds the bytes of a file without a hash to its address, so what is known of it serves offline alone.
+            let trusted = file.digest.is_some() || self.http.is_offline();
+            if let Some(kept) = self.store.recall_bytes(CACHE_KIND, &key).filter(|_| trusted)
+                && let Some(bytes) = unseal(&kept)
+                && let Ok(metadata) = check(bytes, wheel, file, index)
             {
                 return Ok(Arc::new(metadata));
             }
             let location = self.location(index)?;
             let (bytes, metadata) = self.fetch_metadata(&location, file, wheel)?;
-            let text = String::from_utf8_lossy(&bytes);
-            let what = format!("METADATA of `{}`", file.filename);
-            self.store.remember(CACHE_KIND, &key, &text).map_err(store_error(&what, index))?;
+            // A cache that cannot be written costs time at the next run and nothing now.
+            let _ = self.store.remember_bytes(CACHE_KIND, &key, &seal(&bytes));
             Ok(Arc::new(metadata))
         })
     }
@@ -101,7 +103,8 @@ impl Inner {
         let failed = http_error(&what, &index.name);
         let mut attempt = 1;
         loop {
-            let response = self.http.send_any(|client| self.request(client, index, &url).timeout(SMALL_TIMEOUT));
+            let response =
+                self.http.send_any(|client| self.request(client, index, &url).timeout(self.patience_of(attempt)));
             let response = response.map_err(&failed)?;
             match response.status() {
                 status if status.is_success() => {}
@@ -110,8 +113,8 @@ impl Inner {
             }
             match page::read_body(response, METADATA_LIMIT) {
                 Ok(bytes) => return Ok(Some(bytes)),
-                Err(cause) if attempt == http::ATTEMPTS => {
-                    let url = redact::url(&url);
+                Err(cause) if attempt == http::ATTEMPTS || cause.is_final() => {
+                    let (url, cause) = (redact::url(&url), cause.to_string());
                     return Err(failed(http::Error::Transport { method: "GET".to_owned(), url, cause }));
                 }
                 Err(_) => std::thread::sleep(http::backoff(attempt)),
@@ -130,7 +133,9 @@ impl Inner {
         let what = format!("METADATA of `{}`", file.filename);
         let failed = http_error(&what, &index.name);
         let request = |client: &reqwest::blocking::Client| self.request(client, index, &file.url);
-        if let Opened::Ranged(mut remote) = RangedFile::open(self.http.clone(), request, file.size).map_err(&failed)? {
+        if let Opened::Ranged(mut remote) =
+            RangedFile::open(self.http.clone(), request, self.patience_of(1), file.size).map_err(&failed)?
+        {
             return from_archive(&mut remote, wheel, file, index);
         }
         let mut local = match file.digest {
@@ -172,12 +177,32 @@ fn from_archive(
     })
 }
 
+/// METADATA as the cache keeps it: behind a checksum, since a damaged requirement would be one all the same.
+fn seal(bytes: &[u8]) -> Vec<u8> {
+    [&crc32fast::hash(bytes).to_le_bytes(), bytes].concat()
+}
+
+/// What was sealed; `None` if it is damaged.
+fn unseal(kept: &[u8]) -> Option<&[u8]> {
+    let (checksum, bytes) = kept.split_first_chunk::<4>()?;
+    (crc32fast::hash(bytes).to_le_bytes() == *checksum).then_some(bytes)
+}
+
 /// METADATA that belongs to the wheel.
 fn check(bytes: &[u8], wheel: &WheelFilename, file: &ProjectFile, index: &str) -> Result<Metadata, Error> {
     let (file, index) = (file.filename.clone(), index.to_owned());
     match Metadata::parse(bytes) {
-        Ok(metadata) if normalize_name(&metadata.name) == wheel.name => Ok(metadata),
-        Ok(metadata) => Err(Error::OtherMetadata { file, index, found: metadata.name }),
+        Ok(metadata) if is_of(&metadata, wheel) => Ok(metadata),
+        Ok(metadata) => {
+            let found = format!("{} {}", metadata.name, metadata.version);
+            Err(Error::OtherMetadata { file, index, found })
+        }
         Err(source) => Err(Error::Metadata { file, index, source }),
     }
+}
+
+/// Whether METADATA is of the wheel's project and version. Builds of one version with different labels often share it.
+fn is_of(metadata: &Metadata, wheel: &WheelFilename) -> bool {
+    let public = |version: &pep440_rs::Version| version.clone().without_local();
+    normalize_name(&metadata.name) == wheel.name && public(&metadata.version) == public(&wheel.version)
 }

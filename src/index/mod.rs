@@ -12,8 +12,10 @@ mod download;
 mod flight;
 mod metadata;
 mod page;
+mod page_form;
 mod placed;
 mod range;
+mod recognise;
 mod wheel_archive;
 
 use std::path::PathBuf;
@@ -36,10 +38,15 @@ use crate::version::wheel_tag::normalize_name;
 
 use flight::{Flights, Job, Workers};
 
+pub use recognise::Doubt;
 pub use wheel_archive::ArchiveError;
 
-/// Longest time for one page or METADATA, body included.
-const SMALL_TIMEOUT: Duration = Duration::from_mins(2);
+/// Longest time for one page or METADATA, body included. A body that breaks off or does not come in that time is asked for
+/// again with twice the time, for large pages over thin lines.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Says which file of a page its asker will probably want METADATA of.
+pub type Likely = Box<dyn Fn(&Project) -> Option<ProjectFile> + Send>;
 
 /// The name that locks give to wheels that no index holds.
 const DIRECT: &str = "direct";
@@ -58,6 +65,7 @@ struct Inner {
     metadata: Flights<String, Arc<Metadata>>,
     without_metadata: metadata::HostsWithout,
     workers: Workers,
+    patience: Duration,
 }
 
 /// Why an index has no useful answer.
@@ -121,6 +129,18 @@ pub enum Error {
         /// `Content-Type` of the answer.
         found: String,
     },
+    /// The answer is HTML or JSON, but not this project's page of an index.
+    #[error("the page of `{project}` on the index `{index}` is not one of a package index: {doubt} ({url})")]
+    NotIndexPage {
+        /// Normalised name.
+        project: String,
+        /// The index's name.
+        index: String,
+        /// Where, without credentials.
+        url: String,
+        /// What speaks against it.
+        doubt: Doubt,
+    },
     /// The page cannot be read.
     #[error("the page of `{project}` on the index `{index}` cannot be read: {source} ({url})")]
     Page {
@@ -149,14 +169,14 @@ pub enum Error {
         /// What is wrong.
         source: packaging::Error,
     },
-    /// METADATA names another project than the wheel's file name.
+    /// METADATA names another project or version than the wheel's file name.
     #[error("METADATA of `{file}` on the index `{index}` is that of `{found}`")]
     OtherMetadata {
         /// File name.
         file: String,
         /// The index's name.
         index: String,
-        /// The project it names.
+        /// The project and version it names.
         found: String,
     },
     /// The separate METADATA file is not the one that the page promised.
@@ -223,6 +243,17 @@ impl Hint for Error {
                         .to_owned(),
                 ]
             }
+            Self::NotIndexPage { doubt: Doubt::OtherProject { .. }, .. } => {
+                vec!["check the index: whoever answers for it mixes up projects".to_owned()]
+            }
+            Self::NotIndexPage { .. } => vec![
+                "a proxy or a login page may answer in the index's place: open the address in a browser".to_owned(),
+                "check the index's address, and the credentials for it".to_owned(),
+            ],
+            Self::MetadataDigest { .. } | Self::OtherMetadata { .. } | Self::Archive { .. } => vec![
+                "if it is the same when tried again, the index holds a damaged or exchanged file: do not trust it"
+                    .to_owned(),
+            ],
             Self::Http { source, .. } => source.help(),
             Self::Store { source, .. } => source.help(),
             _ => Vec::new(),
@@ -249,6 +280,7 @@ impl IndexClient {
             metadata: Flights::default(),
             without_metadata: metadata::HostsWithout::default(),
             workers: Workers::default(),
+            patience: PATIENCE,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -266,18 +298,26 @@ impl IndexClient {
     /// Starts fetching pages in the background; the pairs are index and project. Failures wait for whoever asks.
     pub fn prefetch(&self, requests: impl IntoIterator<Item = (String, String)>) {
         for (index, name) in requests {
-            let name = normalize_name(&name);
-            if !self.inner.pages.knows(&(index.clone(), name.clone())) {
-                self.inner.workers.submit(Job::Page { index, name }, &self.inner);
-            }
+            self.prefetch_likely(&index, &name, Box::new(|_| None));
         }
     }
 
-    /// Starts fetching a wheel's METADATA in the background.
+    /// Starts fetching a page in the background, and METADATA of the file on it that `likely` names. Failures wait for
+    /// whoever asks.
+    pub fn prefetch_likely(&self, index: &str, name: &str, likely: Likely) {
+        let (index, name) = (index.to_owned(), normalize_name(name));
+        if !self.inner.pages.knows(&(index.clone(), name.clone())) {
+            self.inner.workers.submit(Job { index, name, likely }, &self.inner);
+        }
+    }
+
+    /// METADATA of this wheel, whose page is known, will be asked for.
     pub fn prefetch_metadata(&self, index: &str, file: &ProjectFile) {
         if !self.inner.metadata.knows(&metadata::key(file)) {
-            let job = Job::Metadata { index: index.to_owned(), file: Box::new(file.clone()) };
-            self.inner.workers.submit(job, &self.inner);
+            let name = normalize_name(file.filename.split('-').next().unwrap_or_default());
+            let wanted = file.clone();
+            let likely: Likely = Box::new(move |_| Some(wanted.clone()));
+            self.inner.workers.submit(Job { index: index.to_owned(), name, likely }, &self.inner);
         }
     }
 
@@ -304,6 +344,11 @@ impl IndexClient {
 }
 
 impl Inner {
+    /// Time for one try of a page or METADATA.
+    fn patience_of(&self, attempt: u32) -> Duration {
+        self.patience * 2u32.pow(attempt.saturating_sub(1).min(6))
+    }
+
     fn location(&self, index: &str) -> Result<IndexLocation, Error> {
         let location = if index == DIRECT { self.direct_location() } else { self.settings.index_url(index) };
         location.ok_or_else(|| Error::UnknownIndex { index: index.to_owned() })
@@ -329,6 +374,8 @@ fn store_error(what: &str, index: &str) -> impl Fn(store::Error) -> Error {
     move |source| Error::Store { what: what.to_owned(), index: index.to_owned(), source: Arc::new(source) }
 }
 
+#[cfg(test)]
+mod misbehaving;
 #[cfg(test)]
 mod test_server;
 #[cfg(test)]

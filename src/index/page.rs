@@ -1,7 +1,9 @@
 //! Pages of the simple API, with a cache on disk that follows HTTP's validators.
 //!
 //! A cached page is used as it is while it is fresh (`Cache-Control: max-age`, else [`DEFAULT_FRESHNESS`]) and when the
-//! network is forbidden. After that it is asked for with its `ETag` or date, and 304 makes it fresh again.
+//! network is forbidden. After that it is asked for with its `ETag` or date, and 304 makes it fresh again. Only a page
+//! that was read whole and is an index's page of that project is kept; where the cache cannot be written, work goes on
+//! without it.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -10,10 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
 use reqwest::header::{self, HeaderMap, HeaderName};
-use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Error, Inner, SMALL_TIMEOUT, http_error, store_error};
+use super::{Error, Inner, http_error, page_form, recognise};
 use crate::packaging::{self, Project};
 use crate::settings::IndexLocation;
 use crate::version::wheel_tag::normalize_name;
@@ -27,8 +28,8 @@ const DEFAULT_FRESHNESS: Duration = Duration::from_mins(10);
 const LONGEST_FRESHNESS: Duration = Duration::from_hours(24);
 /// Longest page that is read; the largest project of the public index has some 25 MiB.
 const PAGE_LIMIT: u64 = 256 * 1024 * 1024;
-/// Tries for a page whose body breaks off.
-const BODY_ATTEMPTS: u32 = 3;
+/// Most room that is made for a body before it comes.
+const ROOM_LIMIT: u64 = 8 * 1024 * 1024;
 /// Kind of the remembered facts.
 const CACHE_KIND: &str = "index-pages";
 
@@ -41,23 +42,22 @@ pub(super) enum Trust {
     Confirmed,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum PageFormat {
     Json,
     Html,
 }
 
-/// What is kept beside a page's body.
-#[derive(Clone, Serialize, Deserialize)]
-struct PageHead {
-    /// The address after redirects, which relative addresses start from.
-    url: Url,
-    format: PageFormat,
-    etag: Option<String>,
-    last_modified: Option<String>,
+/// What is kept beside a page's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PageHead {
+    /// The address after redirects, without secrets.
+    pub(super) url: Url,
+    pub(super) etag: Option<String>,
+    pub(super) last_modified: Option<String>,
     /// Seconds since 1970.
-    fetched: u64,
-    fresh_until: u64,
+    pub(super) fetched: u64,
+    pub(super) fresh_until: u64,
 }
 
 impl Inner {
@@ -77,26 +77,30 @@ impl Inner {
         }
         let key = url.to_string();
         let what = format!("the page of `{name}`");
-        let cached = self.store.recall(CACHE_KIND, &key);
-        let cached = cached.as_deref().and_then(decode);
-        if let Some((head, body)) = &cached {
+        let bytes = self.store.recall_bytes(CACHE_KIND, &key);
+        let cached = bytes.as_deref().and_then(page_form::decode);
+        if let Some(kept) = &cached {
             let now = now();
-            let fresh = trust == Trust::Fresh && head.fetched <= now && now < head.fresh_until;
-            if fresh || self.http.is_offline() {
-                return parse(head, body.as_bytes(), index, name).map(Some);
+            let fresh = trust == Trust::Fresh && kept.head.fetched <= now && now < kept.head.fresh_until;
+            if (fresh || self.http.is_offline())
+                && let Some(project) = kept.project(name)
+            {
+                return Ok(Some(project));
             }
         }
         let failed = http_error(&what, &index.name);
-        let validators = cached.as_ref().map(|(head, _)| head);
+        // Validators are of use only with a page that can be read.
+        let known = cached.and_then(|kept| kept.project(name).map(|project| (kept.head, project)));
+        let validators = known.as_ref().map(|(head, _)| head);
         let mut attempt = 1;
         loop {
-            let response = self.send(index, &url, validators).map_err(&failed)?;
+            let response = self.send(index, &url, validators, attempt).map_err(&failed)?;
             let status = response.status();
-            if let (StatusCode::NOT_MODIFIED, Some((head, body))) = (status, &cached) {
+            if let (StatusCode::NOT_MODIFIED, Some((head, project))) = (status, &known) {
                 let mut head = head.clone();
                 (head.fetched, head.fresh_until) = freshness(response.headers());
-                self.keep(&key, &head, body, response.headers()).map_err(store_error(&what, &index.name))?;
-                return parse(&head, body.as_bytes(), index, name).map(Some);
+                self.keep(&key, &head, project, response.headers());
+                return Ok(known.map(|(_, project)| project));
             }
             if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
                 || index.absent_statuses.contains(&status.as_u16())
@@ -110,14 +114,14 @@ impl Inner {
             let final_url = response.url().clone();
             match read_body(response, PAGE_LIMIT) {
                 Ok(body) => {
-                    let head = page_head(&headers, final_url, &body, index, name)?;
-                    let project = parse(&head, &body, index, name)?;
-                    let text = String::from_utf8_lossy(&body);
-                    self.keep(&key, &head, &text, &headers).map_err(store_error(&what, &index.name))?;
+                    let format = page_format(&headers, &final_url, &body, index, name)?;
+                    let project = parse(format, &final_url, &body, index, name)?;
+                    self.keep(&key, &page_head(&headers, final_url), &project, &headers);
                     return Ok(Some(project));
                 }
-                Err(cause) if attempt == BODY_ATTEMPTS => {
+                Err(cause) if attempt == http::ATTEMPTS || cause.is_final() => {
                     let url = redact::url(&final_url);
+                    let cause = cause.to_string();
                     return Err(failed(http::Error::Transport { method: "GET".to_owned(), url, cause }));
                 }
                 Err(_) => std::thread::sleep(http::backoff(attempt)),
@@ -126,9 +130,16 @@ impl Inner {
         }
     }
 
-    fn send(&self, index: &IndexLocation, url: &Url, validators: Option<&PageHead>) -> Result<Response, http::Error> {
+    fn send(
+        &self,
+        index: &IndexLocation,
+        url: &Url,
+        validators: Option<&PageHead>,
+        attempt: u32,
+    ) -> Result<Response, http::Error> {
         self.http.send_any(|client| {
-            let mut request = self.request(client, index, url).header(header::ACCEPT, ACCEPT).timeout(SMALL_TIMEOUT);
+            let mut request = self.request(client, index, url).header(header::ACCEPT, ACCEPT);
+            request = request.timeout(self.patience_of(attempt));
             if let Some(etag) = validators.and_then(|head| head.etag.as_ref()) {
                 request = request.header(header::IF_NONE_MATCH, etag);
             } else if let Some(date) = validators.and_then(|head| head.last_modified.as_ref()) {
@@ -138,70 +149,72 @@ impl Inner {
         })
     }
 
-    fn keep(&self, key: &str, head: &PageHead, body: &str, headers: &HeaderMap) -> Result<(), crate::store::Error> {
-        let Ok(line) = serde_json::to_string(head) else { return Ok(()) };
-        match directives(headers).any(|directive| directive == "no-store") {
-            true => Ok(()),
-            false => self.store.remember(CACHE_KIND, key, &format!("{line}\n{body}")),
+    /// Keeps a page. A cache that cannot be written costs time at the next run and nothing now.
+    fn keep(&self, key: &str, head: &PageHead, project: &Project, headers: &HeaderMap) {
+        if !directives(headers).any(|directive| directive == "no-store") {
+            let _ = self.store.remember_bytes(CACHE_KIND, key, &page_form::encode(head, project));
         }
     }
 }
 
-/// Head and body of a kept page; a damaged one counts as absent.
-fn decode(text: &str) -> Option<(PageHead, &str)> {
-    let (head, body) = text.split_once('\n')?;
-    Some((serde_json::from_str(head).ok()?, body))
-}
-
-fn parse(head: &PageHead, body: &[u8], index: &IndexLocation, name: &str) -> Result<Project, Error> {
-    let parsed = match head.format {
-        PageFormat::Json => packaging::parse_json(body, &head.url, name),
-        PageFormat::Html => packaging::parse_html(body, &head.url, name),
+/// Reads a page that is one of an index and of this project.
+fn parse(format: PageFormat, base: &Url, body: &[u8], index: &IndexLocation, name: &str) -> Result<Project, Error> {
+    let address = || redact::url(base);
+    let parsed = match format {
+        PageFormat::Json => packaging::parse_json(body, base, name),
+        PageFormat::Html => packaging::parse_html(body, base, name),
     };
-    parsed.map_err(|source| Error::Page {
+    let project = parsed.map_err(|source| Error::Page {
         project: name.to_owned(),
         index: index.name.clone(),
-        url: redact::url(&head.url),
+        url: address(),
         source,
-    })
+    })?;
+    let doubt = recognise::doubt(&project, (format == PageFormat::Html).then_some(body));
+    match doubt {
+        None => Ok(project),
+        Some(doubt) => {
+            Err(Error::NotIndexPage { project: project.name, index: index.name.clone(), url: address(), doubt })
+        }
+    }
 }
 
-fn page_head(
+fn page_format(
     headers: &HeaderMap,
-    mut url: Url,
+    url: &Url,
     body: &[u8],
     index: &IndexLocation,
     name: &str,
-) -> Result<PageHead, Error> {
+) -> Result<PageFormat, Error> {
     let content_type = text_of(headers, &header::CONTENT_TYPE).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let format = match media_type.as_str() {
-        "application/vnd.pypi.simple.v1+json" | "application/json" => PageFormat::Json,
-        "application/vnd.pypi.simple.v1+html" | "text/html" | "application/xhtml+xml" => PageFormat::Html,
-        "" if body.trim_ascii_start().starts_with(b"{") => PageFormat::Json,
-        "" => PageFormat::Html,
-        _ => {
-            return Err(Error::ContentType {
-                project: name.to_owned(),
-                index: index.name.clone(),
-                url: redact::url(&url),
-                found: media_type.chars().take(80).collect(),
-            });
-        }
-    };
+    match media_type.as_str() {
+        "application/vnd.pypi.simple.v1+json" | "application/json" => Ok(PageFormat::Json),
+        "application/vnd.pypi.simple.v1+html" | "text/html" | "application/xhtml+xml" => Ok(PageFormat::Html),
+        "" if body.trim_ascii_start().starts_with(b"{") => Ok(PageFormat::Json),
+        "" => Ok(PageFormat::Html),
+        _ => Err(Error::ContentType {
+            project: name.to_owned(),
+            index: index.name.clone(),
+            url: redact::url(url),
+            found: media_type.chars().take(80).collect(),
+        }),
+    }
+}
+
+fn page_head(headers: &HeaderMap, mut url: Url) -> PageHead {
     let (fetched, fresh_until) = freshness(headers);
     // The head is kept on disk, and a redirect may have put a secret into the address.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
-    Ok(PageHead {
+    PageHead {
         url,
-        format,
         etag: text_of(headers, &header::ETAG),
         last_modified: text_of(headers, &header::LAST_MODIFIED),
         fetched,
         fresh_until,
-    })
+    }
 }
 
 /// Now, and until when the answer with these headers is fresh, in seconds since 1970.
@@ -234,12 +247,31 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The body, or why it is not all there.
-pub(super) fn read_body(response: Response, limit: u64) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    response.take(limit + 1).read_to_end(&mut body).map_err(|error| format!("the answer broke off: {error}"))?;
-    if body.len() as u64 > limit {
-        return Err(format!("the answer is longer than {limit} bytes"));
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the answer broke off: {0}")]
+    BrokeOff(String),
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(u64),
+}
+
+impl BodyError {
+    /// Whether asking again brings the same.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::TooLong(_))
     }
-    Ok(body)
+}
+
+/// The whole body.
+pub(super) fn read_body(response: Response, limit: u64) -> Result<Vec<u8>, BodyError> {
+    if response.content_length().is_some_and(|length| length > limit) {
+        return Err(BodyError::TooLong(limit));
+    }
+    // Room for the announced length, as far as it is believable, saves copying.
+    let announced = response.content_length().unwrap_or(0).min(ROOM_LIMIT);
+    let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
+    let count = response.take(limit + 1).read_to_end(&mut body);
+    count.map_err(|error| BodyError::BrokeOff(http::innermost(&error)))?;
+    if body.len() as u64 > limit { Err(BodyError::TooLong(limit)) } else { Ok(body) }
 }

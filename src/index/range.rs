@@ -1,12 +1,12 @@
 //! A remote file read piece by piece with HTTP range requests.
 
 use std::io::{self, Read as _};
+use std::time::Duration;
 
 use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::{self, HeaderMap};
 use reqwest::{StatusCode, blocking};
 
-use super::SMALL_TIMEOUT;
 use super::wheel_archive::{END_LIMIT, ReadAt};
 use crate::{http, redact};
 
@@ -25,18 +25,24 @@ pub(super) enum Opened<R> {
 pub(super) struct RangedFile<R> {
     client: http::Client,
     request: R,
+    timeout: Duration,
     size: u64,
     tail: Vec<u8>,
 }
 
 impl<R: Fn(&blocking::Client) -> RequestBuilder> RangedFile<R> {
     /// Reads the file's end. `size` makes a plain range, which more servers know than one that counts from the end.
-    pub(super) fn open(client: http::Client, request: R, size: Option<u64>) -> Result<Opened<R>, http::Error> {
+    pub(super) fn open(
+        client: http::Client,
+        request: R,
+        timeout: Duration,
+        size: Option<u64>,
+    ) -> Result<Opened<R>, http::Error> {
         let range = match size {
             Some(size) if size > 0 => format!("bytes={}-{}", size.saturating_sub(TAIL), size - 1),
             _ => format!("bytes=-{TAIL}"),
         };
-        let response = send(&client, &request, &range)?;
+        let response = send(&client, &request, timeout, &range)?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {}
             StatusCode::OK
@@ -56,7 +62,7 @@ impl<R: Fn(&blocking::Client) -> RequestBuilder> RangedFile<R> {
             url,
             cause: error.to_string(),
         })?;
-        Ok(Opened::Ranged(Self { client, request, size, tail }))
+        Ok(Opened::Ranged(Self { client, request, timeout, size, tail }))
     }
 }
 
@@ -75,8 +81,8 @@ impl<R: Fn(&blocking::Client) -> RequestBuilder> ReadAt for RangedFile<R> {
             return Ok(Vec::new());
         }
         let last = offset + length - 1;
-        let response =
-            send(&self.client, &self.request, &format!("bytes={offset}-{last}")).map_err(io::Error::other)?;
+        let response = send(&self.client, &self.request, self.timeout, &format!("bytes={offset}-{last}"))
+            .map_err(io::Error::other)?;
         if response.status() != StatusCode::PARTIAL_CONTENT
             || content_range(response.headers()) != Some((offset, last, self.size))
         {
@@ -89,10 +95,11 @@ impl<R: Fn(&blocking::Client) -> RequestBuilder> ReadAt for RangedFile<R> {
 fn send(
     client: &http::Client,
     request: &impl Fn(&blocking::Client) -> RequestBuilder,
+    timeout: Duration,
     range: &str,
 ) -> Result<Response, http::Error> {
     client.send_any(|client| {
-        let request = request(client).header(header::RANGE, range).timeout(SMALL_TIMEOUT);
+        let request = request(client).header(header::RANGE, range).timeout(timeout);
         request.header(header::ACCEPT_ENCODING, "identity")
     })
 }

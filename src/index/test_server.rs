@@ -11,6 +11,9 @@ use url::Url;
 
 use super::flight::lock;
 
+/// Longer than any test waits.
+const LONG: Duration = Duration::from_secs(30);
+
 /// What a client asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -30,14 +33,26 @@ pub(super) struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
-    /// Bytes of the body that are really sent before the connection ends.
-    sent: usize,
+    delivery: Delivery,
+}
+
+/// How much of an answer really comes.
+#[derive(Clone, Copy)]
+enum Delivery {
+    Whole,
+    /// The whole body is announced, and the connection ends after so many bytes.
+    Cut(usize),
+    /// As chunks of unknown number, and the connection ends after one chunk of so many bytes.
+    CutChunks(usize),
+    /// The whole body is announced; after so many bytes nothing comes, and the connection stays.
+    Stalled(usize),
+    /// Not even a head comes, and the connection stays.
+    Silent,
 }
 
 impl Answer {
     pub(super) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        let body = body.into();
-        Self { status, headers: Vec::new(), sent: body.len(), body }
+        Self { status, headers: Vec::new(), body: body.into(), delivery: Delivery::Whole }
     }
     pub(super) fn typed(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self::new(200, body).header("Content-Type", content_type)
@@ -51,8 +66,25 @@ impl Answer {
     }
     /// Announces the whole body and breaks off after `sent` bytes.
     pub(super) fn cut(mut self, sent: usize) -> Self {
-        self.sent = sent.min(self.body.len());
+        self.delivery = Delivery::Cut(sent);
         self
+    }
+    /// Sends chunks and breaks off after one of `sent` bytes.
+    pub(super) fn cut_chunks(mut self, sent: usize) -> Self {
+        self.delivery = Delivery::CutChunks(sent);
+        self
+    }
+    /// Announces the whole body, sends `sent` bytes and then nothing for long.
+    pub(super) fn stalled(mut self, sent: usize) -> Self {
+        self.delivery = Delivery::Stalled(sent);
+        self
+    }
+    /// Takes the request and says nothing for long.
+    pub(super) fn silent() -> Self {
+        Self { delivery: Delivery::Silent, ..Self::new(200, "") }
+    }
+    pub(super) fn redirect(location: &str) -> Self {
+        Self::new(302, "").header("Location", location)
     }
     /// The part of `bytes` that the request's `Range` asks for, or all of it.
     pub(super) fn ranged(request: &Request, bytes: &[u8]) -> Self {
@@ -136,14 +168,29 @@ fn answer(mut stream: &TcpStream, requests: &Mutex<Vec<Request>>, script: &Scrip
     lock(requests).push(request.clone());
     let answer = script(&request);
     let mut head = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", answer.status);
-    if answer.status != 304 {
-        head.push_str(&format!("Content-Length: {}\r\n", answer.body.len()));
+    match answer.delivery {
+        Delivery::Silent => return std::thread::sleep(LONG),
+        Delivery::CutChunks(_) => head.push_str("Transfer-Encoding: chunked\r\n"),
+        _ if answer.status != 304 && !answer.headers.iter().any(|(name, _)| name == "Content-Length") => {
+            head.push_str(&format!("Content-Length: {}\r\n", answer.body.len()));
+        }
+        _ => {}
     }
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
-    let _ = stream.write_all(&answer.body[..answer.sent]);
+    let sent = match answer.delivery {
+        Delivery::Cut(sent) | Delivery::CutChunks(sent) | Delivery::Stalled(sent) => sent.min(answer.body.len()),
+        Delivery::Whole | Delivery::Silent => answer.body.len(),
+    };
+    if let Delivery::CutChunks(_) = answer.delivery {
+        let _ = stream.write_all(format!("{sent:x}\r\n").as_bytes());
+    }
+    let _ = stream.write_all(&answer.body[..sent]);
     let _ = stream.flush();
+    if let Delivery::Stalled(_) = answer.delivery {
+        std::thread::sleep(LONG);
+    }
     let _ = stream.shutdown(std::net::Shutdown::Write);
 }

@@ -6,18 +6,19 @@ use super::test_server::{Answer, Request, TestServer};
 use super::*;
 use crate::settings::Environment;
 
-const WHEEL: &str = "foo-1.0-py3-none-any.whl";
-const METADATA: &[u8] = b"Metadata-Version: 2.1\nName: foo\nVersion: 1.0\nRequires-Dist: numpy>=1.20\n\nprose\n";
+pub(super) const WHEEL: &str = "foo-1.0-py3-none-any.whl";
+pub(super) const METADATA: &[u8] =
+    b"Metadata-Version: 2.1\nName: foo\nVersion: 1.0\nRequires-Dist: numpy>=1.20\n\nprose\n";
 
 /// A wheel with METADATA at its end and `padding` bytes before.
-fn wheel_bytes(padding: usize) -> Vec<u8> {
+pub(super) fn wheel_bytes(padding: usize) -> Vec<u8> {
     let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     let filler = vec![7; padding];
     wheel_archive::tests::archive(&[("foo/data", &filler), ("foo-1.0.dist-info/METADATA", METADATA)], stored)
 }
 
 /// A page with the one wheel.
-fn page(bytes: Option<&[u8]>, more: &str) -> String {
+pub(super) fn page(bytes: Option<&[u8]>, more: &str) -> String {
     let hashes = bytes.map(|bytes| format!(r#""sha256": "{}""#, Digest::of(bytes).hex())).unwrap_or_default();
     let size = bytes.map(|bytes| format!(r#", "size": {}"#, bytes.len())).unwrap_or_default();
     format!(
@@ -26,18 +27,18 @@ fn page(bytes: Option<&[u8]>, more: &str) -> String {
     )
 }
 
-struct World {
-    server: TestServer,
-    cache: tempfile::TempDir,
+pub(super) struct World {
+    pub(super) server: TestServer,
+    pub(super) cache: tempfile::TempDir,
 }
 
 impl World {
-    fn new(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+    pub(super) fn new(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         Self { server: TestServer::start(script), cache: tempfile::tempdir().expect("a temporary folder") }
     }
 
     /// A client with empty memory over the world's cache.
-    fn client(&self, offline: bool) -> IndexClient {
+    pub(super) fn client(&self, offline: bool) -> IndexClient {
         let environment = Environment { root: self.cache.path().to_owned(), ..Environment::default() };
         let mut settings = Settings::load(&environment).expect("settings");
         let mut url = self.server.url("/simple/");
@@ -48,18 +49,27 @@ impl World {
         IndexClient::new(http, Store::open(self.cache.path()), Arc::new(settings))
     }
 
-    fn online(&self) -> IndexClient {
+    /// A client that does not wait long.
+    pub(super) fn impatient(&self) -> IndexClient {
+        let mut client = self.client(false);
+        if let Some(inner) = Arc::get_mut(&mut client.inner) {
+            inner.patience = Duration::from_millis(200);
+        }
+        client
+    }
+
+    pub(super) fn online(&self) -> IndexClient {
         self.client(false)
     }
 
-    fn file(&self) -> (IndexClient, ProjectFile) {
+    pub(super) fn file(&self) -> (IndexClient, ProjectFile) {
         let client = self.online();
         let project = client.project("test", "foo").expect("an answer").expect("a project");
         (client, project.files[0].clone())
     }
 }
 
-fn locked(bytes: &[u8]) -> LockedWheel {
+pub(super) fn locked(bytes: &[u8]) -> LockedWheel {
     LockedWheel {
         name: "foo".into(),
         version: "1.0".into(),
@@ -158,10 +168,14 @@ fn prefetched_pages_and_metadata_are_not_fetched_again() {
         _ => Answer::new(404, ""),
     });
     let client = world.online();
-    client.prefetch([("test".to_owned(), "Foo".to_owned()), ("test".to_owned(), "absent".to_owned())]);
+    client.prefetch_likely("test", "Foo", Box::new(|project| project.files.first().cloned()));
+    client.prefetch([("test".to_owned(), "absent".to_owned())]);
+    let metadata_came = || world.server.paths().iter().any(|path| path.ends_with(".metadata"));
+    while !metadata_came() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let project = client.project("test", "foo").expect("an answer").expect("a project");
     assert!(client.project("test", "absent").expect("an answer").is_none());
-    client.prefetch_metadata("test", &project.files[0]);
     assert_eq!(client.metadata("test", &project.files[0]).expect("METADATA").requires_dist.len(), 1);
     assert_eq!(world.server.paths().len(), 3, "{:?}", world.server.paths());
 }

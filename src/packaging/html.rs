@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use url::Url;
 
-use super::{Error, MetadataOffer, Project, ProjectFile, SpecifierCache, classify};
+use super::{Classifier, Error, MetadataOffer, Project, ProjectFile, SpecifierCache};
 use crate::oci::Digest;
 
 /// Reads an HTML page. `base` is the page's own address, which relative file addresses start from; `name` is the project
@@ -19,10 +19,11 @@ pub fn parse_html(bytes: &[u8], base: &Url, name: &str) -> Result<Project, Error
     let mut files = Vec::new();
     let mut seen_tag = false;
     let mut specifiers = SpecifierCache::default();
+    let mut names = Classifier::new(name);
     for tag in (Tags { rest: &text }) {
         seen_tag = true;
         if tag.name.eq_ignore_ascii_case("a") {
-            files.extend(project_file(tag.attributes, &base, name, &mut specifiers));
+            files.extend(project_file(tag.attributes, &base, &mut names, &mut specifiers));
         } else if tag.name.eq_ignore_ascii_case("base") {
             let href = Attributes { rest: tag.attributes }.find(|(key, _)| key.eq_ignore_ascii_case("href"));
             if let Some(url) = href.and_then(|(_, value)| base.join(decode_entities(value).trim()).ok()) {
@@ -37,7 +38,7 @@ pub fn parse_html(bytes: &[u8], base: &Url, name: &str) -> Result<Project, Error
 fn project_file<'a>(
     attributes: &'a str,
     base: &Url,
-    name: &str,
+    names: &mut Classifier<'_>,
     specifiers: &mut SpecifierCache<'a>,
 ) -> Option<ProjectFile> {
     let (mut href, mut requires_python, mut yanked) = (None, None, None);
@@ -60,7 +61,7 @@ fn project_file<'a>(
     if filename.is_empty() || filename.contains('/') {
         return None;
     }
-    let (kind, version) = classify(&filename, name);
+    let (kind, version) = names.classify(&filename);
     let metadata = core_metadata.or(dist_info_metadata).filter(|value| value != "false");
     Some(ProjectFile {
         filename,

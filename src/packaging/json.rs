@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use url::Url;
 
-use super::{Error, MetadataOffer, Project, ProjectFile, SpecifierCache, classify};
+use super::{Classifier, Error, MetadataOffer, Project, ProjectFile, SpecifierCache};
 use crate::oci::Digest;
 
 #[derive(Deserialize)]
@@ -102,7 +102,9 @@ pub fn parse_json(bytes: &[u8], base: &Url, name: &str) -> Result<Project, Error
         return Err(Error::ApiVersion { found: version.chars().take(40).collect() });
     }
     let mut specifiers = SpecifierCache::default();
-    let files = page.files.into_iter().filter_map(|file| project_file(file, base, name, &mut specifiers)).collect();
+    let mut names = Classifier::new(name);
+    let files =
+        page.files.into_iter().filter_map(|file| project_file(file, base, &mut names, &mut specifiers)).collect();
     Ok(Project { name: name.to_owned(), files })
 }
 
@@ -110,12 +112,12 @@ pub fn parse_json(bytes: &[u8], base: &Url, name: &str) -> Result<Project, Error
 fn project_file<'a>(
     file: File<'a>,
     base: &Url,
-    name: &str,
+    names: &mut Classifier<'_>,
     specifiers: &mut SpecifierCache<'a>,
 ) -> Option<ProjectFile> {
     let mut url = Url::options().base_url(Some(base)).parse(&file.url).ok()?;
     url.set_fragment(None);
-    let (kind, version) = classify(&file.filename, name);
+    let (kind, version) = names.classify(&file.filename);
     let metadata = [file.core_metadata, file.dist_info_metadata].into_iter().find_map(|flag| match flag {
         Flag::No => None,
         Flag::Yes | Flag::Text(_) => Some(MetadataOffer::Advertised { digest: None }),

@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::diagnostic::Hint;
 use crate::oci::Digest;
-use crate::version::wheel_tag::{WheelFilename, normalize_name};
+use crate::version::wheel_tag::{WheelFilename, WheelReader, normalize_name};
 
 pub use html::parse_html;
 pub use json::parse_json;
@@ -135,18 +135,36 @@ impl ProjectFile {
 
 /// What a file name says: its kind, and its version unless the kind is [`FileKind::Other`]. `project` is normalised.
 pub fn classify(filename: &str, project: &str) -> (FileKind, Option<Version>) {
-    if filename.strip_suffix(".whl").is_some() {
-        return match WheelFilename::from_str(filename) {
-            Ok(wheel) if wheel.name == project => {
-                let version = wheel.version.clone();
-                (FileKind::Wheel(wheel), Some(version))
-            }
-            _ => (FileKind::Other, None),
-        };
+    Classifier::new(project).classify(filename)
+}
+
+/// Classifies the files of one project; what their names share is read once.
+pub struct Classifier<'a> {
+    project: &'a str,
+    wheels: WheelReader,
+}
+
+impl<'a> Classifier<'a> {
+    /// For files of `project`, which is normalised.
+    pub fn new(project: &'a str) -> Self {
+        Self { project, wheels: WheelReader::default() }
     }
-    match sdist_version(filename, project) {
-        Some(version) => (FileKind::Sdist, Some(version)),
-        None => (FileKind::Other, None),
+
+    /// Like [`classify`].
+    pub fn classify(&mut self, filename: &str) -> (FileKind, Option<Version>) {
+        if filename.strip_suffix(".whl").is_some() {
+            return match self.wheels.read(filename) {
+                Ok(wheel) if wheel.name == self.project => {
+                    let version = wheel.version.clone();
+                    (FileKind::Wheel(wheel), Some(version))
+                }
+                _ => (FileKind::Other, None),
+            };
+        }
+        match sdist_version(filename, self.project) {
+            Some(version) => (FileKind::Sdist, Some(version)),
+            None => (FileKind::Other, None),
+        }
     }
 }
 

@@ -200,7 +200,8 @@ impl Registries {
         if let Some(scheme) = lock().get(host) {
             return scheme;
         }
-        let probe = self.http.raw().get(format!("http://{host}/v2/")).timeout(Duration::from_secs(10)).send();
+        let Ok(client) = self.http.raw() else { return "https" };
+        let probe = client.get(format!("http://{host}/v2/")).timeout(Duration::from_secs(10)).send();
         let scheme = match probe {
             Ok(answer) if answer.status() != StatusCode::BAD_REQUEST && answer.url().scheme() == "http" => "http",
             // Nobody is there yet: that says nothing about who will be.

@@ -416,7 +416,7 @@ impl Upload<'_> {
             let reader = self.blob.source.open(session.offset)?.take(length);
             Body::sized(Metered { reader, position: session.offset, meter: self.meter.clone() }, length)
         };
-        let client = self.registries.http.raw();
+        let client = self.registries.http.raw().map_err(|source| transport(SEND, self.endpoint, source))?;
         let mut request = client.request(method.clone(), url.clone()).timeout(transfer_timeout(length));
         request = request.header(CONTENT_TYPE, "application/octet-stream").body(body);
         if method == Method::PATCH {

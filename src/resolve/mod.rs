@@ -17,6 +17,7 @@ mod distributions;
 mod evidence;
 mod explain;
 mod explain_package;
+mod likely;
 mod minimal;
 mod numbers;
 mod packages;
@@ -50,6 +51,7 @@ pub use distributions::packages_of_families;
 pub use evidence::{Code, Evidence};
 pub use explain::{Cause, Explanation, HeldBack, explain_stack};
 pub use explain_package::explain_package;
+pub use likely::Likely;
 pub use packages::{Candidate, PackageSource};
 pub use proof::short_citation;
 

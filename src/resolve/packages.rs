@@ -29,6 +29,7 @@ use crate::version::wheel_tag::{WheelEnvironment, normalize_name};
 use crate::version::{Dotted, PythonVersion};
 
 use super::evidence::Edge;
+use super::likely::{Likely, Wanted};
 use super::stack::StackModel;
 use super::variable::{Value, Values, Variable};
 
@@ -50,6 +51,10 @@ pub trait PackageSource {
     fn metadata(&self, index: &str, file: &ProjectFile) -> Result<Result<Arc<Metadata>, String>, Failure>;
     /// These projects will probably be asked for.
     fn prefetch(&self, requests: Vec<(String, String)>);
+    /// This project will probably be asked for, and then METADATA of the file that `likely` names.
+    fn prefetch_likely(&self, index: &str, name: &str, _likely: Likely) {
+        self.prefetch(vec![(index.to_owned(), name.to_owned())]);
+    }
 }
 
 /// A failure of the source, in the form the solver passes through.
@@ -238,23 +243,19 @@ impl<'a> PackageModel<'a> {
 
     /// Tells the source what will be asked next.
     pub fn prefetch(&self, edges: &[Edge]) {
-        let known = self.offers.borrow();
-        let requests: Vec<(String, String)> = edges
-            .iter()
-            .filter_map(|edge| match &edge.to {
-                Variable::Distribution(name) | Variable::Extra(name, _) => Some(name),
-                _ => None,
-            })
-            .filter_map(|name| {
-                let index = self.indexes_of(name).first().map(|index| (*index).to_owned())?;
-                Some((index, name.clone()))
-            })
+        for edge in edges {
+            let (Variable::Distribution(name) | Variable::Extra(name, _)) = &edge.to else { continue };
+            let Some(index) = self.indexes_of(name).first().copied() else { continue };
             // A wheel by place has no page anywhere, and its name is nobody's business.
-            .filter(|(index, _)| index != DIRECT)
-            .filter(|key| !known.contains_key(key))
-            .collect();
-        if !requests.is_empty() {
-            self.source.prefetch(requests);
+            if index == DIRECT {
+                continue;
+            }
+            if self.offers.borrow().contains_key(&(index.to_owned(), name.clone())) {
+                continue;
+            }
+            let locked = self.locked.get(name).cloned();
+            let wanted = Wanted::new(&self.environment, &self.full_python, edge.values.clone(), locked);
+            self.source.prefetch_likely(index, name, Box::new(move |project| wanted.likely(project)));
         }
     }
 }

@@ -4,8 +4,10 @@
 //! Linux, the only interpreter and C library an image of ours holds. A tag set that does not fit says why, since that
 //! reason ends up in an explanation.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use pep440_rs::Version;
 
@@ -21,11 +23,11 @@ pub struct WheelFilename {
     /// Build number and suffix; among equal tags the larger wins.
     pub build: Option<(u64, String)>,
     /// Compressed tag sets, split at the dots.
-    pub python_tags: Vec<String>,
+    pub python_tags: Arc<[String]>,
     /// ABI tags.
-    pub abi_tags: Vec<String>,
+    pub abi_tags: Arc<[String]>,
     /// Platform tags.
-    pub platform_tags: Vec<String>,
+    pub platform_tags: Arc<[String]>,
 }
 
 /// Why a text is not a wheel file name.
@@ -90,18 +92,37 @@ impl FromStr for WheelFilename {
     type Err = FilenameError;
 
     fn from_str(filename: &str) -> Result<Self, FilenameError> {
+        WheelReader::default().read(filename)
+    }
+}
+
+/// Reads many wheel file names. Those of a page repeat their parts, so each distinct name, version and tag set is read
+/// once and shared: a lock looks at a hundred thousand of them.
+#[derive(Default)]
+pub struct WheelReader {
+    name: Option<(String, String)>,
+    version: Option<(String, Version)>,
+    tags: HashMap<String, Arc<[String]>>,
+}
+
+impl WheelReader {
+    /// The parts of a wheel file name.
+    pub fn read(&mut self, filename: &str) -> Result<WheelFilename, FilenameError> {
         let error = |reason| FilenameError { filename: filename.to_owned(), reason };
         let stem = filename.strip_suffix(".whl").ok_or_else(|| error("it does not end in `.whl`"))?;
-        let parts: Vec<&str> = stem.split('-').collect();
-        let (name, version, build, tags) = match parts.as_slice() {
-            [name, version, tags @ ..] if tags.len() == 3 => (name, version, None, tags),
-            [name, version, build, tags @ ..] if tags.len() == 3 => (name, version, Some(*build), tags),
+        let mut parts = stem.split('-');
+        let mut next = || parts.next().unwrap_or_default();
+        let six = [next(), next(), next(), next(), next(), next()];
+        let count = stem.split('-').count();
+        let (name, version, build, tags) = match (count, six) {
+            (5, [name, version, python, abi, platform, _]) => (name, version, None, [python, abi, platform]),
+            (6, [name, version, build, python, abi, platform]) => (name, version, Some(build), [python, abi, platform]),
             _ => return Err(error("it must have five or six parts separated by `-`")),
         };
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte)) {
             return Err(error("the distribution name has characters that no wheel may have"));
         }
-        let version = Version::from_str(&version.replace('_', "-")).map_err(|_| error("the version is not PEP 440"))?;
+        let version = self.version(version).ok_or_else(|| error("the version is not PEP 440"))?;
         let build = match build {
             None => None,
             Some(text) => {
@@ -110,18 +131,43 @@ impl FromStr for WheelFilename {
                 Some((number, text[digits..].to_owned()))
             }
         };
-        let split = |tags: &str| -> Result<Vec<String>, FilenameError> {
-            let tags: Vec<String> = tags.split('.').map(str::to_owned).collect();
-            if tags.iter().any(String::is_empty) { Err(error("a tag is empty")) } else { Ok(tags) }
-        };
-        Ok(Self {
-            name: normalize_name(name),
-            version,
-            build,
-            python_tags: split(tags[0])?,
-            abi_tags: split(tags[1])?,
-            platform_tags: split(tags[2])?,
-        })
+        let mut split = |text| self.tags(text).ok_or_else(|| error("a tag is empty"));
+        let (python_tags, abi_tags, platform_tags) = (split(tags[0])?, split(tags[1])?, split(tags[2])?);
+        Ok(WheelFilename { name: self.name(name), version, build, python_tags, abi_tags, platform_tags })
+    }
+
+    fn name(&mut self, text: &str) -> String {
+        match &self.name {
+            Some((known, name)) if known == text => name.clone(),
+            _ => {
+                let name = normalize_name(text);
+                self.name = Some((text.to_owned(), name.clone()));
+                name
+            }
+        }
+    }
+
+    fn version(&mut self, text: &str) -> Option<Version> {
+        match &self.version {
+            Some((known, version)) if known == text => Some(version.clone()),
+            _ => {
+                let version = Version::from_str(&text.replace('_', "-")).ok()?;
+                self.version = Some((text.to_owned(), version.clone()));
+                Some(version)
+            }
+        }
+    }
+
+    fn tags(&mut self, text: &str) -> Option<Arc<[String]>> {
+        if let Some(known) = self.tags.get(text) {
+            return Some(Arc::clone(known));
+        }
+        let tags: Arc<[String]> = text.split('.').map(str::to_owned).collect();
+        if tags.iter().any(String::is_empty) {
+            return None;
+        }
+        self.tags.insert(text.to_owned(), Arc::clone(&tags));
+        Some(tags)
     }
 }
 
@@ -138,14 +184,14 @@ impl WheelFilename {
         let own = python.cpython_tag();
         let mut best = None;
         let mut python_fits = false;
-        for python_tag in &self.python_tags {
+        for python_tag in self.python_tags.iter() {
             let Some((implementation, major, minor)) = split_python_tag(python_tag) else { continue };
             if major != python.major || minor.is_some_and(|minor| minor > python.minor) {
                 continue;
             }
             let same_line = minor == Some(python.minor);
             let age = minor.map_or(99, |minor| python.minor - minor);
-            for abi_tag in &self.abi_tags {
+            for abi_tag in self.abi_tags.iter() {
                 let score = match (implementation, abi_tag.as_str()) {
                     ("cp", abi) if same_line && abi == own => Some(1000),
                     ("cp", "abi3") if minor.is_some() => Some(900 - age),
@@ -168,7 +214,7 @@ impl WheelFilename {
     fn platform_fit(&self, environment: &WheelEnvironment) -> Result<u32, Incompatible> {
         let mut best = None;
         let mut glibc_needed: Option<(u32, u32)> = None;
-        for tag in &self.platform_tags {
+        for tag in self.platform_tags.iter() {
             if tag == "any" {
                 best = best.max(Some(0));
                 continue;
@@ -297,6 +343,23 @@ mod tests {
         assert_eq!(fit("a-1-cp311-cp311-manylinux_2_39_x86_64.whl"), Err(Incompatible::Glibc(2, 39)));
         assert_eq!(fit("a-1-cp312-abi3-manylinux_2_17_x86_64.whl"), Err(Incompatible::Python));
         assert_eq!(fit("a-1-pp311-pypy311_pp73-manylinux_2_17_x86_64.whl"), Err(Incompatible::Python));
+    }
+
+    #[test]
+    fn a_reader_of_many_names_reads_each_as_alone() {
+        let mut reader = WheelReader::default();
+        for name in [
+            "a-1-py3-none-any.whl",
+            "A-1-2b-py3-none-any.whl",
+            "b-1_1-cp311-abi3-linux_x86_64.whl",
+            "b-1-cp311-abi3-linux_x86_64.whl",
+            "b-x!-py3-none-any.whl",
+            "a-1-py3..py2-none-any.whl",
+            "a-1-2-3-py3-none-any.whl",
+            "a-1-py3-none-any.whl",
+        ] {
+            assert_eq!(reader.read(name), name.parse(), "{name}");
+        }
     }
 
     #[test]
