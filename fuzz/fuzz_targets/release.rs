@@ -3,6 +3,8 @@
 
 #![no_main]
 
+use std::sync::LazyLock;
+
 use imgforge::debian as stanza;
 use imgforge::oci;
 
@@ -13,12 +15,13 @@ mod keyring;
 #[path = "../../src/debian/release.rs"]
 mod release;
 
+static KEYRING: LazyLock<keyring::Keyring> = LazyLock::new(|| match keyring::Keyring::embedded("debian") {
+    Some(Ok(keyring)) => keyring,
+    other => panic!("the pinned keys: {other:?}"),
+});
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let keyring = match keyring::Keyring::embedded("debian") {
-        Some(Ok(keyring)) => keyring,
-        other => panic!("the pinned keys: {other:?}"),
-    };
-    assert!(keyring.verify(bytes, 1_790_000_000).is_err(), "nobody but the archive signs for it");
+    assert!(KEYRING.verify(bytes, 1_790_000_000).is_err(), "nobody but the archive signs for it");
     let text = String::from_utf8_lossy(bytes);
     let _ = release::Release::parse(&text);
     let _ = keyring::Keyring::default().add("the fuzzer's key", &text);

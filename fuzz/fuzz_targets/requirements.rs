@@ -1,4 +1,4 @@
-//! Any requirements files are read or refused at a place that lies inside one of them.
+//! Any requirements files are read or refused at a place that lies inside one of them. A NUL parts the two files.
 
 #![no_main]
 
@@ -7,11 +7,12 @@ use std::path::Path;
 use imgforge::diagnostic::Hint as _;
 use imgforge::spec::Spec;
 
-libfuzzer_sys::fuzz_target!(|input: (String, String)| {
+libfuzzer_sys::fuzz_target!(|input: &str| {
+    let (first, second) = input.split_once('\0').unwrap_or((input, ""));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(folder.path().join("a.txt"), &input.0).expect("a file");
-    std::fs::write(folder.path().join("b.txt"), &input.1).expect("a file");
-    let text = "name: demo\npackages: [\"-r a.txt\"]\n";
+    std::fs::write(folder.path().join("a.txt"), first).expect("a file");
+    std::fs::write(folder.path().join("b.txt"), second).expect("a file");
+    let text = "name: demo\npackages: [{file: a.txt}]\n";
     match Spec::parse(Path::new("spec.yaml"), text, folder.path()) {
         Ok(spec) => {
             for package in spec.packages.iter().chain(&spec.constraints) {

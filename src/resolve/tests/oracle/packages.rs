@@ -334,7 +334,9 @@ fn question() -> impl Strategy<Value = Question> {
     let packages = vec(requirement(RANGES.len(), false), 1..=3);
     (projects, packages, subsequence(PLATFORMS.to_vec(), 1..=2), option::of(select(&PYTHONS[..]))).prop_map(
         |(projects, mut packages, platforms, python)| {
-            packages.iter_mut().for_each(|package| package.with_extra &= package.name != WITHDRAWN);
+            for package in &mut packages {
+                package.with_extra &= package.name != WITHDRAWN;
+            }
             let releases = NAMES.into_iter().zip(projects).map(|(name, releases)| {
                 let mut releases: Vec<Release> = releases.into_iter().flatten().collect();
                 // The second platform keeps the first one's pre-release, whatever else there is for it: that rule is not
