@@ -226,7 +226,7 @@ impl Reading {
         let told = proof::lines(&self.steps, problem, whole);
         let of_targets = |to: &Variable| matches!(to, Variable::Card(_) | Variable::Driver(_) | Variable::Platform(_));
         let mut asks: Vec<(Variable, Evidence)> = self.asks;
-        asks.retain(|(_, ask)| ask.origin.is_some() || ask.source != "spec");
+        asks.retain(|(_, ask)| ask.origin.is_some() || ask.source != "spec" || ask.code != Code::PinConflict);
         if reasons.is_empty() {
             let reason = |(to, ask): &(Variable, Evidence)| Reason {
                 code: ask.code,

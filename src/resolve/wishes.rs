@@ -116,7 +116,10 @@ impl StackModel<'_> {
             return Edge {
                 to: Variable::Python,
                 values: values(&known),
-                evidence: spec_says(format!("the bases known carry Python {}", describe_lines(&known)), None),
+                evidence: Evidence {
+                    code: if known.is_empty() { Code::NoSuchImage } else { Code::PinConflict },
+                    ..spec_says(format!("the bases known carry Python {}", describe_lines(&known)), None)
+                },
             };
         };
         let asked = |lines: &[PythonVersion]| -> Vec<PythonVersion> {

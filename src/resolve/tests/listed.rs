@@ -35,11 +35,11 @@ fn a_listed_package_is_a_wish_for_its_framework() {
 fn a_listed_package_without_code_for_the_card_is_refused_at_its_line() {
     insta::assert_snapshot!(refusal("targets: [{gpu: Old}]\npackages:\n  - numpy\n  - torch==2.5.0\n"), @r"
     driver_branch_ends: pytorch 2.5.0 (cu124), built with CUDA 12.4, needs driver 525.60.13 or newer (line 2)
-    help: another version of torch would do: pytorch 2.8.0 (cu118), Python 3.13
+    help: with `torch==2.8.0` there is an answer: pytorch 2.8.0 (cu118), Python 3.13
     ");
     insta::assert_snapshot!(refusal("targets: [{gpu: New}]\npackages: [serving<3]\n"), @r"
     cc_not_supported: serving 2.0 (cu124) holds code for compute capability 7.5, and New has 12.0 (line 3)
-    help: another version of serving would do: serving 3.0 (cu128), Python 3.13
+    help: with `serving==3.0` there is an answer: serving 3.0 (cu128), pytorch 2.8.0 (cu128), Python 3.13
     ");
 }
 

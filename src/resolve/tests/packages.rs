@@ -206,7 +206,7 @@ fn a_source_distribution_alone_is_refused_by_name() {
     let world = World::default().file("default", "a-1.0.tar.gz", "a", "1.0", "", None, &[]);
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [a]\n"), @r"
     no_such_version: a 1.0 has only a source distribution, and only wheels are installed (line 3)
-    help: build the wheel once (`pip wheel --no-deps a==1.0`), put it on an index of your own and list that under `indexes:`
+    help: build the wheel once (`pip wheel --no-deps a==1.0`), put it beside the spec and write `a @ file:FILE.whl`, or put it on an index of your own under `indexes:`
     ");
 }
 
@@ -246,8 +246,6 @@ fn a_package_may_decide_the_framework_and_the_targets_decide_its_build() {
     no_such_version: no version of torch is in that range; the newest is 2.8.0
     cc_removed_from_toolkit: pytorch 2.8.0 (cu128) is built with CUDA 12.8, which no longer compiles for compute capability 5.2, that of Old
     driver_branch_ends: pytorch 2.8.0 (cu128), built with CUDA 12.8, needs driver 525.60.13 or newer, and the last branch for Old is R470 (line 3)
-    pin_conflict: torch 2.8.0 is a build of pytorch
-    pin_conflict: torch 2.5.0 is a build of pytorch
     pin_conflict: serve 2.0 requires `torch==2.8.0` (line 4)
     pin_conflict: serve 1.0 requires `torch==2.5.0` (line 4)
     pin_conflict: pytorch 2.8.0 (cu118) is installed as `torch==2.8.0+cu118`

@@ -65,7 +65,7 @@ fn a_pinned_toolkit_means_a_cuda_image_and_builds_of_its_major() {
         refusal("targets: [{gpu: Mid}]\ncuda: \"12.4\"\nframeworks: {pytorch: {version: \"2.8.0\", build: cu118}}\n");
     insta::assert_snapshot!(text, @r#"
     cuda_mismatch: pytorch 2.8.0 (cu118) is built with CUDA 11.8 (line 3)
-    help: without `build: cu118` there is an answer: pytorch 2.8.0 (cu128), Python 3.13
+    help: without `build: cu118` there is an answer: pytorch 2.8.0 (cu128), Python 3.12
     help: without `cuda: "12.4"` there is an answer: pytorch 2.8.0 (cu118), Python 3.13
     "#);
 }
@@ -139,8 +139,7 @@ fn a_version_nobody_released_is_named() {
 fn a_base_that_lacks_the_python_is_refused() {
     let text = refusal("base: debian\npython: \"3.12\"\n");
     insta::assert_snapshot!(text, @r#"
-    no_such_image: base debian 13 (trixie) carries Python 3.13 (line 3)
-    no_such_image: base debian 12 (bookworm) carries Python 3.11 (line 3)
+    no_such_image: the spec asks for Python `==3.12.*`, and no base of kind `debian` carries that: those known carry 3.11, 3.13 (line 3)
     help: with `python: "3.13"` there is an answer: Python 3.13
     help: with `base: auto` there is an answer: Python 3.12, on python:3.12-slim-bookworm
     "#);
@@ -243,8 +242,8 @@ fn a_cuda_image_is_one_that_starts_on_the_targets_driver() {
     driver_below_floor: base nvidia/cuda:12.4.0-runtime-ubuntu22.04 has CUDA 12.4.0, which needs driver 525.60.13 or newer (line 2)
     driver_below_floor: base nvidia/cuda:12.4.0-runtime-ubuntu20.04 has CUDA 12.4.0, which needs driver 525.60.13 or newer (line 2)
     driver_below_floor: base nvidia/cuda:12.4.0-cudnn-runtime-ubuntu22.04 has CUDA 12.4.0, which needs driver 525.60.13 or newer (line 2)
-    help: with `base: auto` and no `os:` there is an answer on python:3.12-slim-bookworm
-    help: a driver from 525.60.13 on would do on the machine with the Mid
+    help: with `base: auto` there is an answer: Python 3.12, on python:3.12-slim-bookworm
+    help: update the driver of `Mid` to 525.60.13 or newer: Python 3.12
     ");
 }
 
@@ -256,7 +255,7 @@ fn a_python_that_no_base_carries_is_refused_whatever_the_base() {
     }
     insta::assert_snapshot!(refusal("python: '3.14'\n"), @r#"
     no_such_image: the spec asks for Python `==3.14.*`, and no base carries that: those known carry 3.11 to 3.13 (line 2)
-    help: another Python would do: `python: "3.13"`
+    help: with `python: "3.13"` there is an answer: Python 3.13
     "#);
 }
 
@@ -333,6 +332,7 @@ fn versions_between_and_beside_the_releases_name_their_neighbours() {
 fn cards_of_two_vendors_are_refused_in_one_sentence() {
     insta::assert_snapshot!(refusal("targets:\n  - {gpu: Mid}\n  - {gpu: Red}\nframeworks: {pytorch: '>=2'}\n"), @r"
     no_accelerator_build: no build of pytorch computes on NVIDIA and AMD cards: target `Mid` needs CUDA, target `Red` needs ROCm, and one image holds one of them (line 5)
+    help: split it into 2 specs: `Mid` with pytorch 2.8.0 (cu128), Python 3.13; `Red` with pytorch 2.5.0 (rocm6.2), Python 3.12
     help: without the target `Mid` there is an answer: pytorch 2.5.0 (rocm6.2), Python 3.12
     help: without the target `Red` there is an answer: pytorch 2.8.0 (cu128), Python 3.13
     ");

@@ -39,12 +39,11 @@ fn a_claimed_name_is_asked_of_no_other_index() {
     for package in ["acme-core", "acme_tools"] {
         let refused = refusal(&world, &format!("{indexes}packages: [{package}]\n"));
         let name = package.replace('_', "-");
-        assert_eq!(
-            refused,
-            format!(
-                "no_such_version: the index `internal`, which alone may serve `{name}`, has no such package (line 4)\n"
-            )
+        let expected = format!(
+            "no_such_version: the index `internal`, which alone may serve `{name}`, has no such package (line 4)\n\
+             help: check the spelling of `{name}`, or list the index that has it under `indexes:`\n"
         );
+        assert_eq!(refused, expected);
     }
     // An index that claims names serves no others, and a dependency's name is claimed as well.
     let refused = refusal(&world, &format!("{indexes}packages: [other]\n"));
@@ -80,7 +79,10 @@ fn an_index_of_builds_serves_the_framework_and_what_its_wheels_pin() {
     ];
     assert_eq!(files(&builds(), OLD_CARD), expected);
     let refused = refusal(&builds(), &format!("{OLD_CARD}packages: [only-there]\n"));
-    insta::assert_snapshot!(refused, @"no_such_version: no index has a package `only-there` (line 5)");
+    insta::assert_snapshot!(refused, @r"
+    no_such_version: no index has a package `only-there` (line 5)
+    help: check the spelling of `only-there`, or list the index that has it under `indexes:`
+    ");
 }
 
 #[test]
@@ -98,9 +100,11 @@ fn companions_are_of_the_build_that_the_framework_is() {
 fn a_framework_in_packages_must_be_the_one_under_frameworks() {
     let refused = refusal(&builds(), &format!("{OLD_CARD}packages: ['torch<2.8']\n"));
     insta::assert_snapshot!(refused, @r"
-    pin_conflict: pytorch 2.8.0 (cu128) is installed as `torch==2.8.0` (line 5)
-    pin_conflict: pytorch 2.8.0 (cu118) is installed as `torch==2.8.0+cu118` (line 5)
-    help: without the bound on `torch` there is an answer: torch 2.8.0+cu118
+    no_wheel_for_python: pytorch 2.5.0 (cu124) has wheels for Python 3.11 to 3.12 (line 2)
+    no_wheel_for_python: pytorch 2.5.0 (cpu) has wheels for Python 3.11 to 3.12 (line 2)
+    pin_conflict: the spec asks for pytorch `==2.8.0` (line 4)
+    pin_conflict: the spec asks for `torch<2.8` (line 5)
+    help: with `torch==2.8.0` there is an answer: pytorch 2.8.0 (cu118), Python 3.13
     ");
 }
 
@@ -113,7 +117,9 @@ fn a_claimed_framework_comes_from_that_index_alone() {
     insta::assert_snapshot!(refused, @r"
     no_such_version: the index `internal`, which alone may serve `torch`, has no such package
     cc_removed_from_toolkit: pytorch 2.8.0 (cu128) is built with CUDA 12.8, which no longer compiles for compute capability 5.2, that of Old (line 4)
+    driver_branch_ends: pytorch 2.8.0 (cu128), built with CUDA 12.8, needs driver 525.60.13 or newer, and the last branch for Old is R470 (line 3)
     pin_conflict: pytorch 2.8.0 (cu118) is installed as `torch==2.8.0+cu118` (line 4)
+    help: check the spelling of `torch`, or list the index that has it under `indexes:`
     ");
 }
 
@@ -157,6 +163,6 @@ fn of_wheels_by_place_the_one_that_fits_is_taken() {
     let refused = refusal(&world, &format!("python: '3.13'\npackages: ['{}']\n", place("cp312")));
     insta::assert_snapshot!(refused, @r#"
     no_wheel_for_python: acme 1.0 has wheels for Python 3.12, not for Python 3.13 (line 3)
-    help: another Python would do: `python: "3.12"`
+    help: with `python: "3.12"` there is an answer: acme 1.0
     "#);
 }

@@ -149,7 +149,10 @@ fn prereleases_of_dependencies_count_only_if_pinned_or_alone() {
     pin_conflict: ranged 1.0 requires `a>=2.0rc1` (line 3)
     ");
     let unbuilt = World::default().file("default", "a-1.0.tar.gz", "a", "1.0", "", None, &[]).wheel("a", "2.0rc1", &[]);
-    insta::assert_snapshot!(refusal(&unbuilt, "python: '3.13'\npackages: [a]\n"), @"no_such_version: a 2.0rc1 is a pre-release, and nothing asks for one, as `a>=2.0rc1` in the spec would (line 3)");
+    insta::assert_snapshot!(refusal(&unbuilt, "python: '3.13'\npackages: [a]\n"), @r"
+    no_such_version: a 2.0rc1 is a pre-release, and nothing asks for one, as `a>=2.0rc1` in the spec would (line 3)
+    help: build the wheel once (`pip wheel --no-deps a==1.0`), put it beside the spec and write `a @ file:FILE.whl`, or put it on an index of your own under `indexes:`
+    ");
 }
 
 #[test]
