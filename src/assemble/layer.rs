@@ -275,13 +275,12 @@ impl<W: Write> LayerWriter<W> {
 
     /// Ends the archive, a gzip layer with its table of contents.
     pub fn finish(mut self) -> Result<Finished<W>, Error> {
-        let toc = match self.plain.packer.copies_deflate() {
-            true => Some(self.write_toc()?),
-            false => {
-                self.push(&tar::END)?;
-                self.plain.flush(&mut self.sink)?;
-                None
-            }
+        let toc = if self.plain.packer.copies_deflate() {
+            Some(self.write_toc()?)
+        } else {
+            self.push(&tar::END)?;
+            self.plain.flush(&mut self.sink)?;
+            None
         };
         self.sink.flush()?;
         let Counted { inner, hasher, size } = self.sink;

@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub listed: Option<SnapshotFiles>,
 }
 
-/// Addresses of a service that finds files by package, as Debian's does (snapshot.debian.org, API).
+/// Addresses of a service that finds files by package, as the one of Debian does beside its dated folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotFiles {
     /// JSON with `result`, a list of `architecture` and `hash`; `{package}` and `{version}` are replaced.

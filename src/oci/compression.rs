@@ -34,7 +34,6 @@ impl Compression {
     }
 
     /// Whether it is the one that need not be named.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
