@@ -154,7 +154,12 @@ fn chosen_builds<'a>(model: &StackModel<'a>, solution: &Solution) -> Vec<(&'a st
         .filter_map(|(variable, value)| match variable {
             Variable::Build(family) => {
                 let family = model.families.get_key_value(family.as_str()).map(|(family, _)| *family)?;
-                Some((family, model.row(family, value.rank()?)?))
+                let row = model.row(family, value.rank()?)?;
+                // A build for any toolkit, brought in by another package, is a library like others: triton beside torch.
+                let tells = model.asked.contains(family)
+                    || row.build.toolkit.is_some()
+                    || row.build.accelerator != Accelerator::Cuda;
+                tells.then_some((family, row))
             }
             _ => None,
         })
