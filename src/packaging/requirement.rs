@@ -1,8 +1,8 @@
 //! PEP 508 requirements as they stand in METADATA that nobody checked.
 //!
 //! The parser of `pep508_rs` 0.9 is asked last, behind gates. It panics on a name or an extra that ends in punctuation, on
-//! `~=` in a marker and on numbers at the end of their range, in markers while it holds a lock that every later parse
-//! needs; so those never reach it. And it puts this machine's environment variables into direct references, which a
+//! `~=` in a marker, on numbers at the end of their range and on letters beyond ASCII behind a marker, in markers while it
+//! holds a lock that every later parse needs; so those never reach it. And it puts this machine's environment variables into direct references, which a
 //! text from a stranger must not be able to ask for.
 
 use std::str::FromStr as _;
@@ -29,7 +29,7 @@ pub fn parse_lenient(text: &str) -> Option<Requirement<VerbatimUrl>> {
 
 /// What `pep508_rs` makes of a text that it can be trusted with.
 fn parse_strict(text: &str) -> Option<Requirement<VerbatimUrl>> {
-    if !names_are_whole(text) || text.contains("${") || has_huge_number(text) {
+    if !text.is_ascii() || !names_are_whole(text) || text.contains("${") || has_huge_number(text) {
         return None;
     }
     match text.split_once(';') {
@@ -111,6 +111,7 @@ mod tests {
             "=1",
             "a; os_name ~= '1.0'",
             "a; '3.0' ~= python_version",
+            "a; os_name == \"x\" é",
         ] {
             assert_eq!(show(text), None, "{text}");
         }
@@ -119,7 +120,7 @@ mod tests {
     proptest! {
         #[test]
         fn anything_like_a_requirement_is_survived(
-            name in "[a-z]{1,3}[ \\[\\](),;<>=!~@.*0-9a-z'\"$_-]{0,40}",
+            name in "[a-z]{1,3}[ \\[\\](),;<>=!~@.*0-9a-zé'\"$_-]{0,40}",
             variable in "(python_version|python_full_version|extra|sys_platform|platform_release|os_name|'[a-z0-9.]{0,4}')",
             operator in "(==|!=|<|<=|>|>=|~=|===|in|not in|=|)",
             value in "'[0-9a-z.* !+-]{0,8}'",

@@ -31,7 +31,7 @@ use crate::version::{Dotted, PythonVersion};
 use super::evidence::Edge;
 use super::likely::{Likely, Wanted};
 use super::stack::StackModel;
-use super::variable::{Value, Values, Variable};
+use super::variable::{Value, Values, Variable, specifier_values};
 
 pub(super) use offer::Unusable;
 pub use offer::{Candidate, Offer};
@@ -87,6 +87,8 @@ pub struct PackageModel<'a> {
     locked: &'a BTreeMap<String, Version>,
     /// Names whose pre-releases the spec asks for.
     prereleases: HashSet<String>,
+    /// The exact versions that the spec names.
+    pins: HashMap<String, Vec<Values>>,
     /// What the spec says of files, by name, where the markers hold.
     file_pins: HashMap<String, Vec<&'a FilePin>>,
     offers: RefCell<HashMap<(String, String), Rc<Offer>>>,
@@ -126,6 +128,7 @@ impl<'a> PackageModel<'a> {
             routes: Routes::new(spec),
             locked,
             prereleases: asked_prereleases(spec, &markers),
+            pins: asked_pins(spec, &markers),
             markers,
             file_pins,
             offers: RefCell::default(),
@@ -193,7 +196,8 @@ impl<'a> PackageModel<'a> {
     /// The best candidate in a set: the locked version if it is in it, else the newest.
     ///
     /// Pre-releases count if the spec asks for one, if nothing else was ever published, or if the set is one version: a
-    /// dependency's exact pin. Yanked versions count in that last case alone.
+    /// dependency's exact pin. Yanked versions count where the spec pins them or the lock holds them: what a set leaves must
+    /// not depend on who asks, since the search remembers that there is nothing in it.
     pub fn choose(&self, name: &str, values: &Values) -> Result<Option<Candidate>, SourceError> {
         let inside = |version: &Version| values.contains(&Value::Release(version.clone()));
         if let Some(candidate) = self.choose_companion(name, values)? {
@@ -213,6 +217,10 @@ impl<'a> PackageModel<'a> {
         if let Some(candidate) = newest(self.prereleases.contains(name) || offer.has_only_prereleases()) {
             return Ok(Some(candidate));
         }
+        let wanted = |version: &Version| inside(version) && self.is_pinned(name, version);
+        if let Some((_, candidate)) = offer.yanked.iter().rev().find(|(version, _)| wanted(version)) {
+            return Ok(Some(candidate.clone()));
+        }
         // The builds of a framework's own index carry a label, and are looked at only if the set has one of them.
         if let Some(candidate) = self.choose_labelled(name, values)? {
             return Ok(Some(candidate));
@@ -223,10 +231,14 @@ impl<'a> PackageModel<'a> {
         if let Some(candidate) = newest(true) {
             return Ok(Some(candidate));
         }
-        if let Some((_, candidate)) = offer.yanked.iter().rev().find(|(version, _)| inside(version)) {
-            return Ok(Some(candidate.clone()));
-        }
         self.choose_beside_build(name, values)
+    }
+
+    /// Whether the spec names exactly this version, or the lock holds it.
+    fn is_pinned(&self, name: &str, version: &Version) -> bool {
+        let locked = self.locked.get(name) == Some(version);
+        let value = Value::Release(version.clone());
+        locked || self.pins.get(name).into_iter().flatten().any(|pin| pin.contains(&value))
     }
 
     /// How many candidates a set leaves, for choosing what to decide first. A project not looked at yet counts as many.
@@ -271,6 +283,17 @@ fn is_pin(values: &Values) -> bool {
         ) => low.release() == high.release() && high.any_prerelease(),
         _ => false,
     }
+}
+
+/// The exact versions that packages and constraints of the spec name.
+fn asked_pins(spec: &Spec, markers: &MarkerEnvironment) -> HashMap<String, Vec<Values>> {
+    let mut pins: HashMap<String, Vec<Values>> = HashMap::new();
+    let requirements = spec.packages.iter().chain(&spec.constraints).map(|located| &located.value);
+    for requirement in requirements.filter(|requirement| requirement.evaluate_markers(markers, &[])) {
+        let values = specifiers(requirement).map(specifier_values).filter(is_pin);
+        pins.entry(normalize_name(requirement.name.as_ref())).or_default().extend(values);
+    }
+    pins
 }
 
 /// The names for which the spec mentions a pre-release, as in `acme>=2.0rc1`.

@@ -23,7 +23,7 @@ use crate::spec::{FilePin, Spec};
 use crate::version::PythonVersion;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// The one name that has withdrawn versions; nothing asks for extras of it.
+/// The one name that has withdrawn versions.
 const WITHDRAWN: &str = "e";
 /// Oldest first; the last one is a release candidate.
 const VERSIONS: [&str; 4] = ["1.0", "1.1", "2.0", "2.1rc1"];
@@ -218,7 +218,6 @@ impl Question {
     fn is_answer(&self, assignment: &Assignment, python: &str, platform: &str) -> bool {
         let mut open: Vec<&Requirement> = self.packages.iter().collect();
         let mut seen: Vec<(&str, bool)> = Vec::new();
-        let mut pinned: Vec<&str> = Vec::new();
         while let Some(requirement) = open.pop() {
             if requirement.python.is_some_and(|line| line != python) {
                 continue;
@@ -226,9 +225,6 @@ impl Question {
             let Some(version) = assignment.get(requirement.name) else { return false };
             if !requirement.range.takes[*version] {
                 return false;
-            }
-            if requirement.range.is_pin {
-                pinned.push(requirement.name);
             }
             for extra in [false, true] {
                 if (!extra || requirement.with_extra) && !seen.contains(&(requirement.name, extra)) {
@@ -238,11 +234,15 @@ impl Question {
                 }
             }
         }
+        let pinned = |name: &str| {
+            let holds = |package: &&Requirement| package.python.is_none_or(|line| line == python);
+            self.packages.iter().filter(holds).any(|package| package.name == name && package.range.is_pin)
+        };
         assignment.iter().all(|(name, version)| {
             seen.iter().any(|(seen, _)| seen == name)
                 && self.release(name, *version).is_installable(python, platform)
-                && self.is_final_enough(name, *version, python, platform)
-                && (!self.release(name, *version).is_yanked || pinned.contains(name))
+                && self.is_final_enough(name, *version)
+                && (!self.release(name, *version).is_yanked || pinned(name))
         })
     }
 
@@ -251,13 +251,12 @@ impl Question {
         releases.find(|release| release.version == version).expect("a release of this index")
     }
 
-    /// Pre-releases count where the spec names one, and where there is nothing else.
-    fn is_final_enough(&self, name: &str, version: usize, python: &str, platform: &str) -> bool {
+    /// Pre-releases count where the spec names one, and where nothing else was ever published.
+    fn is_final_enough(&self, name: &str, version: usize) -> bool {
         let names_prerelease =
             self.packages.iter().any(|package| package.name == name && package.range.text.contains("rc"));
         let mut others = self.index.projects[name].iter();
-        let only_prereleases = others
-            .all(|other| other.version == PRERELEASE || other.is_yanked || !other.is_installable(python, platform));
+        let only_prereleases = others.all(|other| other.version == PRERELEASE);
         version != PRERELEASE || names_prerelease || only_prereleases
     }
 
@@ -333,10 +332,7 @@ fn question() -> impl Strategy<Value = Question> {
     let projects = [0; NAMES.len()].map(|_| project());
     let packages = vec(requirement(RANGES.len(), false), 1..=3);
     (projects, packages, subsequence(PLATFORMS.to_vec(), 1..=2), option::of(select(&PYTHONS[..]))).prop_map(
-        |(projects, mut packages, platforms, python)| {
-            for package in &mut packages {
-                package.with_extra &= package.name != WITHDRAWN;
-            }
+        |(projects, packages, platforms, python)| {
             let releases = NAMES.into_iter().zip(projects).map(|(name, releases)| {
                 let mut releases: Vec<Release> = releases.into_iter().flatten().collect();
                 // The second platform keeps the first one's pre-release, whatever else there is for it: that rule is not
@@ -345,7 +341,6 @@ fn question() -> impl Strategy<Value = Question> {
                 for release in &mut releases {
                     release.is_yanked &= name == WITHDRAWN;
                     for required in &mut release.requires {
-                        required.with_extra &= required.name != WITHDRAWN;
                         // What a package requires of itself is another extra, never another version.
                         if required.name == name {
                             required.range = &RANGES[0];

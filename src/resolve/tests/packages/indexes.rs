@@ -50,6 +50,7 @@ fn a_claimed_name_is_asked_of_no_other_index() {
     insta::assert_snapshot!(refused, @r"
     no_such_version: the index `internal`, which alone may serve `acme-core`, has no such package
     pin_conflict: other 2.0 requires `acme-core` (line 4)
+    help: check the spelling of `acme-core`, or list the index that has it under `indexes:`
     ");
 }
 

@@ -162,8 +162,15 @@ fn a_yanked_version_is_taken_for_an_exact_pin_with_a_warning() {
         .file("default", &pure("a", "2.0"), "a", "2.0", "", Some("loses data"), &[])
         .wheel("b", "1.0", &["a==2.0"]);
     assert_eq!(versions(&world, "packages: ['a>=1']\n"), "a 1.0 on 3.13");
-    let resolution = solve(&world, "packages: [b]\n", &Preferences::default()).expect("an answer");
+    let resolution = solve(&world, "packages: [b, a==2.0]\n", &Preferences::default()).expect("an answer");
     assert_eq!(resolution.platforms[0].wheels["a"].version.to_string(), "2.0");
+    let with_extra = "packages: ['a[x]', a==2.0]\n";
+    assert_eq!(versions(&world, with_extra), "a 2.0 on 3.13");
+    // The pin of a dependency alone would count or not by the order in which the search gets there.
+    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [b]\n"), @r"
+    no_such_version: a 2.0 was yanked: loses data
+    pin_conflict: b 1.0 requires `a==2.0` (line 3)
+    ");
     assert_eq!(resolution.platforms[0].warnings, ["a 2.0 was yanked, and is taken because it is pinned: loses data"]);
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: ['a>=2']\n"), @r"
     no_such_version: a 2.0 was yanked: loses data (line 3)
