@@ -119,7 +119,25 @@ fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Of
         && let Some((nearest, other)) = nearest_version(spec, &mut changed, catalog, index)
     {
         newest = chosen_version(&answer, &spec.frameworks.get(index)?.family.value).filter(|newest| *newest != other);
+        newest = newest.filter(|newest| {
+            let mut changed = changed.clone();
+            let version = changed.frameworks.get_mut(index).map(|framework| &mut framework.version);
+            let (Some(version), Some(exactly)) = (version, exactly(newest.clone())) else { return false };
+            *version = exactly;
+            answered(&changed, catalog).is_some()
+        });
         answer = nearest;
+    }
+    // One version may leave less than the range it was found in: without a build that needs a toolkit in its range, images
+    // that have one are no bases.
+    for wish in given_up {
+        if let Wish::Version(index) = *wish {
+            let family = &spec.frameworks.get(index)?.family.value;
+            changed.frameworks.get_mut(index)?.version = exactly(chosen_version(&answer, family)?)?;
+        }
+    }
+    if version.is_some() {
+        answer = answered(&changed, catalog)?;
     }
     // A version that was allowed all along: giving up the build alone leads there.
     let build_alone = version.and_then(|index| spec.frameworks.get(index)).is_some_and(|asked| {
@@ -195,10 +213,13 @@ fn nearest_version(spec: &Spec, changed: &mut Spec, catalog: &Catalog, index: us
         .collect();
     newer.sort_unstable();
     newer.into_iter().take(RELEASES).find_map(|version| {
-        let exactly = VersionSpecifier::from_version(Operator::Equal, version.clone()).ok()?;
-        changed.frameworks.get_mut(index)?.version = VersionSpecifiers::from(exactly);
+        changed.frameworks.get_mut(index)?.version = exactly(version.clone())?;
         Some((answered(changed, catalog)?, version.clone()))
     })
+}
+
+fn exactly(version: Version) -> Option<VersionSpecifiers> {
+    VersionSpecifier::from_version(Operator::Equal, version).ok().map(VersionSpecifiers::from)
 }
 
 /// The oldest driver of those the catalog names with which the machine would do.
