@@ -92,20 +92,17 @@ fn is_best(
     }
 }
 
-/// The newest line, unless only images without a Python have it: then the newest that the archive of such an image has,
-/// if any of these suits.
+/// The newest line, unless it is only to be had on an image that neither carries it nor has it in its archive: then the
+/// newest that some base has itself, if any of these suits.
 fn best_python<'a>(answers: &[&Combination<'a>], world: &World) -> &'a str {
     let newest = |answers: &[&Combination<'a>]| {
         answers.iter().map(|answer| answer.python).max_by(|one, other| compare(one, other))
     };
     let all = newest(answers).expect("the answer that was chosen is one");
-    let carries = |answer: &&&Combination<'a>| answer.python == all && answer.base.python.is_some();
-    if answers.iter().any(|answer| carries(&answer)) {
-        return all;
-    }
-    let own = |answer: &&&Combination<'a>| world.archive_python(answer.base) == Some(answer.python);
-    let archived: Vec<&Combination<'a>> = answers.iter().filter(own).copied().collect();
-    newest(&archived).unwrap_or(all)
+    let own =
+        |answer: &&&Combination<'a>| answer.base.python.or(world.archive_python(answer.base)) == Some(answer.python);
+    let own: Vec<&Combination<'a>> = answers.iter().filter(own).copied().collect();
+    newest(&own).unwrap_or(all)
 }
 
 fn check(world: &World, request: &Request) -> Result<(), TestCaseError> {
