@@ -161,6 +161,8 @@ fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Of
             Wish::Python => with.push(format!("`python: \"{}\"`", answer.python)),
             Wish::Driver(index) if !given_up.contains(&Wish::Target(index)) => {
                 let driver = answer.driver_minimum.as_ref()?;
+                // It is the oldest for all targets together, and this card's drivers may end before it.
+                answered(&with_driver(&changed, index, driver), catalog)?;
                 with.push(format!("driver {driver} or newer on `{}`", target_name(&spec.targets.get(index)?.value)));
             }
             Wish::Driver(_) => {}
@@ -218,6 +220,14 @@ fn nearest_version(spec: &Spec, changed: &mut Spec, catalog: &Catalog, index: us
     })
 }
 
+fn with_driver(spec: &Spec, index: usize, newer: &DriverVersion) -> Spec {
+    let mut changed = spec.clone();
+    if let Some(Target::Card { driver, .. }) = changed.targets.get_mut(index).map(|target| &mut target.value) {
+        *driver = Some(newer.clone());
+    }
+    changed
+}
+
 fn exactly(version: Version) -> Option<VersionSpecifiers> {
     VersionSpecifier::from_version(Operator::Equal, version).ok().map(VersionSpecifiers::from)
 }
@@ -230,11 +240,7 @@ fn newer_driver(spec: &Spec, catalog: &Catalog, index: usize) -> Option<Offer> {
     let known: BTreeSet<&DriverVersion> =
         catalog.cuda.floors.iter().map(|floor| &floor.driver).chain(toolkits).collect();
     known.into_iter().filter(|driver| *driver > installed).find_map(|newer| {
-        let mut changed = spec.clone();
-        if let Some(Target::Card { driver, .. }) = changed.targets.get_mut(index).map(|target| &mut target.value) {
-            *driver = Some(newer.clone());
-        }
-        let answer = answered(&changed, catalog)?;
+        let answer = answered(&with_driver(spec, index, newer), catalog)?;
         let name = target_name(target);
         // What a driver without limits would allow, if that is more.
         let newest = answered(&without(spec, &BTreeSet::from([Wish::Driver(index)])), catalog);
