@@ -70,7 +70,7 @@ pub struct StackAnswer {
     pub base: BaseRow,
     /// Why this base.
     pub base_reason: String,
-    /// Frameworks in the spec's order, then those that packages brought in.
+    /// Frameworks that the spec asks for, by family, then those that packages brought in.
     pub frameworks: Vec<ChosenFramework>,
     /// Targets.
     pub targets: Vec<ChosenTarget>,
@@ -147,7 +147,7 @@ pub(super) fn answer(
     }
 }
 
-/// The builds of a solution: those of the spec in its order, then those that packages brought in.
+/// The builds of a solution: those of the spec by family, then those that packages brought in.
 fn chosen_builds<'a>(model: &StackModel<'a>, solution: &Solution) -> Vec<(&'a str, stack::Row<'a>)> {
     let mut chosen: Vec<(&str, stack::Row<'_>)> = solution
         .iter()

@@ -347,8 +347,8 @@ fn solve_stack(
     })
 }
 
-/// The same builds on a CUDA image whose Ubuntu has the Python line in its own archive: on the line chosen, or, where
-/// Python is `free`, on the newest such line. `None` if the base carries its Python or no such image will do.
+/// The same builds on a base that has the Python line itself, carried or in the archive of its Ubuntu: the line chosen, or,
+/// where Python is `free`, the newest such line. `None` if the base found has its Python or no other will do.
 fn on_the_archives_python(
     model: &StackModel<'_>,
     preferred: &BTreeMap<Variable, Value>,
@@ -357,7 +357,8 @@ fn on_the_archives_python(
     free: bool,
 ) -> Option<StackAnswer> {
     found.base.archive_python.filter(|own| *own != found.python)?;
-    let mut lines: Vec<PythonVersion> = model.bases.iter().filter_map(|base| base.archive_python).collect();
+    let mut lines: Vec<PythonVersion> =
+        model.bases.iter().filter_map(|base| base.python.or(base.archive_python)).collect();
     lines.sort_unstable();
     lines.dedup();
     lines.retain(|line| free || *line == found.python);
@@ -369,7 +370,8 @@ fn on_the_archives_python(
                 problem.fixed.insert(variable.clone(), vec![value.clone()]);
             }
         }
-        let bases = model.bases.iter().enumerate().filter(|(_, base)| base.archive_python == Some(line));
+        let own = |base: &BaseRow| base.python.or(base.archive_python) == Some(line);
+        let bases = model.bases.iter().enumerate().filter(|(_, base)| own(base));
         problem.fixed.insert(Variable::Base, bases.map(|(rank, _)| Value::Rank(rank as u32)).collect());
         problem.fixed.insert(Variable::Python, vec![python_value(line)]);
         problem.solve().ok().map(|solution| answer(model, &solution, preferred))

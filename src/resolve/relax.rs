@@ -119,7 +119,25 @@ fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Of
         && let Some((nearest, other)) = nearest_version(spec, &mut changed, catalog, index)
     {
         newest = chosen_version(&answer, &spec.frameworks.get(index)?.family.value).filter(|newest| *newest != other);
+        newest = newest.filter(|newest| {
+            let mut changed = changed.clone();
+            let version = changed.frameworks.get_mut(index).map(|framework| &mut framework.version);
+            let (Some(version), Some(exactly)) = (version, exactly(newest.clone())) else { return false };
+            *version = exactly;
+            answered(&changed, catalog).is_some()
+        });
         answer = nearest;
+    }
+    // One version may leave less than the range it was found in: without a build that needs a toolkit in its range, images
+    // that have one are no bases.
+    for wish in given_up {
+        if let Wish::Version(index) = *wish {
+            let family = &spec.frameworks.get(index)?.family.value;
+            changed.frameworks.get_mut(index)?.version = exactly(chosen_version(&answer, family)?)?;
+        }
+    }
+    if version.is_some() {
+        answer = answered(&changed, catalog)?;
     }
     // A version that was allowed all along: giving up the build alone leads there.
     let build_alone = version.and_then(|index| spec.frameworks.get(index)).is_some_and(|asked| {
@@ -143,6 +161,8 @@ fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Of
             Wish::Python => with.push(format!("`python: \"{}\"`", answer.python)),
             Wish::Driver(index) if !given_up.contains(&Wish::Target(index)) => {
                 let driver = answer.driver_minimum.as_ref()?;
+                // It is the oldest for all targets together, and this card's drivers may end before it.
+                answered(&with_driver(&changed, index, driver), catalog)?;
                 with.push(format!("driver {driver} or newer on `{}`", target_name(&spec.targets.get(index)?.value)));
             }
             Wish::Driver(_) => {}
@@ -195,10 +215,21 @@ fn nearest_version(spec: &Spec, changed: &mut Spec, catalog: &Catalog, index: us
         .collect();
     newer.sort_unstable();
     newer.into_iter().take(RELEASES).find_map(|version| {
-        let exactly = VersionSpecifier::from_version(Operator::Equal, version.clone()).ok()?;
-        changed.frameworks.get_mut(index)?.version = VersionSpecifiers::from(exactly);
+        changed.frameworks.get_mut(index)?.version = exactly(version.clone())?;
         Some((answered(changed, catalog)?, version.clone()))
     })
+}
+
+fn with_driver(spec: &Spec, index: usize, newer: &DriverVersion) -> Spec {
+    let mut changed = spec.clone();
+    if let Some(Target::Card { driver, .. }) = changed.targets.get_mut(index).map(|target| &mut target.value) {
+        *driver = Some(newer.clone());
+    }
+    changed
+}
+
+fn exactly(version: Version) -> Option<VersionSpecifiers> {
+    VersionSpecifier::from_version(Operator::Equal, version).ok().map(VersionSpecifiers::from)
 }
 
 /// The oldest driver of those the catalog names with which the machine would do.
@@ -209,11 +240,7 @@ fn newer_driver(spec: &Spec, catalog: &Catalog, index: usize) -> Option<Offer> {
     let known: BTreeSet<&DriverVersion> =
         catalog.cuda.floors.iter().map(|floor| &floor.driver).chain(toolkits).collect();
     known.into_iter().filter(|driver| *driver > installed).find_map(|newer| {
-        let mut changed = spec.clone();
-        if let Some(Target::Card { driver, .. }) = changed.targets.get_mut(index).map(|target| &mut target.value) {
-            *driver = Some(newer.clone());
-        }
-        let answer = answered(&changed, catalog)?;
+        let answer = answered(&with_driver(spec, index, newer), catalog)?;
         let name = target_name(target);
         // What a driver without limits would allow, if that is more.
         let newest = answered(&without(spec, &BTreeSet::from([Wish::Driver(index)])), catalog);

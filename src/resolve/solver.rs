@@ -1,7 +1,7 @@
 //! The search: one PubGrub problem whose variables are the stack's and the packages'.
 //!
-//! No text and no IO here. Decisions go from the top of the stack down: facts, framework builds in the spec's order,
-//! Python, base, then packages, those with the fewest choices first, except that what keeps failing is moved forward.
+//! No text and no IO here. Decisions go from the top of the stack down: facts, framework builds by the name of
+//! their family, Python, base, then packages, those with the fewest choices first, except that what keeps failing is moved forward.
 //! Within a variable the tables are ordered from worst to best, so the choice is always the last value that is left.
 
 use std::cell::RefCell;
@@ -151,8 +151,8 @@ impl DependencyProvider for Problem<'_> {
     type VS = Values;
     type M = String;
     type Err = SourceError;
-    /// Larger first: level of the stack, whether it keeps failing, whether few choices are left, order in the spec or of
-    /// appearance.
+    /// Larger first: level of the stack, whether it keeps failing, whether few choices are left, order of the
+    /// families' names or of appearance.
     type Priority = (u32, u32, Reverse<usize>, Reverse<usize>);
 
     fn prioritize(

@@ -10,7 +10,6 @@ mod request;
 mod rules;
 mod world;
 
-use std::cmp::Ordering;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -59,8 +58,14 @@ fn found<'a>(answers: &[Combination<'a>], answer: &StackAnswer) -> Option<Combin
 }
 
 /// Checks that nothing is better than `chosen` by the documented order: family by family the newest release, on the default
-/// index if there is a build of it; then the newest Python; then the smallest base.
-fn is_best(answers: &[Combination<'_>], chosen: &Combination<'_>, request: &Request) -> Result<(), String> {
+/// index if there is a build of it; then the newest Python, on an image without one the newest of an archive; then the
+/// smallest base.
+fn is_best(
+    answers: &[Combination<'_>],
+    chosen: &Combination<'_>,
+    world: &World,
+    request: &Request,
+) -> Result<(), String> {
     let mut left: Vec<&Combination<'_>> = answers.iter().collect();
     for (index, (family, row)) in chosen.rows.iter().enumerate() {
         let newest = left.iter().map(|answer| answer.rows[index].1.release.version).max();
@@ -75,16 +80,29 @@ fn is_best(answers: &[Combination<'_>], chosen: &Combination<'_>, request: &Requ
         }
         left.retain(|answer| answer.rows[index].1.build.name == row.build.name);
     }
-    let newer = left.iter().find(|answer| compare(answer.python, chosen.python) == Ordering::Greater);
-    if let Some(newer) = newer {
-        return Err(format!("Python could be {}", newer.python));
+    let python = best_python(&left, world);
+    if python != chosen.python {
+        return Err(format!("Python could be {python}"));
     }
-    let size = |base: &world::Base| (base.kind, !base.has_compilers);
+    let size = |base: &world::Base| (base.kind, world.archive_python(base) == Some(chosen.python), !base.has_compilers);
     left.retain(|answer| answer.python == chosen.python);
     match left.iter().find(|answer| size(answer.base) > size(chosen.base)) {
         Some(smaller) => Err(format!("the base could be {}", smaller.base.name)),
         None => Ok(()),
     }
+}
+
+/// The newest line, unless it is only to be had on an image that neither carries it nor has it in its archive: then the
+/// newest that some base has itself, if any of these suits.
+fn best_python<'a>(answers: &[&Combination<'a>], world: &World) -> &'a str {
+    let newest = |answers: &[&Combination<'a>]| {
+        answers.iter().map(|answer| answer.python).max_by(|one, other| compare(one, other))
+    };
+    let all = newest(answers).expect("the answer that was chosen is one");
+    let own =
+        |answer: &&&Combination<'a>| answer.base.python.or(world.archive_python(answer.base)) == Some(answer.python);
+    let own: Vec<&Combination<'a>> = answers.iter().filter(own).copied().collect();
+    newest(&own).unwrap_or(all)
 }
 
 fn check(world: &World, request: &Request) -> Result<(), TestCaseError> {
@@ -94,7 +112,7 @@ fn check(world: &World, request: &Request) -> Result<(), TestCaseError> {
             let Some(chosen) = found(&answers, &answer) else {
                 return Err(TestCaseError::fail(format!("no answer by the rules: {}", summary(&answer))));
             };
-            is_best(&answers, &chosen, request)
+            is_best(&answers, &chosen, world, request)
                 .map_err(|better| TestCaseError::fail(format!("{better}, and not {}", summary(&answer))))
         }
         Err(Error::Conflict(conflict)) => {

@@ -3,9 +3,9 @@
 
 use crate::resolve::{Code, Conflict, Reason};
 
-use super::request::{Operator, Request, Target};
+use super::request::{Operator, Request, Target, exactly};
 use super::rules::{self, Oracle, Row, begins_with, is_at_least, major};
-use super::world::{CARDS, FAMILIES, PYTHONS, RELEASES, World};
+use super::world::{CARDS, FAMILIES, PLATFORMS, PYTHONS, RELEASES, World};
 
 pub(super) fn check(world: &World, request: &Request, conflict: &Conflict) -> Result<(), String> {
     if conflict.reasons.is_empty() {
@@ -50,7 +50,10 @@ fn is_true(world: &World, request: &Request, reason: &Reason) -> bool {
     });
     let mut cards = cards.filter(|(_, card, _)| card.capability.is_some());
     let driver = |target: &Target, capability: &str| {
-        oracle.driver_for(row.build, request.platform_of(target), capability).and_then(|needed| needed.first().copied())
+        // A build without code for the card is refused for its major's driver too, where that is missing as well.
+        let needed = oracle.driver_for(row.build, request.platform_of(target), capability);
+        let floor = || row.build.toolkit.and_then(|toolkit| oracle.floor(rules::major(toolkit)));
+        needed.map_or_else(floor, |needed| needed.first().copied())
     };
     match reason.code {
         Code::NoBuildForPlatform => oracle.platforms.iter().any(|platform| {
@@ -83,11 +86,8 @@ fn is_true(world: &World, request: &Request, reason: &Reason) -> bool {
         Code::DriverBelowFloor | Code::DriverBranchEnds => cards.any(|(target, card, installed)| {
             let needed = driver(target, card.capability.unwrap_or_default());
             needed.is_some_and(|needed| {
-                let too_old = match (installed, card.last_branch) {
-                    (Some(installed), _) => !is_at_least(installed, needed),
-                    (None, Some(branch)) => major(needed) > branch,
-                    (None, None) => false,
-                };
+                let too_old = installed.is_some_and(|installed| !is_at_least(installed, needed))
+                    || card.last_branch.is_some_and(|branch| major(needed) > branch);
                 reason.fact.contains(needed) && too_old
             })
         }),
@@ -109,58 +109,79 @@ fn is_true(world: &World, request: &Request, reason: &Reason) -> bool {
     }
 }
 
-/// Whether the change that a line offers leads to what it says; `None` for a line that offers none.
+/// Whether the change that a line offers leads to what it says; `None` for a line that is not read here.
 fn leads_to_an_answer(world: &World, request: &Request, help: &str) -> Option<bool> {
-    let (offer, result) = help.split_once(": ").unwrap_or((help, ""));
-    let mut changed = request.clone();
-    let between = |start: &str, end: &str| help.split_once(start)?.1.split_once(end).map(|(word, _)| word.to_owned());
-    if let Some(build) = between("without `build: ", "`") {
-        // Which family is said by the result.
-        let family = result.split(' ').next().unwrap_or_default();
-        let entry = changed.frameworks.iter_mut().find(|framework| framework.family == family)?;
-        if entry.build != Some(build.as_str()) {
-            return Some(false);
+    let leads_to = |changed: &Request, result: &str| is_said(&Oracle::new(world, changed), result);
+    if let Some((offer, result)) = help.split_once(" there is an answer: ") {
+        let mut changed = request.clone();
+        for edit in offer.split('`').skip(1).step_by(2) {
+            give_up(&mut changed, edit, offer)?;
         }
-        entry.build = None;
-    } else if let Some(family) = between("another version of ", " would do") {
-        let entry = changed.frameworks.iter_mut().find(|framework| framework.family == family)?;
-        (entry.range, entry.build) = (None, None);
-    } else if let Some(line) = between("another Python would do: `python: \"", "\"") {
-        let line = PYTHONS.into_iter().find(|known| *known == line)?;
-        changed.python = Some((Operator::Equal, line));
-    } else if offer.starts_with("without `cuda") {
-        changed.cuda = None;
-    } else if offer.starts_with("without `cudnn") {
-        changed.cudnn = None;
-    } else if offer.starts_with("with `base: auto` and no `os:`") {
-        (changed.base, changed.os) = ("auto", None);
-    } else if let Some(driver) = between("a driver from ", " on would do") {
-        let name = help.rsplit(' ').next().and_then(|name| CARDS.into_iter().find(|card| *card == name))?;
-        // Of two machines with the same card either may be meant.
-        return Some((0..changed.targets.len()).any(|index| {
-            let mut changed = request.clone();
-            match &mut changed.targets[index] {
-                Target::Card { name: card, driver: installed @ Some(_), .. } if *card == name => {
-                    *installed = Some(driver.clone());
-                }
-                _ => return false,
-            }
-            !Oracle::new(world, &changed).answers().is_empty()
-        }));
-    } else if let Some(name) = between("without the target `", "`") {
-        return Some((0..request.targets.len()).any(|index| {
-            let mut changed = request.clone();
-            let removed = changed.targets.remove(index);
-            let same = match removed {
-                Target::Cpu => name == "cpu",
-                Target::Card { name: card, .. } => name == card,
-            };
-            same && is_said(&Oracle::new(world, &changed), result)
-        }));
-    } else {
-        return None;
+        return Some(leads_to(&changed, result));
     }
-    Some(is_said(&Oracle::new(world, &changed), result))
+    if let Some((name, rest)) = help.strip_prefix("update the driver of `").and_then(|rest| rest.split_once("` to ")) {
+        let (driver, results) = rest.split_once(" or newer: ")?;
+        let (result, newest) = results.split_once("; from ").unwrap_or((results, ""));
+        let with = |driver: &str, result: &str| leads_to(&with_driver(request, name, driver), result);
+        let is_newest_so = newest.split_once(" on ").is_none_or(|(driver, result)| with(driver, result));
+        return Some(with(driver, result) && is_newest_so);
+    }
+    let (_, parts) = help.strip_prefix("split it into ")?.split_once(": ")?;
+    Some(parts.split("; ").all(|part| {
+        let (names, result) = part.split_once(" with ").unwrap_or((part, ""));
+        let names: Vec<&str> = names.split('`').skip(1).step_by(2).collect();
+        let mut changed = request.clone();
+        changed.targets.retain(|target| names.contains(&name_of(target)));
+        leads_to(&changed, result)
+    }))
+}
+
+fn name_of(target: &Target) -> &'static str {
+    match target {
+        Target::Cpu => "cpu",
+        Target::Card { name, .. } => name,
+    }
+}
+
+fn with_driver(request: &Request, name: &str, newer: &str) -> Request {
+    let mut changed = request.clone();
+    for target in changed.targets.iter_mut().filter(|target| name_of(target) == name) {
+        if let Target::Card { driver, .. } = target {
+            *driver = Some(newer.to_owned());
+        }
+    }
+    changed
+}
+
+/// Makes the change that an offer has between two backquotes; `None` if the sentence leaves open which framework it means.
+fn give_up(request: &mut Request, edit: &str, offer: &str) -> Option<()> {
+    let (key, value) = edit.split_once(':').map_or((edit, ""), |(key, value)| (key, value.trim().trim_matches('"')));
+    let is_target = CARDS.contains(&key) || key == "cpu";
+    match key {
+        "build" => {
+            let mut named = request.frameworks.iter_mut().filter(|framework| framework.build == Some(value));
+            let only = named.next().filter(|_| named.next().is_none())?;
+            only.build = None;
+        }
+        "python" => request.python = Some((Operator::Equal, PYTHONS.into_iter().find(|known| *known == value)?)),
+        "cuda" => request.cuda = None,
+        "cudnn" => request.cudnn = None,
+        "os" => request.os = None,
+        "base" => request.base = "auto",
+        _ if PLATFORMS.contains(&key) => request.platforms.retain(|known| *known != key),
+        _ if is_target => match offer.split_once("driver ").and_then(|(_, rest)| rest.split_once(" or newer on `")) {
+            Some((driver, rest)) if rest.starts_with(key) => *request = with_driver(request, key, driver),
+            _ => request.targets.retain(|target| name_of(target) != key),
+        },
+        _ => {
+            let named = request.frameworks.iter_mut().find(|framework| framework.family == key)?;
+            (named.range, named.build) = (None, None);
+            if let Some(version) = RELEASES.iter().position(|known| *known == value) {
+                named.range = Some(exactly(version));
+            }
+        }
+    }
+    Some(())
 }
 
 /// Whether there is an answer with the frameworks and the Python that `result` names: `alpha 1.0.0 (cu124), Python 3.12`.
@@ -170,6 +191,9 @@ fn is_said(oracle: &Oracle<'_>, result: &str) -> bool {
         parts.iter().all(|part| {
             if let Some(python) = part.strip_prefix("Python ") {
                 return answer.python == python;
+            }
+            if let Some(base) = part.strip_prefix("on ") {
+                return base.contains(&answer.base.name);
             }
             match row_of(oracle.world, part) {
                 None => true,

@@ -78,6 +78,18 @@ static RANGES: [Range; 8] = [
     Range { names_prerelease: true, ..range(">=2.1.0rc1", [false, false, false, true]) },
 ];
 
+static EXACTLY: [Range; 4] = [
+    Range { is_exact: true, ..range("==1.0.0", [true, false, false, false]) },
+    Range { is_exact: true, ..range("==1.1.0", [false, true, false, false]) },
+    Range { is_exact: true, ..range("==2.0.0", [false, false, true, false]) },
+    Range { is_exact: true, names_prerelease: true, ..range("==2.1.0rc1", [false, false, false, true]) },
+];
+
+/// One release, by its place among [`RELEASES`](super::world::RELEASES).
+pub(super) fn exactly(version: usize) -> &'static Range {
+    &EXACTLY[version]
+}
+
 impl Request {
     pub(super) fn to_yaml(&self) -> String {
         let mut text = "name: test\ntargets:\n".to_owned();

@@ -81,11 +81,18 @@ pub(super) struct Oracle<'a> {
     pub(super) world: &'a World,
     pub(super) request: &'a Request,
     pub(super) platforms: Vec<&'static str>,
+    has_use_for_toolkit: bool,
 }
 
 impl<'a> Oracle<'a> {
     pub(super) fn new(world: &'a World, request: &'a Request) -> Self {
-        Self { world, request, platforms: request.image_platforms() }
+        let mut oracle = Self { world, request, platforms: request.image_platforms(), has_use_for_toolkit: false };
+        let mut rows = request.frameworks.iter().flat_map(|framework| oracle.rows(framework));
+        oracle.has_use_for_toolkit = request.cuda.is_some()
+            || request.base == "cuda"
+            || request.os.is_some_and(|os| os.starts_with("ubuntu"))
+            || rows.any(|row| row.build.needs_system_cuda);
+        oracle
     }
 
     /// Every answer.
@@ -104,7 +111,7 @@ impl<'a> Oracle<'a> {
                         chosen
                     })
                 })
-                .filter(|chosen| go_together(chosen))
+                .filter(|chosen| self.go_together(chosen))
                 .collect();
         }
         let mut answers = Vec::new();
@@ -125,6 +132,7 @@ impl<'a> Oracle<'a> {
         let Combination { rows, python, base } = combination;
         self.is_python_asked_for(python)
             && self.is_base_asked_for(base)
+            && self.is_carried(python)
             && base.python.is_none_or(|carried| carried == *python)
             && self.platforms.iter().all(|platform| base.platforms.contains(platform))
             && rows.iter().all(|(_, row)| {
@@ -172,11 +180,24 @@ impl<'a> Oracle<'a> {
         })
     }
 
-    fn is_base_asked_for(&self, base: &Base) -> bool {
-        let Request { os, cuda, cudnn, base: choice, .. } = self.request;
+    /// A Python has to come from somewhere: a base, or the archive of a base's Ubuntu.
+    fn is_carried(&self, python: &str) -> bool {
+        let line = |base: &Base| base.python.or(self.world.archive_python(base));
+        self.world.bases.iter().any(|base| line(base) == Some(python))
+    }
+
+    /// By `base:` and `os:`.
+    fn is_base_named(&self, base: &Base) -> bool {
+        let Request { os, base: choice, .. } = self.request;
         let kind = format!("{:?}", base.kind).to_lowercase();
-        (*choice == "auto" || *choice == kind)
-            && os.is_none_or(|os| begins_with(base.os, os))
+        (*choice == "auto" || *choice == kind) && os.is_none_or(|os| begins_with(base.os, os))
+    }
+
+    fn is_base_asked_for(&self, base: &Base) -> bool {
+        let Request { cuda, cudnn, base: choice, .. } = self.request;
+        self.is_base_named(base)
+            // An image with a toolkit is for those who have a use for one.
+            && (base.toolkit.is_none() || self.has_use_for_toolkit)
             && cuda.is_none_or(|cuda| base.toolkit.is_some_and(|toolkit| begins_with(toolkit, cuda)))
             // cuDNN is the system's where CUDA is.
             && (cuda.is_none() && *choice != "cuda"
@@ -195,22 +216,44 @@ impl<'a> Oracle<'a> {
 
     /// The wheels' C library, and CUDA and cuDNN for builds that leave them to the system.
     fn runs_on_base(&self, row: &Row<'_>, base: &Base) -> bool {
-        let build = row.build;
         let glibc =
             self.wheels(row).is_some_and(|wheels| wheels.iter().all(|wheels| is_at_least(base.glibc, wheels.glibc)));
+        glibc && (!row.build.needs_system_cuda || !self.brings_cuda(row.build) || self.has_toolkit_for(row.build, base))
+    }
+
+    /// CUDA and cuDNN of the build's majors. A framework on its own gets the very toolkit it was built with where there is
+    /// such a base.
+    fn has_toolkit_for(&self, build: &Build, base: &Base) -> bool {
         let same_major = |own: Option<&str>, wanted: Option<&str>| {
             wanted.is_none_or(|wanted| own.is_some_and(|own| major(own) == major(wanted)))
         };
-        glibc
-            && (!build.needs_system_cuda
-                || same_major(base.toolkit, build.toolkit) && same_major(base.cudnn, build.cudnn))
+        let built_with = |base: &Base| {
+            build.toolkit.is_none_or(|wanted| base.toolkit.is_some_and(|own| begins_with(own, wanted)))
+                && same_major(base.cudnn, build.cudnn)
+        };
+        let is_alone = self.request.cuda.is_none() && self.request.frameworks.len() == 1;
+        let is_there = |base: &Base| {
+            self.is_base_named(base)
+                && self.platforms.iter().all(|platform| base.platforms.contains(platform))
+                && built_with(base)
+        };
+        if is_alone && self.world.bases.iter().any(is_there) {
+            return built_with(base);
+        }
+        same_major(base.toolkit, build.toolkit) && same_major(base.cudnn, build.cudnn)
+    }
+
+    /// Whether wheels of a build compute with CUDA on any platform of the image: some are for the processor on one.
+    fn brings_cuda(&self, build: &Build) -> bool {
+        let mut wheels = build.wheels.iter().filter(|wheels| self.platforms.contains(&wheels.platform));
+        build.toolkit.is_some() && wheels.any(|wheels| !wheels.is_cpu)
     }
 
     /// A pinned CUDA means builds of its major, since extensions are compiled across minors only; a pinned cuDNN means
     /// builds with it.
     pub(super) fn suits_pins(&self, row: &Row<'_>) -> bool {
         let Request { cuda, cudnn, .. } = self.request;
-        let Some(toolkit) = row.build.toolkit else { return true };
+        let Some(toolkit) = row.build.toolkit.filter(|_| self.brings_cuda(row.build)) else { return true };
         cuda.is_none_or(|cuda| major(cuda) == major(toolkit))
             && cudnn.is_none_or(|cudnn| row.build.cudnn.is_none_or(|own| begins_with(own, cudnn)))
     }
@@ -236,10 +279,11 @@ impl<'a> Oracle<'a> {
                 None => return false,
             }
         }
-        // A pinned toolkit asks for its major's driver as well, and its compiler must not have outlived the card.
-        if let (Some(cuda), Some(toolkit)) = (self.request.cuda, base.toolkit) {
-            needed.extend(self.floor(major(cuda)));
+        // A toolkit in the base asks for its major's driver as well; the compiler of a pinned one must know the card.
+        if let Some(toolkit) = base.toolkit {
+            needed.extend(self.floor(major(toolkit)));
             let known = self.world.toolkits.iter().find(|known| known.version == toolkit);
+            let known = known.filter(|_| self.request.cuda.is_some());
             if known.is_some_and(|known| known.capabilities.iter().all(|compiled| !is_at_least(capability, compiled))) {
                 return false;
             }
@@ -266,6 +310,21 @@ impl<'a> Oracle<'a> {
                 Some(known.map(|known| known.driver).into_iter().collect())
             }
         }
+    }
+
+    /// Companions are of the listed releases, and all CUDA libraries in one environment are of one major.
+    fn go_together(&self, rows: &[(&'static str, Row<'_>)]) -> bool {
+        let companions_fit = rows.iter().all(|(_, row)| {
+            row.release.companion.as_ref().is_none_or(|(other, versions)| {
+                rows.iter()
+                    .filter(|(family, _)| family == other)
+                    .all(|(_, row)| versions.contains(&row.release.version))
+            })
+        });
+        let with_cuda = rows.iter().filter(|(_, row)| self.brings_cuda(row.build));
+        let mut majors = with_cuda.filter_map(|(_, row)| row.build.toolkit.map(major));
+        let first = majors.next();
+        companions_fit && majors.all(|major| Some(major) == first)
     }
 
     pub(super) fn floor(&self, major: u64) -> Option<&'static str> {
@@ -295,24 +354,14 @@ fn serves_amd(build: &Build, platform: &str, card: &Card) -> bool {
 }
 
 /// Whether a machine has a driver that is at least all of `needed`: the one installed, or one of a branch that still knows
-/// its card.
+/// its card, as an installed one has to as well.
 fn has_driver(card: &Card, installed: Option<&str>, needed: &[&str]) -> bool {
     let mut needed = needed.iter().copied().chain(card.first_driver.filter(|_| installed.is_some()));
     match (installed, card.last_branch) {
-        (Some(installed), _) => needed.all(|needed| is_at_least(installed, needed)),
+        (Some(installed), last) => {
+            last.is_none_or(|last| major(installed) <= last) && needed.all(|needed| is_at_least(installed, needed))
+        }
         (None, Some(branch)) => needed.all(|needed| major(needed) <= branch),
         (None, None) => true,
     }
-}
-
-/// Companions are of the listed releases, and all CUDA libraries in one environment are of one major.
-fn go_together(rows: &[(&'static str, Row<'_>)]) -> bool {
-    let companions_fit = rows.iter().all(|(_, row)| {
-        row.release.companion.as_ref().is_none_or(|(other, versions)| {
-            rows.iter().filter(|(family, _)| family == other).all(|(_, row)| versions.contains(&row.release.version))
-        })
-    });
-    let mut majors = rows.iter().filter_map(|(_, row)| row.build.toolkit.map(major));
-    let first = majors.next();
-    companions_fit && majors.all(|major| Some(major) == first)
 }

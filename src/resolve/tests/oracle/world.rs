@@ -16,6 +16,8 @@ pub(super) const FAMILIES: [&str; 3] = ["alpha", "beta", "gamma"];
 pub(super) const CARDS: [&str; 3] = ["Ada", "Bell", "Curie"];
 const CAPABILITIES: [&str; 5] = ["5.2", "7.5", "8.0", "8.6", "9.0"];
 const GLIBCS: [&str; 4] = ["2.17", "2.31", "2.36", "2.41"];
+/// Release and glibc.
+const UBUNTUS: [(&str, &str); 2] = [("ubuntu 22.04", "2.35"), ("ubuntu 20.04", "2.31")];
 pub(super) const DRIVERS: [&str; 5] = ["450.80", "470.10", "520.61", "530.30", "550.54"];
 
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub(super) struct World {
     /// Oldest first.
     pub(super) pythons: Vec<&'static str>,
     pub(super) bases: Vec<Base>,
+    /// The Python line in the archive of each of [`UBUNTUS`].
+    pub(super) ubuntu_pythons: Vec<&'static str>,
     pub(super) families: Vec<Family>,
 }
 
@@ -118,6 +122,12 @@ impl World {
         self.families.iter().find(|family| family.name == name).expect("a family of this world")
     }
 
+    /// The Python line that can be put into a base from its archive, for one that carries none.
+    pub(super) fn archive_python(&self, base: &Base) -> Option<&'static str> {
+        let index = UBUNTUS.iter().position(|(os, _)| *os == base.os)?;
+        self.ubuntu_pythons.get(index).copied()
+    }
+
     /// The catalog's text.
     pub(super) fn to_yaml(&self) -> String {
         let mut text =
@@ -151,6 +161,13 @@ impl World {
             if !bases.is_empty() {
                 text += &format!("{section}:\n{bases}");
             }
+        }
+        text += "ubuntu:\n";
+        for ((os, glibc), python) in UBUNTUS.iter().zip(&self.ubuntu_pythons) {
+            let release = os.trim_start_matches("ubuntu ");
+            text += &format!(
+                "  - {{suite: u{release}, release: \"{release}\", python: \"{python}\", glibc: \"{glibc}\", source: doc}}\n"
+            );
         }
         text += "frameworks:\n";
         for family in &self.families {
@@ -306,7 +323,7 @@ fn slim(choices: Vec<SlimChoice>, debian: &[Base]) -> Vec<Base> {
 fn cuda_image() -> impl Strategy<Value = Base> {
     (
         select(&["11.8.0", "12.1.0", "12.4.0"][..]),
-        select(&[("ubuntu 22.04", "2.35"), ("ubuntu 20.04", "2.31")][..]),
+        select(&UBUNTUS[..]),
         option::of(select(&["8.9.0.5", "9.1.0.70"][..])),
         any::<bool>(),
         some_of(&PLATFORMS, 1),
@@ -330,8 +347,8 @@ fn cuda_image() -> impl Strategy<Value = Base> {
 
 fn bases() -> impl Strategy<Value = Vec<Base>> {
     let debian = (debian("old", "debian 11"), debian("new", "debian 12"));
-    let slim_choices = vec((select(&PYTHONS[..]), 0_usize..2, some_of(&PLATFORMS, 1)), 0..4);
-    (debian, slim_choices, vec(cuda_image(), 0..4)).prop_map(|((old, new), slim_choices, cuda)| {
+    let slim_choices = vec((select(&PYTHONS[..]), 0_usize..2, some_of(&PLATFORMS, 1)), 0..8);
+    (debian, slim_choices, vec(cuda_image(), 0..6)).prop_map(|((old, new), slim_choices, cuda)| {
         let mut bases = vec![old, new];
         bases.extend(slim(slim_choices, &bases));
         for image in cuda {
@@ -341,6 +358,11 @@ fn bases() -> impl Strategy<Value = Vec<Base>> {
         }
         bases
     })
+}
+
+/// Mostly both.
+fn platforms() -> impl Strategy<Value = Vec<&'static str>> {
+    prop_oneof![1 => some_of(&PLATFORMS, 1), 3 => Just(PLATFORMS.to_vec())]
 }
 
 fn wheels(platform: &'static str) -> impl Strategy<Value = Wheels> {
@@ -363,8 +385,8 @@ fn build() -> BoxedStrategy<Build> {
         ("cpu", None),
     ];
     let code = (some_of(&CAPABILITIES, 1), prop_oneof![2 => Just(Vec::new()), 1 => some_of(&CAPABILITIES, 1)]);
-    let needs_system_cuda = prop_oneof![4 => Just(false), 1 => Just(true)];
-    let wheels = (wheels(PLATFORMS[0]), wheels(PLATFORMS[1]), some_of(&PLATFORMS, 1));
+    let needs_system_cuda = prop_oneof![7 => Just(false), 1 => Just(true)];
+    let wheels = (wheels(PLATFORMS[0]), wheels(PLATFORMS[1]), platforms());
     (
         select(&BUILDS[..]),
         option::of(select(&["8.9.0.5", "9.1.0.70", "9.1.0.60"][..])),
@@ -398,9 +420,9 @@ fn build() -> BoxedStrategy<Build> {
 fn release(family: &'static str, version: usize) -> BoxedStrategy<Release> {
     let others: Vec<&'static str> = FAMILIES.into_iter().filter(|other| *other != family).collect();
     let companion = (select(others), subsequence(vec![0_usize, 1, 2, 3], 1..=3));
-    let companion = prop_oneof![2 => Just(None), 1 => companion.prop_map(Some)];
+    let companion = prop_oneof![4 => Just(None), 1 => companion.prop_map(Some)];
     let is_yanked = prop_oneof![8 => Just(false), 1 => Just(true)];
-    (is_yanked, option::of(select(&PYTHONS[..])), companion, vec(build(), 1..=3))
+    (is_yanked, option::weighted(0.2, select(&PYTHONS[..])), companion, vec(build(), 1..=4))
         .prop_map(move |(is_yanked, oldest_python, companion, choices)| {
             let mut builds: Vec<Build> = Vec::new();
             for build in choices {
@@ -430,13 +452,15 @@ fn family(name: &'static str) -> impl Strategy<Value = Family> {
 pub(super) fn world() -> impl Strategy<Value = World> {
     let families = (family(FAMILIES[0]), option::weighted(0.8, family(FAMILIES[1])), option::of(family(FAMILIES[2])))
         .prop_map(|(first, second, third)| [Some(first), second, third].into_iter().flatten().collect());
-    (CARDS.map(card), toolkits(), bases(), some_of(&PYTHONS, 1), families).prop_map(
-        |(cards, toolkits, bases, pythons, families)| World {
+    let ubuntu_pythons = vec(select(&PYTHONS[..]), UBUNTUS.len());
+    (CARDS.map(card), toolkits(), bases(), ubuntu_pythons, some_of(&PYTHONS, 2), families).prop_map(
+        |(cards, toolkits, bases, ubuntu_pythons, pythons, families)| World {
             cards: cards.into(),
             toolkits,
             floors: vec![(11, "450.80"), (12, "520.61"), (13, "580.10")],
             pythons,
             bases,
+            ubuntu_pythons,
             families,
         },
     )
