@@ -158,6 +158,10 @@ impl StackModel<'_> {
         if installed >= &floor.driver || gpu.class != GpuClass::Datacenter {
             return None;
         }
+        // Libraries newer than a card's last branch know the card no more, whoever brings them.
+        if gpu.last_driver_branch.is_some_and(|last| u64::from(last.0) < floor.driver.major()) {
+            return None;
+        }
         let branch = DriverBranch(installed.major());
         let serves = |reference: &str| {
             let image = self.catalog.bases.cuda.iter().find(|image| image.reference() == reference);

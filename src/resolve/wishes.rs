@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use pubgrub::Ranges;
 
-use crate::catalog::{Release, Toolkit, Vendor};
+use crate::catalog::{Gpu, Release, Toolkit, Vendor};
 use crate::diagnostic::Origin;
 use crate::spec::{BaseChoice, Spec};
 use crate::version::{PythonVersion, ToolkitVersion};
@@ -14,7 +14,7 @@ use super::bases::BaseRow;
 use super::evidence::{Code, Edge, Evidence};
 use super::numbers::{describe_lines, python_allowed, python_value, starting_with};
 use super::stack::{Row, StackModel};
-use super::targets::{card_value, describe_card, driver_code, driver_edge};
+use super::targets::{TargetFacts, card_value, describe_card, driver_code, driver_edge};
 use super::variable::{Value, Values, Variable, one_of, specifier_values};
 
 impl StackModel<'_> {
@@ -150,10 +150,12 @@ impl StackModel<'_> {
     pub(super) fn base_driver_edges(&self, base: &BaseRow) -> Vec<Edge> {
         let Some(toolkit) = base.toolkit.as_ref().filter(|_| self.spec.cuda.is_none()) else { return Vec::new() };
         let Some((driver, source)) = self.floor(toolkit.major()) else { return Vec::new() };
+        let rank = self.bases.iter().position(|row| row == base).map(|rank| rank as u32);
+        let has_compat = |target: &TargetFacts<'_>, gpu: &Gpu| {
+            self.compat_bases(target, gpu, toolkit.major()).zip(rank).is_some_and(|(ranks, rank)| ranks.contains(&rank))
+        };
         let nvidia = self.targets.iter().enumerate().filter(|(_, target)| {
-            target.gpu.is_some_and(|gpu| {
-                gpu.vendor == Vendor::Nvidia && self.compat_bases(target, gpu, toolkit.major()).is_none()
-            })
+            target.gpu.is_some_and(|gpu| gpu.vendor == Vendor::Nvidia && !has_compat(target, gpu))
         });
         let edge = |(index, target)| Edge {
             to: Variable::Driver(index),
