@@ -1,9 +1,10 @@
 //! PEP 508 requirements as they stand in METADATA that nobody checked.
 //!
 //! The parser of `pep508_rs` 0.9 is asked last, behind gates. It panics on a name or an extra that ends in punctuation, on
-//! `~=` in a marker, on numbers at the end of their range and on letters beyond ASCII behind a marker, in markers while it
-//! holds a lock that every later parse needs; so those never reach it. And it puts this machine's environment variables into direct references, which a
-//! text from a stranger must not be able to ask for.
+//! `~=` in a marker, on numbers at the end of their range and inside characters of several bytes, in markers while it
+//! holds a lock that every later parse needs; it descends once per parenthesis; and the form it keeps markers in may grow
+//! exponentially. So those never reach it. And it puts this machine's environment variables into direct references, which
+//! a text from a stranger must not be able to ask for.
 
 use std::str::FromStr as _;
 
@@ -11,8 +12,19 @@ use pep508_rs::{Requirement, VerbatimUrl};
 
 use super::specifiers;
 
+/// Opening parentheses of a requirement: the parser's stack grows with them.
+const PARENTHESES_LIMIT: usize = 64;
+
+/// `and` and `or` of a marker: its normal form may grow exponentially with them.
+const OPERATORS_LIMIT: usize = 32;
+
 /// The requirement, with specifiers in old spellings rewritten; `None` if it cannot be read.
 pub fn parse_lenient(text: &str) -> Option<Requirement<VerbatimUrl>> {
+    // All of PEP 508 is ASCII. A quote does not make other characters harmless: the parser counts those of a word between
+    // blanks, quotes or not, and then slices by that number of bytes.
+    if !text.is_ascii() {
+        return None;
+    }
     if let Some(requirement) = parse_strict(text) {
         return Some(requirement);
     }
@@ -27,9 +39,14 @@ pub fn parse_lenient(text: &str) -> Option<Requirement<VerbatimUrl>> {
     parse_strict(&format!("{}{specifier}{marker}", name.trim()))
 }
 
-/// What `pep508_rs` makes of a text that it can be trusted with.
+/// What `pep508_rs` makes of an ASCII text, if it can be trusted with it.
 fn parse_strict(text: &str) -> Option<Requirement<VerbatimUrl>> {
-    if !text.is_ascii() || !names_are_whole(text) || text.contains("${") || has_huge_number(text) {
+    if !names_are_whole(text) || text.contains("${") || has_huge_number(text) {
+        return None;
+    }
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    let operators = words.filter(|word| matches!(*word, "and" | "or")).count();
+    if text.bytes().filter(|&byte| byte == b'(').count() > PARENTHESES_LIMIT || operators > OPERATORS_LIMIT {
         return None;
     }
     match text.split_once(';') {
@@ -111,16 +128,50 @@ mod tests {
             "=1",
             "a; os_name ~= '1.0'",
             "a; '3.0' ~= python_version",
-            "a; os_name == \"x\" é",
         ] {
             assert_eq!(show(text), None, "{text}");
         }
     }
 
+    #[test]
+    fn text_beyond_ascii_is_refused_and_spoils_no_later_parse() {
+        for text in [
+            "a; os_name == \"x\" é",
+            "a; os_name == 'x'y'é z'",
+            "a; os_name == 'é'",
+            "a; os_name == 'x' \u{fffd}",
+            "a; é == 'x'",
+            "a; os_name é 'x'",
+            "a[é]",
+            "a>=1é",
+            "aé",
+            "é",
+            "a (>=1)\u{a0}; os_name == 'x'",
+            "a; python_version ~= é3.8é",
+            "a @ https://host/é",
+        ] {
+            assert_eq!(parse_lenient(text), None, "{text}");
+        }
+        let sound = parse_lenient("a; os_name == 'x'").map(|requirement| requirement.to_string());
+        assert_eq!(sound.as_deref(), Some("a ; os_name == 'x'"));
+    }
+
+    #[test]
+    fn markers_are_followed_to_a_limit() {
+        let nested = |depth: usize| format!("a; {}os_name == 'x'{}", "(".repeat(depth), ")".repeat(depth));
+        let show = |text: &str| parse_lenient(text).map(|requirement| requirement.to_string());
+        assert_eq!(show(&nested(PARENTHESES_LIMIT)).as_deref(), Some("a ; os_name == 'x'"));
+        assert_eq!(show(&nested(PARENTHESES_LIMIT + 1)), None);
+        assert_eq!(show(&nested(200_000)), None);
+        let chained = |count: usize| format!("a; os_name == 'x'{}", " or os_name == 'x'".repeat(count));
+        assert_eq!(show(&chained(OPERATORS_LIMIT)).as_deref(), Some("a ; os_name == 'x'"));
+        assert_eq!(show(&chained(OPERATORS_LIMIT + 1)), None);
+    }
+
     proptest! {
         #[test]
         fn anything_like_a_requirement_is_survived(
-            name in "[a-z]{1,3}[ \\[\\](),;<>=!~@.*0-9a-zé'\"$_-]{0,40}",
+            name in "[a-z]{1,3}[ \\[\\](),;<>=!~@.*0-9a-z'\"$_-]{0,40}",
             variable in "(python_version|python_full_version|extra|sys_platform|platform_release|os_name|'[a-z0-9.]{0,4}')",
             operator in "(==|!=|<|<=|>|>=|~=|===|in|not in|=|)",
             value in "'[0-9a-z.* !+-]{0,8}'",
@@ -130,6 +181,29 @@ mod tests {
             let _ = marked.map(|requirement| requirement.to_string());
             let marked = parse_lenient(&format!("a; {variable} {operator} {value}"));
             let _ = marked.map(|requirement| requirement.to_string());
+        }
+
+        #[test]
+        fn any_character_anywhere_is_survived(
+            before in "[a-z'\"\\[(;=~ ]{0,4}",
+            strange in "[é\u{a0}\u{fffd}\u{2003}\u{10ffff}x'\" ]{1,5}",
+            after in "[a-z0-9'\"\\])=~. ]{0,4}",
+            operator in "(==|~=|in|not in)",
+        ) {
+            let strange = format!("{before}{strange}{after}");
+            for text in [
+                strange.clone(),
+                format!("a{strange}>=1"),
+                format!("a>=1{strange}; os_name == 'x'"),
+                format!("a; os_name {operator} 'x'{strange}"),
+                format!("a; os_name {operator} 'x' {strange}"),
+                format!("a; {strange} {operator} 'x' or os_name == 'y'"),
+                format!("a; python_version {operator} '{strange}' and os_name == 'y'"),
+                format!("a; (os_name == 'x' {strange}) and extra == '{strange}'"),
+            ] {
+                let read = parse_lenient(&text).map(|requirement| requirement.to_string());
+                prop_assert!(text.is_ascii() || read.is_none(), "{text}");
+            }
         }
     }
 }
