@@ -23,24 +23,43 @@ use crate::version::{ComputeCapability, CudnnVersion, Dotted, DriverBranch, Pyth
 pub(super) struct Document {
     /// Version of this schema the file was written for.
     pub(super) format: String,
+    #[serde(deserialize_with = "text::list::deserialize")]
     sources: BTreeMap<String, String>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     rules: Vec<Rule>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     gpus: Vec<Gpu>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     instances: Vec<Instance>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     machine_families: Vec<MachineFamily>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     attachable_gpus: Vec<AttachableGpu>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     toolkits: Vec<Toolkit>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     driver_floors: Vec<Floor>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     driver_branches: Vec<Branch>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     cudnn: Vec<Cudnn>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     cudnn_floors: Vec<CudnnFloor>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     rocm_drivers: Vec<RocmDriver>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     pythons: Vec<PythonLine>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     debian: Vec<DebianSuite>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     ubuntu: Vec<DebianSuite>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     slim_images: Vec<SlimImage>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     cuda_images: Vec<CudaImageRow>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     services: Vec<Service>,
+    #[serde(deserialize_with = "text::list::deserialize")]
     frameworks: Vec<FrameworkSection>,
 }
 
@@ -74,14 +93,14 @@ struct FrameworkSection {
     /// Needed where the family is new.
     #[serde(default)]
     package: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::list::deserialize")]
     companions: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::list::deserialize")]
     needs: Vec<String>,
     /// What installs a build, by build name or `*`; `{version}` stands for the release.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::list::deserialize")]
     requirements: BTreeMap<String, Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::list::deserialize")]
     releases: Vec<ReleaseSection>,
 }
 

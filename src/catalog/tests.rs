@@ -315,3 +315,43 @@ proptest::proptest! {
         let _ = view::show(&catalog, &[name.clone(), name]);
     }
 }
+
+#[test]
+fn a_section_with_nothing_behind_it_is_empty() {
+    let sections = [
+        "sources",
+        "rules",
+        "gpus",
+        "instances",
+        "machine_families",
+        "attachable_gpus",
+        "toolkits",
+        "driver_floors",
+        "driver_branches",
+        "cudnn",
+        "cudnn_floors",
+        "rocm_drivers",
+        "pythons",
+        "debian",
+        "ubuntu",
+        "slim_images",
+        "cuda_images",
+        "services",
+        "frameworks",
+    ];
+    let python = "pythons: [{version: '3.12', status: final, source: doc}]\n";
+    for section in sections.into_iter().filter(|section| *section != "pythons") {
+        let text = format!("format: 1.0.0\n{section}:\n{python}");
+        let catalog =
+            Catalog::from_texts(&[("world.yaml", &text)]).unwrap_or_else(|error| panic!("{section}: {error}"));
+        assert_eq!(catalog.pythons.len(), 1, "{section}");
+    }
+    let empty = sections.map(|section| format!("{section}:\n")).concat();
+    assert!(Catalog::from_texts(&[("world.yaml", &format!("format: 1.0.0\n{empty}"))]).is_ok());
+    let framework =
+        "frameworks:\n  - {family: alpha, package: alpha, companions: , needs: , requirements: , releases: }\n";
+    let catalog = Catalog::from_texts(&[("world.yaml", &format!("format: 1.0.0\n{framework}"))]).expect("a catalog");
+    assert_eq!(catalog.frameworks.len(), 1);
+    // What is there is read as before.
+    assert!(Catalog::from_texts(&[("world.yaml", "format: 1.0.0\nslim_images: none\n")]).is_err());
+}

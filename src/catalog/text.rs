@@ -19,6 +19,19 @@ pub(super) mod words {
     }
 }
 
+/// A list or table of entries, empty where none is written behind its name yet.
+pub(super) mod list {
+    use super::{Deserialize, Deserializer};
+
+    pub(crate) fn deserialize<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: Deserialize<'de> + Default,
+    {
+        Option::deserialize(deserializer).map(Option::unwrap_or_default)
+    }
+}
+
 /// Parses `"3.9 3.10"`.
 pub(super) fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, String> {
     text.split_whitespace().map(|word| word.parse().map_err(|error: T::Err| error.to_string())).collect()
