@@ -159,7 +159,7 @@ impl StackModel<'_> {
             return None;
         }
         // Libraries newer than a card's last branch know the card no more, whoever brings them.
-        if gpu.last_driver_branch.is_some_and(|last| u64::from(last.0) < floor.driver.major()) {
+        if gpu.last_driver_branch.is_some_and(|last| last.0 < floor.driver.major()) {
             return None;
         }
         let branch = DriverBranch(installed.major());
