@@ -20,7 +20,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         size: bytes.len() as u64,
         digest: Digest::of(bytes),
     };
-    let options = RootOptions { spool_folder: std::env::temp_dir(), installed_status: None };
+    let options = RootOptions { spool_folder: std::env::temp_dir(), below: None };
     if let Ok(root) = build_root(&[(deb, file.path().to_owned())], &options) {
         for (path, _) in root.nodes() {
             assert!(!path.starts_with('/') && !path.split('/').any(|part| part.is_empty() || part == ".."), "{path}");

@@ -5,6 +5,7 @@
 use std::io::Read as _;
 
 use imgforge::assemble::{Deflated, LayerWriter, Owner};
+use imgforge::oci::Compression;
 
 libfuzzer_sys::fuzz_target!(|input: (u32, u32, Vec<u8>, Vec<u8>)| {
     let (uncompressed_size, crc32, stream, trailing) = input;

@@ -2,6 +2,8 @@
 
 #![no_main]
 
+use imgforge::oci;
+
 #[allow(dead_code, reason = "the target reads and writes and hashes nothing")]
 #[path = "../../src/assemble/record.rs"]
 mod record;

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use imgforge::debian as stanza;
-use imgforge::oci;
+use imgforge::{lock, oci};
 
 #[allow(dead_code, reason = "the target needs the check alone")]
 #[path = "../../src/debian/keyring.rs"]

@@ -3,6 +3,7 @@
 #![no_main]
 
 use imgforge::assemble::{LayerWriter, Owner};
+use imgforge::oci::Compression;
 
 libfuzzer_sys::fuzz_target!(|input: (String, String)| {
     let (path, target) = input;

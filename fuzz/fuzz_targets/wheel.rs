@@ -6,6 +6,7 @@ use std::io::Cursor;
 
 use imgforge::assemble::LayerWriter;
 use imgforge::assemble::wheel::{Error, Site, Wheel, write_opened};
+use imgforge::oci::Compression;
 use imgforge::version::PythonVersion;
 
 fn install(bytes: &[u8]) -> Result<Vec<u8>, Error> {
