@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::layers::Kind;
 use crate::diagnostic::Hint;
+use crate::lock::Moment;
 use crate::oci::{AssembledImage, Compression, Digest, Layer, Platform};
 use crate::plan::ImageConfig;
 
@@ -65,7 +66,8 @@ pub fn compose(
     settings: &ImageConfig,
     created: u64,
 ) -> Result<AssembledImage, Error> {
-    let mut annotations = BTreeMap::from([("org.opencontainers.image.created", timestamp(created))]);
+    let mut annotations =
+        BTreeMap::from([("org.opencontainers.image.created", Moment::from_seconds(created).to_string())]);
     let (mut all, base_config) = match base {
         Some(base) => {
             let config = base_config(base, platform)?;
@@ -77,7 +79,7 @@ pub fn compose(
         }
         None => (Vec::new(), json!({})),
     };
-    let created_text = timestamp(created);
+    let created_text = Moment::from_seconds(created).to_string();
     let mut history = base_history(&base_config, &all, &created_text);
     for layer in &layers {
         history.push(json!({"created": created_text, "created_by": created_by(layer), "comment": contents(layer)}));
@@ -215,23 +217,6 @@ fn merged_env(base: Option<&Value>, ours: &BTreeMap<String, String>) -> Vec<Stri
     env
 }
 
-/// `1970-01-01T00:00:00Z`, as RFC 3339 writes a time in UTC. Years end at 9999, which is all it can write.
-pub(super) fn timestamp(seconds: u64) -> String {
-    let seconds = seconds.min(253_402_300_799);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01, in 400-year cycles of 146097 days; a year that starts in March ends with its leap day.
-    let shifted = days + 719_468;
-    let (cycle, day) = (shifted / 146_097, shifted % 146_097);
-    let year_of_cycle = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = cycle * 400 + year_of_cycle + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -348,7 +333,7 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
             (u64::MAX, "9999-12-31T23:59:59Z"),
         ] {
-            assert_eq!(timestamp(seconds), text);
+            assert_eq!(Moment::from_seconds(seconds).to_string(), text);
         }
     }
 }

@@ -7,8 +7,8 @@
 
 use serde::Serialize;
 
-use super::image::timestamp;
 use super::tar::Owner;
+use crate::lock::Moment;
 use crate::oci::Digest;
 
 /// Name of the table's entry.
@@ -78,7 +78,7 @@ fn is_zero(number: &u64) -> bool {
 impl Toc {
     /// A table of entries that were all modified at `modified`, in seconds since 1970.
     pub(super) fn new(modified: u64) -> Self {
-        Self { json: br#"{"version":1,"entries":["#.to_vec(), modified: timestamp(modified) }
+        Self { json: br#"{"version":1,"entries":["#.to_vec(), modified: Moment::from_seconds(modified).to_string() }
     }
 
     /// A folder, a link or an empty file; `target` is where a link leads, empty for others.
