@@ -4,6 +4,7 @@
 //! Targets send the bytes that `assemble` fixed and change none of them, so the image has the same digest everywhere.
 
 pub mod archive;
+pub mod artifact;
 pub mod engine;
 pub mod layout;
 pub mod registry;
@@ -32,6 +33,14 @@ pub enum Error {
         path: PathBuf,
         /// Cause.
         source: io::Error,
+    },
+    /// What is attached to an image cannot be read.
+    #[error("`{reference}` cannot be read: {detail}")]
+    Artifact {
+        /// The artifact.
+        reference: String,
+        /// What is wrong with it.
+        detail: String,
     },
     /// There is nothing to publish.
     #[error("there is no image to publish")]
