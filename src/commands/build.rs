@@ -25,7 +25,7 @@ use crate::store::Store;
 
 use super::kept::Kept;
 use super::outside::Outside;
-use super::{Context, answer_in, bases, engines, lock, print, print_json, render, summary};
+use super::{Context, answer_in, archives, engines, lock, print, print_json, render, summary};
 
 /// 1980-01-01, in seconds since 1970.
 const DEFAULT_EPOCH: u64 = 315_532_800;
@@ -387,8 +387,7 @@ fn materials(
     }
     materials.base = base;
     if wanted.debs && !platform.debs.is_empty() {
-        // No suite is read: what is locked has an archive and a path.
-        let archives = bases::archives(outside, "")?;
+        let archives = archives::every(outside)?;
         let (debs, states) = (&platform.debs, &platform.archives);
         materials.debs = debian::fetch(debs, states, &archives, http, store, &context.progress)?;
     }

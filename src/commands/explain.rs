@@ -108,7 +108,7 @@ fn package(
     name: &str,
 ) -> Result<Result<Explanation, Vec<String>>, Failure> {
     let outside = Outside::new(context, spec)?;
-    let bases = BaseFacts::new(context, &outside);
+    let bases = BaseFacts::new(context, &outside, catalog);
     let full_python = |line: PythonVersion, base: &BaseRow, platform: Platform| -> Result<Version, Failure> {
         bases.python(line, base, platform)
     };

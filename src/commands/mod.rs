@@ -1,5 +1,6 @@
 //! One file per subcommand, each a short list of calls to the stages.
 
+mod archives;
 mod bases;
 mod build;
 mod cache;
