@@ -247,7 +247,7 @@ pub struct StackArgs {
 pub enum CatalogCommand {
     /// List the entries of one kind.
     List {
-        /// gpus, instances, cuda, frameworks, pythons, bases, services or rules.
+        /// gpus, instances, cuda, frameworks, pythons, bases, images, services or rules.
         kind: String,
         /// Only instances of this cloud.
         #[arg(long, value_name = "CLOUD")]
@@ -261,8 +261,8 @@ pub enum CatalogCommand {
     },
     /// Show one entry and what follows from it: `L4`, `aws/g4dn.xlarge`, `torch 2.5.1`, `driver 535.104.05`.
     ///
-    /// Also `torch`, `torch 2.5.1 cu124`, `cuda 12.4`, `cudnn 9.1`, `python 3.11`, `base cuda 12.4.1`, `service postgres`
-    /// and `rule sass`.
+    /// Also `torch`, `torch 2.5.1 cu124`, `cuda 12.4`, `cudnn 9.1`, `python 3.11`, `base cuda 12.4.1`, `rockylinux 9`,
+    /// `service postgres` and `rule sass`.
     Show {
         /// What to look up.
         #[arg(required = true)]

@@ -7,6 +7,7 @@ mod oracle;
 mod packages;
 mod platforms;
 mod stack;
+mod systems;
 mod upgrade;
 
 use std::path::Path;
