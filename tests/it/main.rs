@@ -3,6 +3,7 @@
 //!
 //! - `build`: from a spec to a container that runs
 //! - `cli`: exit codes, streams and words
+//! - `differential`: real wheels, installed by imgforge, by uv and by pip
 //! - `examples`: the committed locks and rendered files
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
@@ -17,6 +18,7 @@
 
 mod build;
 mod cli;
+mod differential;
 mod examples;
 mod layering;
 mod overlay;

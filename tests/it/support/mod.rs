@@ -11,6 +11,7 @@ pub(crate) mod inside;
 pub(crate) mod layout;
 pub(crate) mod quickstart;
 pub(crate) mod registry;
+pub(crate) mod tree;
 
 use std::collections::BTreeMap;
 use std::fs;
