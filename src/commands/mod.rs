@@ -1,5 +1,6 @@
 //! One file per subcommand, each a short list of calls to the stages.
 
+mod attach;
 mod bases;
 mod build;
 mod cache;
@@ -9,7 +10,9 @@ mod engines;
 mod explain;
 mod kept;
 mod lock;
+mod named;
 mod outside;
+mod pull;
 mod push;
 mod render;
 mod resolve;
@@ -66,6 +69,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Render(arguments) => render::run(&context, &arguments),
         Command::Push(arguments) => push::run(&context, &arguments),
+        Command::Pull(arguments) => pull::run(&context, &arguments),
         Command::Up(arguments) => engines::stack(&arguments, true),
         Command::Down(arguments) => engines::stack(&arguments, false),
         Command::Cache(command) => cache::run(&context, &command),
