@@ -90,6 +90,8 @@ pub enum Command {
     Render(RenderArgs),
     /// Push the image that `build` left in `generated/NAME/oci` to the spec's repository.
     Push(PushArgs),
+    /// Bring an environment back from a registry: spec, lock, rendered files, project files.
+    Pull(PullArgs),
     /// Start the stack with `docker compose`.
     Up(StackArgs),
     /// Stop the stack with `docker compose`.
@@ -138,6 +140,9 @@ pub struct BuildArgs {
     /// When pushing, make every layer here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
+    /// When pushing, leave spec, lock and rendered files at home instead of attaching them to the image.
+    #[arg(long)]
+    pub no_recipe: bool,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -189,9 +194,9 @@ pub struct ExplainArgs {
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// A lock, a spec with a lock beside it, or a folder with `imgforge.lock`.
-    pub a: PathBuf,
+    pub a: String,
     /// What to compare it with.
-    pub b: PathBuf,
+    pub b: String,
     /// Exit with 1 if they differ.
     #[arg(long)]
     pub exit_code: bool,
@@ -221,9 +226,31 @@ pub struct PushArgs {
     /// When pushing, make every layer here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
+    /// When pushing, leave spec, lock and rendered files at home instead of attaching them to the image.
+    #[arg(long)]
+    pub no_recipe: bool,
     /// Folder that `build` wrote into, instead of `generated/NAME`.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// The image, by tag or by digest.
+    pub reference: String,
+    /// Folder to write into, instead of one with the environment's name.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Overwrite files that differ.
+    #[arg(long)]
+    pub force: bool,
+    /// Where several recipes are attached: this one.
+    #[arg(long, value_name = "DIGEST")]
+    pub recipe: Option<String>,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,

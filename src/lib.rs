@@ -43,6 +43,7 @@ pub mod registry;
 pub mod render;
 pub mod resolve;
 pub mod settings;
+pub mod share;
 
 pub mod spec;
 pub mod store;

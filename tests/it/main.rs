@@ -13,6 +13,7 @@
 //! - `registry`: push and pull as a library, against the CNCF registry
 //! - `reproducible`: same lock, same bytes
 //! - `reuse`: layers that a registry has are not made again
+//! - `share`: an environment that a colleague brings back from a registry, verifies and looks into
 //! - `stack`: the quickstart with its database and its tracking server
 //! - `truth`: what experts would answer, against what the program says from the catalog
 //! - `support`: those parts, and the program with a home of its own
@@ -29,6 +30,7 @@ mod registry;
 mod render;
 mod reproducible;
 mod reuse;
+mod share;
 mod stack;
 mod support;
 mod truth;
