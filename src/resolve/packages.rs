@@ -23,7 +23,7 @@ use pep508_rs::{MarkerEnvironment, Requirement, VerbatimUrl};
 
 use crate::diagnostic::Failure;
 use crate::oci::{Digest, Platform};
-use crate::packaging::{Metadata, Project, ProjectFile};
+use crate::packaging::{Metadata, Project, ProjectFile, marker_environment};
 use crate::spec::{FilePin, Located, Spec};
 use crate::version::wheel_tag::{WheelEnvironment, normalize_name};
 use crate::version::{Dotted, PythonVersion};
@@ -35,7 +35,7 @@ use super::variable::{Value, Values, Variable, specifier_values};
 
 pub(super) use offer::Unusable;
 pub use offer::{Candidate, Offer};
-pub(super) use requirement::{marker_environment, specifiers};
+pub(super) use requirement::specifiers;
 
 use builds::BuildIndexes;
 use offer::Rules;
