@@ -6,16 +6,25 @@
 //! and `provenance` write it down; `statement`, `dsse` and `bundle` are the envelopes that signatures come in, `key` makes
 //! and checks them, and `signature` puts them beside an image and finds them there.
 
+pub mod bundle;
 mod cyclonedx;
 mod dependencies;
+mod dsse;
+mod encrypted;
 mod inventory;
+mod key;
+mod provenance;
 mod purl;
 mod spdx;
+mod statement;
 
 pub use cyclonedx::cyclonedx;
 pub use dependencies::About;
 pub use inventory::{Component, Image, Inventory, Kind, Places, moment};
+pub use key::{KeyError, PublicKey, SigningKey};
+pub use provenance::{PROVENANCE_TYPE, provenance};
 pub use spdx::spdx;
+pub use statement::{IN_TOTO_TYPE, Statement, Subject};
 
 use crate::oci::Digest;
 
