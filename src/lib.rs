@@ -25,6 +25,7 @@
 //! the image layout `oci/`; the cache (`imgforge cache dir`).
 
 pub mod assemble;
+pub mod attest;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
