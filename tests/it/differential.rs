@@ -245,7 +245,7 @@ fn differences(installer: &str, ours: &Tree, theirs: &Installed) -> Vec<String> 
             (None, Some(other)) if empty.get(path) == Some(other) => {}
             (None, Some(other)) => found.push(format!("`{path}` is missing, {other} by {installer}")),
             (one, None) => {
-                found.push(format!("`{path}` is {}, and not there by {installer}", one.expect("one of them")))
+                found.push(format!("`{path}` is {}, and not there by {installer}", one.expect("one of them")));
             }
             (Some(one), Some(other)) => found.push(format!("`{path}` is {one}, and {other} by {installer}")),
         }
