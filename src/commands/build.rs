@@ -14,6 +14,7 @@ use crate::debian;
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{Lock, LockedPlatform};
 use crate::oci::layout::Layout;
+use crate::oci::tag::{is_tag, with_digest};
 use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Platform, Reference};
 use crate::plan::Plan;
 use crate::progress::human_bytes;
@@ -261,6 +262,7 @@ fn assemble_one(
         let to = publish::registry::Target {
             repository: &target.repository,
             tags: &lock.image.tags,
+            immutable_tags: &lock.image.immutable_tags,
             mount_from: &mount_from,
         };
         Upload::begin(registries, store, &to, &context.progress)
@@ -317,7 +319,8 @@ fn recipe<'p>(
     let mut published = PublishedLayers::default();
     let target = target.filter(|target| target.reuse);
     if let Some(PushTarget { repository, .. }) = target {
-        for tag in &lock.image.tags {
+        // A tag with the digest in it is that of no earlier image.
+        for tag in lock.image.tags.iter().filter(|tag| is_tag(tag)) {
             let (registry, repository) = (repository.registry().to_owned(), repository.repository().to_owned());
             let reference = Reference::with_tag(registry, repository, tag.clone());
             match PublishedLayers::read(registries, store, &reference, plan.platform) {
@@ -415,7 +418,8 @@ fn load(context: &Context, outside: &Outside, built: &[Built]) -> Result<(), Fai
     let engine = engine::Engine::find(None)?;
     for image in built {
         let name = image.lock.image.repository.as_ref().unwrap_or(&image.name);
-        let names: Vec<String> = image.lock.image.tags.iter().map(|tag| format!("{name}:{tag}")).collect();
+        let tags = with_digest(&image.lock.image.tags, &image.digest);
+        let names: Vec<String> = tags.iter().map(|tag| format!("{name}:{tag}")).collect();
         let native = native_image(&image.images);
         let Outside { registries, store, .. } = outside;
         engine.load(registries, store, native, &names, &context.progress)?;

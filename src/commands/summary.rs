@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::BuildArgs;
 use crate::lock::Lock;
 use crate::oci::AssembledImage;
+use crate::oci::tag::with_digest;
 use crate::progress::human_bytes;
 use crate::publish::registry::{Attachment, Published};
 
@@ -33,7 +34,7 @@ pub(super) fn to_json(built: &[Built], published: &[Published], folder: &Path) -
         json!({
             "name": built.name,
             "digest": built.digest,
-            "tags": built.lock.image.tags,
+            "tags": tags(built),
             "layout": built.layout,
             "size": built.images.iter().map(AssembledImage::layers_size).sum::<u64>(),
             "layers": layers,
@@ -46,6 +47,12 @@ pub(super) fn to_json(built: &[Built], published: &[Published], folder: &Path) -
         "folder": folder,
         "images": built.iter().enumerate().map(|(position, built)| image(position, built)).collect::<Vec<_>>(),
     })
+}
+
+/// Tags as they are, or would be, in the registry.
+fn tags(built: &Built) -> Vec<String> {
+    let image = &built.lock.image;
+    [with_digest(&image.tags, &built.digest), with_digest(&image.immutable_tags, &built.digest)].concat()
 }
 
 fn attachments(published: &Published) -> Vec<Value> {

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use super::Error;
 use crate::oci::layout::Layout;
+use crate::oci::tag::with_digest;
 use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Reference};
 use crate::progress::{Progress, Task, human_bytes};
 use crate::registry::{self, Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, Registries, RemoteSource};
@@ -23,8 +24,10 @@ pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 pub struct Target<'a> {
     /// Registry and repository; tag and digest are ignored.
     pub repository: &'a Reference,
-    /// Tags to set; none means that the image can only be found by its digest.
+    /// Tags to set; none means that the image can only be found by its digest. `{{ digest }}` is filled in.
     pub tags: &'a [String],
+    /// Further tags: one that names another image is not moved, and the push fails before it sets any.
+    pub immutable_tags: &'a [String],
     /// Images that are likely to share layers: the last push of another environment. Those in other registries are ignored.
     pub mount_from: &'a [Reference],
 }
@@ -61,6 +64,7 @@ pub struct Upload {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     tags: Vec<String>,
+    immutable_tags: Vec<String>,
 }
 
 /// What the workers of one upload share.
@@ -115,7 +119,7 @@ impl Upload {
             std::thread::spawn(move || shared.work())
         };
         let workers = (0..PARALLEL).map(|_| worker()).collect();
-        Self { shared, workers, tags: target.tags.to_vec() }
+        Self { shared, workers, tags: target.tags.to_vec(), immutable_tags: target.immutable_tags.to_vec() }
     }
 
     /// Sends a layer, unless the repository has it. Each digest is looked at once.
@@ -185,18 +189,30 @@ impl Upload {
                 (Digest::of(&index), INDEX_TYPE, index)
             }
         };
-        for tag in &self.tags {
+        let mut tags = with_digest(&self.tags, &digest);
+        for tag in with_digest(&self.immutable_tags, &digest) {
+            let reference = Reference::with_tag(registry.clone(), repository.clone(), tag.clone());
+            match registries.manifest_digest(&reference)? {
+                Some(found) if found != digest => {
+                    return Err(Error::Immutable { reference: reference.whole(), found, digest });
+                }
+                // Set already.
+                Some(_) => {}
+                None => tags.push(tag),
+            }
+        }
+        for tag in &tags {
             let reference = Reference::with_tag(registry.clone(), repository.clone(), tag.clone());
             registries.push_manifest(&reference, media_type, &manifest)?;
         }
-        if self.tags.is_empty() {
+        if tags.is_empty() {
             registries.push_manifest(&by_digest(&digest), media_type, &manifest)?;
         }
         let outcomes = std::mem::take(&mut lock(&self.shared.queue).outcomes);
         let of = |wanted: BlobOutcome| outcomes.iter().filter(move |(outcome, _)| *outcome == wanted);
         let sum = |wanted: BlobOutcome| of(wanted).map(|(_, size)| size).sum::<u64>();
         let published = Published {
-            reference: match self.tags.first() {
+            reference: match tags.first() {
                 Some(tag) => Reference::with_tag_and_digest(
                     registry.clone(),
                     repository.clone(),
