@@ -90,6 +90,8 @@ pub enum Command {
     Render(RenderArgs),
     /// Push the image that `build` left in `generated/NAME/oci` to the spec's repository.
     Push(PushArgs),
+    /// Bring an environment back from a registry: spec, lock, rendered files, project files.
+    Pull(PullArgs),
     /// Start the stack with `docker compose`.
     Up(StackArgs),
     /// Stop the stack with `docker compose`.
@@ -138,6 +140,9 @@ pub struct BuildArgs {
     /// When pushing, make every layer here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
+    /// When pushing, leave spec, lock and rendered files at home instead of attaching them to the image.
+    #[arg(long)]
+    pub no_recipe: bool,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -189,9 +194,9 @@ pub struct ExplainArgs {
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// A lock, a spec with a lock beside it, or a folder with `imgforge.lock`.
-    pub a: PathBuf,
+    pub a: String,
     /// What to compare it with.
-    pub b: PathBuf,
+    pub b: String,
     /// Exit with 1 if they differ.
     #[arg(long)]
     pub exit_code: bool,
@@ -221,9 +226,31 @@ pub struct PushArgs {
     /// When pushing, make every layer here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
+    /// When pushing, leave spec, lock and rendered files at home instead of attaching them to the image.
+    #[arg(long)]
+    pub no_recipe: bool,
     /// Folder that `build` wrote into, instead of `generated/NAME`.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// The image, by tag or by digest.
+    pub reference: String,
+    /// Folder to write into, instead of one with the environment's name.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Overwrite files that differ.
+    #[arg(long)]
+    pub force: bool,
+    /// Where several recipes are attached: this one.
+    #[arg(long, value_name = "DIGEST")]
+    pub recipe: Option<String>,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -247,7 +274,7 @@ pub struct StackArgs {
 pub enum CatalogCommand {
     /// List the entries of one kind.
     List {
-        /// gpus, instances, cuda, frameworks, pythons, bases, services or rules.
+        /// gpus, instances, cuda, frameworks, pythons, bases, images, services or rules.
         kind: String,
         /// Only instances of this cloud.
         #[arg(long, value_name = "CLOUD")]
@@ -261,8 +288,8 @@ pub enum CatalogCommand {
     },
     /// Show one entry and what follows from it: `L4`, `aws/g4dn.xlarge`, `torch 2.5.1`, `driver 535.104.05`.
     ///
-    /// Also `torch`, `torch 2.5.1 cu124`, `cuda 12.4`, `cudnn 9.1`, `python 3.11`, `base cuda 12.4.1`, `service postgres`
-    /// and `rule sass`.
+    /// Also `torch`, `torch 2.5.1 cu124`, `cuda 12.4`, `cudnn 9.1`, `python 3.11`, `base cuda 12.4.1`, `rockylinux 9`,
+    /// `service postgres` and `rule sass`.
     Show {
         /// What to look up.
         #[arg(required = true)]

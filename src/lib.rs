@@ -25,6 +25,7 @@
 //! the image layout `oci/`; the cache (`imgforge cache dir`).
 
 pub mod assemble;
+pub mod attest;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
@@ -43,6 +44,7 @@ pub mod registry;
 pub mod render;
 pub mod resolve;
 pub mod settings;
+pub mod share;
 
 pub mod spec;
 pub mod store;

@@ -307,14 +307,8 @@ impl<R: Read + Seek> Wheel<R> {
             let row = Row { hash: Some(RecordedHash::of(&bytes)), size: Some(bytes.len() as u64) };
             insert(path, InstalledFile::from_bytes(bytes, executable), row)?;
         }
-        let up = "../".repeat(library.split('/').count());
-        let mut rows: BTreeMap<String, Row> = files
-            .iter()
-            .map(|(path, (_, row))| match path.strip_prefix(&format!("{library}/")) {
-                Some(inner) => (inner.to_owned(), row.clone()),
-                None => (format!("{up}{path}"), row.clone()),
-            })
-            .collect();
+        let mut rows: BTreeMap<String, Row> =
+            files.iter().map(|(path, (_, row))| (relative(path, &library), row.clone())).collect();
         rows.insert(record_name.clone(), Row::default());
         let record = InstalledFile::from_bytes(record::render(&rows).into_bytes(), false);
         if files.insert(format!("{library}/{record_name}"), (record, Row::default())).is_some() {
@@ -342,10 +336,7 @@ impl<R: Read + Seek> Wheel<R> {
             "scripts" => format!("bin/{rest}"),
             // `lib64` is a link to `lib`; a folder in its place would hide what lies there.
             "data" => rest.strip_prefix("lib64/").map_or_else(|| rest.to_owned(), |rest| format!("lib/{rest}")),
-            "headers" => {
-                let name = self.dist_info.rsplit_once('-').map_or(self.dist_info.as_str(), |(name, _)| name);
-                format!("include/site/python{}/{name}/{rest}", site.python)
-            }
+            "headers" => format!("include/site/python{}/{}/{rest}", site.python, self.filename.name),
             _ => return Err(refuse("lies in `.data` under a scheme that is not known")),
         };
         if path == "pyvenv.cfg" || path == "lib64" || site.interpreter_names().contains(&path) {
@@ -490,6 +481,13 @@ fn check_hash(name: &str, recorded: &RecordedHash, found: &RecordedHash) -> Resu
     }
     let (recorded, found) = (recorded.to_string(), found.to_string());
     Err(Problem::NotAsRecorded { name: name.to_owned(), recorded, found })
+}
+
+/// The way from a folder to a path, as RECORD names files outside of the library.
+fn relative(path: &str, folder: &str) -> String {
+    let shared = path.split('/').zip(folder.split('/')).take_while(|(one, other)| one == other).count();
+    let up = folder.split('/').skip(shared).map(|_| "..");
+    up.chain(path.split('/').skip(shared)).collect::<Vec<_>>().join("/")
 }
 
 /// Signatures of RECORD have no row in it.

@@ -103,6 +103,18 @@ pub enum CudaFlavour {
     Devel,
 }
 
+impl CudaFlavour {
+    /// The flavour in the middle of a tag, `cudnn8-devel`, with or without cuDNN before it.
+    pub fn of_tag(middle: &str) -> Option<Self> {
+        match middle.rsplit_once('-').map_or(middle, |(_, flavour)| flavour) {
+            "base" => Some(Self::Base),
+            "runtime" => Some(Self::Runtime),
+            "devel" => Some(Self::Devel),
+            _ => None,
+        }
+    }
+}
+
 /// A tag of `nvidia/cuda`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CudaImage {

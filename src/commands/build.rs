@@ -25,7 +25,7 @@ use crate::store::Store;
 
 use super::kept::Kept;
 use super::outside::Outside;
-use super::{Context, answer_in, archives, engines, lock, print, print_json, render, summary};
+use super::{Context, answer_in, archives, attach, engines, lock, print, print_json, render, summary};
 
 /// 1980-01-01, in seconds since 1970.
 const DEFAULT_EPOCH: u64 = 315_532_800;
@@ -101,6 +101,8 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     let spec = Spec::load(&arguments.spec)?;
     // Said before anything is written.
     created()?;
+    let wanted = attach::Wanted { recipe: arguments.push && !arguments.no_recipe };
+    wanted.check(&spec)?;
     let outside = Outside::new(context, &spec)?;
     let repository = match arguments.push {
         true => Some(repository(arguments.repository.as_deref(), &spec)?),
@@ -127,7 +129,7 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     if arguments.load {
         load(context, &outside, &built)?;
     }
-    let published = publish_all(&mut built)?;
+    let published = publish_all(context, &outside, &spec, &mut built, wanted)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => print(&summary::first_line(&built, &published)),
@@ -430,14 +432,21 @@ fn native_image(images: &[AssembledImage]) -> &AssembledImage {
     images.iter().find(|image| image.platform == own).unwrap_or(&images[0])
 }
 
-/// Completes the pushes that have begun: manifests, then tags.
-pub(super) fn publish_all(built: &mut [Built]) -> Result<Vec<Published>, Failure> {
+/// Completes the pushes that have begun: manifests, then tags, then what is attached to them.
+pub(super) fn publish_all(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    built: &mut [Built],
+    wanted: attach::Wanted,
+) -> Result<Vec<Published>, Failure> {
     let mut done = Vec::new();
-    for image in built {
+    for image in built.iter_mut() {
         if let Some(upload) = image.upload.take() {
             done.push(upload.publish(&image.images)?);
         }
     }
+    attach::attach(context, outside, spec, built, &mut done, wanted)?;
     Ok(done)
 }
 

@@ -1,6 +1,7 @@
 //! One file per subcommand, each a short list of calls to the stages.
 
 mod archives;
+mod attach;
 mod bases;
 mod build;
 mod cache;
@@ -10,7 +11,9 @@ mod engines;
 mod explain;
 mod kept;
 mod lock;
+mod named;
 mod outside;
+mod pull;
 mod push;
 mod render;
 mod resolve;
@@ -67,6 +70,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Render(arguments) => render::run(&context, &arguments),
         Command::Push(arguments) => push::run(&context, &arguments),
+        Command::Pull(arguments) => pull::run(&context, &arguments),
         Command::Up(arguments) => engines::stack(&arguments, true),
         Command::Down(arguments) => engines::stack(&arguments, false),
         Command::Cache(command) => cache::run(&context, &command),

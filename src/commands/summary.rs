@@ -9,7 +9,7 @@ use crate::cli::BuildArgs;
 use crate::lock::Lock;
 use crate::oci::AssembledImage;
 use crate::progress::human_bytes;
-use crate::publish::registry::Published;
+use crate::publish::registry::{Attachment, Published};
 
 use super::Context;
 use super::build::Built;
@@ -38,6 +38,7 @@ pub(super) fn to_json(built: &[Built], published: &[Published], folder: &Path) -
             "size": built.images.iter().map(AssembledImage::layers_size).sum::<u64>(),
             "layers": layers,
             "reference": published.get(position).map(|published| published.reference.whole()),
+            "attached": published.get(position).map_or_else(Vec::new, attachments),
         })
     };
     json!({
@@ -45,6 +46,11 @@ pub(super) fn to_json(built: &[Built], published: &[Published], folder: &Path) -
         "folder": folder,
         "images": built.iter().enumerate().map(|(position, built)| image(position, built)).collect::<Vec<_>>(),
     })
+}
+
+fn attachments(published: &Published) -> Vec<Value> {
+    let attachment = |known: &Attachment| json!({"type": known.artifact_type, "digest": known.digest});
+    published.attached.iter().map(attachment).collect()
 }
 
 pub(super) fn say(

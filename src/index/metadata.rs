@@ -19,7 +19,7 @@ use crate::version::wheel_tag::{WheelFilename, normalize_name};
 use crate::{http, redact};
 
 /// Kind of the remembered facts.
-const CACHE_KIND: &str = "wheel-metadata";
+pub(super) const CACHE_KIND: &str = "wheel-metadata";
 /// Largest wheel without a digest that is read whole for its METADATA.
 const WHOLE_LIMIT: u64 = 8 * 1024 * 1024 * 1024;
 
@@ -56,6 +56,12 @@ impl Inner {
         })
     }
 
+    /// The METADATA file of a wheel, from wherever it is had.
+    pub(super) fn fetch_metadata_bytes(&self, index: &IndexLocation, file: &ProjectFile) -> Result<Vec<u8>, Error> {
+        let wheel = file.wheel().ok_or_else(|| Error::NotAWheel { file: file.filename.clone() })?;
+        self.fetch_metadata(index, file, wheel).map(|(bytes, _)| bytes)
+    }
+
     fn fetch_metadata(
         &self,
         index: &IndexLocation,
@@ -66,7 +72,7 @@ impl Inner {
         if let Some(path) = file.digest.and_then(|digest| self.store.blob(&digest))
             && let Ok(mut local) = File::open(path)
         {
-            return checked(from_archive(&mut local, wheel, file, index)?);
+            return checked(from_archive(&mut local, wheel, &file.filename, index)?);
         }
         match file.metadata {
             MetadataOffer::Advertised { digest } => {
@@ -136,7 +142,7 @@ impl Inner {
         if let Opened::Ranged(mut remote) =
             RangedFile::open(self.http.clone(), request, self.patience_of(1), file.size).map_err(&failed)?
         {
-            return from_archive(&mut remote, wheel, file, index);
+            return from_archive(&mut remote, wheel, &file.filename, index);
         }
         let mut local = match file.digest {
             Some(digest) => {
@@ -147,7 +153,7 @@ impl Inner {
             }
             None => self.download_unchecked(index, file).map_err(&failed)?,
         };
-        from_archive(&mut local, wheel, file, index)
+        from_archive(&mut local, wheel, &file.filename, index)
     }
 
     /// The whole file in a nameless temporary file: nothing tells whether its bytes are right, so it may not be kept.
@@ -164,14 +170,14 @@ impl Inner {
     }
 }
 
-fn from_archive(
+pub(super) fn from_archive(
     source: &mut dyn ReadAt,
     wheel: &WheelFilename,
-    file: &ProjectFile,
+    file: &str,
     index: &IndexLocation,
 ) -> Result<Vec<u8>, Error> {
     read_metadata(source, wheel).map_err(|source: ArchiveError| Error::Archive {
-        file: file.filename.clone(),
+        file: file.to_owned(),
         index: index.name.clone(),
         source,
     })
@@ -183,7 +189,7 @@ fn seal(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// What was sealed; `None` if it is damaged.
-fn unseal(kept: &[u8]) -> Option<&[u8]> {
+pub(super) fn unseal(kept: &[u8]) -> Option<&[u8]> {
     let (checksum, bytes) = kept.split_first_chunk::<4>()?;
     (crc32fast::hash(bytes).to_le_bytes() == *checksum).then_some(bytes)
 }

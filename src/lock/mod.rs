@@ -27,8 +27,9 @@ pub use moment::{Moment, MomentError};
 /// The format this program writes.
 pub const FORMAT: u32 = 2;
 /// Version of the rules by which bytes of layers are made (tar entries, compression, grouping, what is made beside the files
-/// of Debian packages). Part of every layer key. 2: tables of contents, `/etc/ld.so.cache`, accounts of `sysusers.d`.
-pub const LAYER_FORMAT: u32 = 2;
+/// of Debian packages). Part of every layer key. 2: tables of contents, `/etc/ld.so.cache`, accounts of `sysusers.d`. 3: the
+/// folder of a wheel's headers has its normalised name, and RECORD the shortest way to a file outside of the library.
+pub const LAYER_FORMAT: u32 = 3;
 
 /// A whole lock file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

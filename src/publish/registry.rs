@@ -16,7 +16,7 @@ use crate::store::Store;
 /// Blobs on their way at one time.
 const PARALLEL: usize = 4;
 /// Media type of an index over platforms.
-const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Where to, and from where the registry may take layers itself.
 #[derive(Debug, Clone)]
@@ -42,6 +42,17 @@ pub struct Published {
     pub bytes_mounted: u64,
     /// Layers that it took so.
     pub layers_mounted: usize,
+    /// What was attached to it afterwards.
+    pub attached: Vec<Attachment>,
+}
+
+/// An artifact that belongs to an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// What it is.
+    pub artifact_type: String,
+    /// Its address.
+    pub digest: Digest,
 }
 
 /// A push that has begun: blobs are on their way while others are still being made. Nothing refers to them before
@@ -198,6 +209,7 @@ impl Upload {
             bytes_skipped: sum(BlobOutcome::Present),
             bytes_mounted: sum(BlobOutcome::Mounted),
             layers_mounted: of(BlobOutcome::Mounted).count(),
+            attached: Vec::new(),
         };
         let not_sent = published.bytes_skipped + published.bytes_mounted;
         let (sent, not_sent) = (human_bytes(published.bytes_sent), human_bytes(not_sent));

@@ -24,7 +24,7 @@ use pep508_rs::MarkerEnvironment;
 
 use crate::diagnostic::Failure;
 use crate::oci::{Digest, Platform};
-use crate::packaging::{Metadata, Project, ProjectFile};
+use crate::packaging::{Metadata, Project, ProjectFile, marker_environment};
 use crate::spec::{FilePin, Located};
 use crate::version::wheel_tag::{WheelEnvironment, normalize_name};
 use crate::version::{Dotted, PythonVersion};
@@ -36,7 +36,7 @@ use super::variable::{Value, Values, Variable};
 
 pub(super) use offer::Unusable;
 pub use offer::{Candidate, Offer};
-pub(super) use requirement::{marker_environment, specifiers};
+pub(super) use requirement::specifiers;
 
 use builds::BuildIndexes;
 use choice::Named;

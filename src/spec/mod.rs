@@ -71,6 +71,8 @@ pub struct Spec {
     pub constraints: Vec<Located<Requirement<VerbatimUrl>>>,
     /// What packages and constraints say of the files to install: hashes, and places outside every index.
     pub file_pins: Vec<Located<FilePin>>,
+    /// Requirements and constraints files that were read, below or above `folder`, sorted.
+    pub requirements_files: Vec<PathBuf>,
     /// Extra package indexes.
     pub indexes: Vec<ExtraIndex>,
     /// Operating-system packages.

@@ -177,11 +177,23 @@ pub(super) fn system_package(text: &str) -> Result<String, Problem> {
     Err(malformed("a system package", text, "it takes lower-case letters, digits, `+`, `-` and `.`", help))
 }
 
-/// `debian 12`, `ubuntu 22.04`.
+/// Distributions that `nvidia/cuda` has images on and nobody makes images of here. They are names all the same: the catalog
+/// says why none is a base.
+const OTHER_DISTRIBUTIONS: [&str; 8] = ["amzn", "azl", "centos", "cm", "opensuse", "oraclelinux", "rockylinux", "ubi"];
+
+/// `debian 12`, `ubuntu 22.04`, also as tags write them: `ubuntu22.04`, `rockylinux9`.
 pub(super) fn operating_system(text: &str) -> Result<OperatingSystem, Problem> {
     const KIND: &str = "an operating system";
-    let (distribution, release) = text.trim().split_once([' ', ':']).unwrap_or((text.trim(), ""));
-    if !matches!(distribution, "debian" | "ubuntu") {
+    let text = text.trim();
+    let number = text.find(|letter: char| letter.is_ascii_digit()).filter(|at| *at > 0);
+    let (distribution, release) = match number {
+        Some(at) => {
+            let (distribution, release) = text.split_at(at);
+            (distribution.trim_end_matches([' ', ':']), release)
+        }
+        None => text.split_once([' ', ':']).unwrap_or((text, "")),
+    };
+    if !matches!(distribution, "debian" | "ubuntu") && !OTHER_DISTRIBUTIONS.contains(&distribution) {
         return Err(unknown(KIND, distribution, &["debian", "ubuntu"], &[]));
     }
     let release = release

@@ -36,6 +36,7 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
         platforms: builder.list(&document.platforms, platform)?,
         python: builder.optional(&document.python, rules::python)?,
         frameworks: builder.frameworks(document.frameworks)?,
+        requirements_files: packages.files(),
         packages: packages.requirements,
         constraints: packages.constraints,
         file_pins: packages.file_pins,

@@ -6,7 +6,7 @@ use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 
 use super::Finding;
 use super::observe::{Bound, Observation, Reader, Wish};
-use crate::catalog::{Accelerator, Build, Framework, Release};
+use crate::catalog::{Accelerator, Build, CudnnNeed, Framework, Release};
 use crate::version::PythonVersion;
 
 /// manylinux1 and manylinux2010: wheels with these tags are known to need more than their name says, and the catalog says
@@ -117,7 +117,7 @@ fn build(entry: &str, build: &Build, reader: &Reader<'_>, findings: &mut Vec<Fin
             differs("toolkit".to_owned(), toolkit.unwrap_or_else(nothing), spell(bound));
         }
         let cudnn = build.cudnn.as_ref().map(ToString::to_string);
-        if let Some(bound) = observation.cudnn.as_ref().filter(|bound| !same_prefix(cudnn.as_deref(), &bound.version)) {
+        if let Some(bound) = observation.cudnn.as_ref().filter(|bound| !cudnn_agrees(build.cudnn.as_ref(), bound)) {
             differs("cudnn".to_owned(), cudnn.unwrap_or_else(nothing), spell(bound));
         }
     }
@@ -207,6 +207,14 @@ fn toolkit_agrees(curated: Option<&str>, bound: &Bound) -> bool {
     let line = Version::new(bound.version.release().iter().take(2));
     let numbers = curated.split('.').filter_map(|part| part.parse::<u64>().ok()).take(2);
     same_prefix(Some(curated), &line) || !bound.exact && numbers.ge(line.release().iter().copied())
+}
+
+/// A pin that is not written out, `9`, leaves open whether the metadata has a range.
+fn cudnn_agrees(curated: Option<&CudnnNeed>, bound: &Bound) -> bool {
+    curated.is_some_and(|need| {
+        let is_rough = !need.or_newer && need.version.dotted().components().len() < 4;
+        same_prefix(Some(&need.version.to_string()), &bound.version) && (is_rough || need.or_newer != bound.exact)
+    })
 }
 
 /// Whether both say the same as far as the shorter one goes: `9` and `9.1.0.70`.

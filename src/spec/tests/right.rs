@@ -146,6 +146,23 @@ services:
 }
 
 #[test]
+fn an_operating_system_is_written_with_a_space_or_as_in_a_tag() {
+    for (written, distribution, release) in [
+        ("ubuntu 22.04", "ubuntu", "22.04"),
+        ("ubuntu22.04", "ubuntu", "22.04"),
+        ("debian:12", "debian", "12"),
+        ("rockylinux9", "rockylinux", "9"),
+        ("rockylinux 9", "rockylinux", "9"),
+        ("ubi9", "ubi", "9"),
+        ("amzn2023", "amzn", "2023"),
+    ] {
+        let spec = parse(&format!("name: x\nos: {written}\n")).expect(written);
+        let os = spec.os.expect("an operating system").value;
+        assert_eq!((os.distribution.as_str(), os.release.to_string().as_str()), (distribution, release), "{written}");
+    }
+}
+
+#[test]
 fn versions_alone_mean_what_the_contract_says() {
     for (text, meaning) in [
         ("3.11", "==3.11.*"),
