@@ -28,7 +28,7 @@ use super::{Conflict, Error, Preferences, StackAnswer, preferred_values, resolve
 pub(super) const CHANGES: usize = 3;
 
 /// Why one value is what it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Explanation {
     /// What it is about: `torch`, `python`, `driver`.
     pub subject: String,

@@ -52,7 +52,7 @@ pub use conflict::{Conflict, Line, Reason};
 pub use distributions::packages_of_families;
 pub use evidence::{Code, Evidence};
 pub use explain::{Cause, Explanation, HeldBack, explain_stack};
-pub use explain_package::explain_package;
+pub use explain_package::{PackageExplanation, explain_package};
 pub use likely::Likely;
 pub use packages::{Candidate, PackageSource};
 pub use proof::short_citation;

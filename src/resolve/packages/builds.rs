@@ -241,6 +241,7 @@ impl PackageModel<'_> {
             }
             let fact = format!("{label} is installed as `{requirement}`");
             edges.extend(package_edges(&requirement, &fact, source, None));
+            edges.extend(self.bounds(&normalize_name(requirement.name.as_ref())));
         }
         self.note_build(family, row);
         self.prefetch(&edges);

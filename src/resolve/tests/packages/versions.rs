@@ -406,3 +406,52 @@ fn of_two_that_bound_each_other_the_one_named_first_is_the_newest() {
         }
     }
 }
+
+/// A spec whose requirements file has `lines` and is bounded by a file of constraints.
+fn with_constraints(lines: &str, constraints: &str) -> (tempfile::TempDir, Spec) {
+    let (folder, _) = with_file("");
+    std::fs::write(folder.path().join("requirements.txt"), format!("{lines}-c constraints.txt\n")).expect("written");
+    std::fs::write(folder.path().join("constraints.txt"), constraints).expect("written");
+    let text = "name: test\npython: '3.13'\npackages: [{file: requirements.txt}]\n";
+    let spec = match Spec::parse(Path::new("spec.yaml"), text, folder.path()) {
+        Ok(spec) => spec,
+        Err(error) => panic!("{}", Failure::from(error).render()),
+    };
+    (folder, spec)
+}
+
+#[test]
+fn constraints_bound_whoever_asks_and_ask_for_nothing() {
+    let world = World::default()
+        .wheel("a", "1.0", &["b"])
+        .wheel("a", "2.0", &["b[x]>=1"])
+        .wheel("b", "1.0", &["c; extra == 'x'"])
+        .wheel("b", "2.0", &["c; extra == 'x'"])
+        .wheel("c", "1.0", &[])
+        .wheel("d", "1.0", &["b>=2"]);
+    let answer = |lines: &str, constraints: &str| {
+        let (_folder, spec) = with_constraints(lines, constraints);
+        match solve_spec(&world, &spec) {
+            Ok(resolution) => {
+                let wheels = resolution.platforms[0].wheels.iter();
+                wheels.map(|(name, wheel)| format!("{name} {}", wheel.version)).collect::<Vec<_>>().join(", ")
+            }
+            Err(error) => conflict(&error),
+        }
+    };
+    assert_eq!(answer("a\n", ""), "a 2.0, b 2.0, c 1.0");
+    assert_eq!(answer("a\n", "A<2\n"), "a 1.0, b 2.0");
+    assert_eq!(answer("a\n", "b<2\nd==7\n"), "a 2.0, b 1.0, c 1.0");
+    assert_eq!(answer("a\n", "b<2; sys_platform == 'win32'\n"), "a 2.0, b 2.0, c 1.0");
+    assert_eq!(answer("b[x]\n", "B<2\n"), "b 1.0, c 1.0");
+    insta::assert_snapshot!(answer("d\n", "b<2\n"), @r"
+    pin_conflict: d 1.0 requires `b>=2` (line 1)
+    pin_conflict: a constraint says `b<2` (line 1)
+    ");
+    insta::assert_snapshot!(answer("b>=2\n", "b<2\n"), @r"
+    pin_conflict: the spec asks for `b>=2` (line 1)
+    pin_conflict: a constraint says `b<2` (line 1)
+    help: without the bound on `b` there is an answer: b 1.0
+    ");
+    insta::assert_snapshot!(answer("b\n", "b>=3\n"), @"no_such_version: no version of b is in that range; the newest is 2.0 (line 1)");
+}
