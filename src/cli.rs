@@ -92,6 +92,8 @@ pub enum Command {
     Push(PushArgs),
     /// Bring an environment back from a registry: spec, lock, rendered files, project files.
     Pull(PullArgs),
+    /// Make an image again from its recipe, and compare the two; exit code 1 if they differ.
+    Verify(VerifyArgs),
     /// Start the stack with `docker compose`.
     Up(StackArgs),
     /// Stop the stack with `docker compose`.
@@ -248,6 +250,25 @@ pub struct PullArgs {
     /// Overwrite files that differ.
     #[arg(long)]
     pub force: bool,
+    /// Where several recipes are attached: this one.
+    #[arg(long, value_name = "DIGEST")]
+    pub recipe: Option<String>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The image, by tag or by digest.
+    pub reference: String,
+    /// Only these of its platforms.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<String>,
+    /// Take the project's files from this checkout instead of from the image itself, which nothing else vouches for.
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
     /// Where several recipes are attached: this one.
     #[arg(long, value_name = "DIGEST")]
     pub recipe: Option<String>,

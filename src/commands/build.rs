@@ -342,7 +342,7 @@ fn recipe<'p>(
 }
 
 /// When assembling failed: the files in the cache that are no longer what the lock names, which explains it.
-fn damaged(store: &Store, platform: &LockedPlatform) -> Option<Error> {
+pub(super) fn damaged(store: &Store, platform: &LockedPlatform) -> Option<Error> {
     let wheels = platform.wheels.iter().map(|wheel| (&wheel.digest, wheel.file.as_str()));
     let debs = platform.debs.iter().map(|deb| (&deb.digest, deb.path.as_str()));
     let removed = wheels.chain(debs).filter(|(digest, _)| store.discard_if_damaged(digest));
@@ -366,14 +366,14 @@ fn report(context: &Context, image: &AssembledImage, findings: &Findings) {
 }
 
 /// The base of a platform, unless it is made of packages: config and addresses of its layers.
-fn base_image(outside: &Outside, platform: &LockedPlatform) -> Result<Option<Base>, Failure> {
+pub(super) fn base_image(outside: &Outside, platform: &LockedPlatform) -> Result<Option<Base>, Failure> {
     let Some(reference) = &platform.base.reference else { return Ok(None) };
     let pinned = pinned(reference, platform.base.digest)?;
     Ok(Some(base::resolve(&outside.registries, &outside.store, &pinned, platform.name)?))
 }
 
 /// Brings what is wanted of a platform's inputs into the store.
-fn materials(
+pub(super) fn materials(
     context: &Context,
     outside: &Outside,
     platform: &LockedPlatform,

@@ -17,7 +17,9 @@ mod pull;
 mod push;
 mod render;
 mod resolve;
+mod stage;
 mod summary;
+mod verify;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -71,6 +73,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Render(arguments) => render::run(&context, &arguments),
         Command::Push(arguments) => push::run(&context, &arguments),
         Command::Pull(arguments) => pull::run(&context, &arguments),
+        Command::Verify(arguments) => verify::run(&context, &arguments),
         Command::Up(arguments) => engines::stack(&arguments, true),
         Command::Down(arguments) => engines::stack(&arguments, false),
         Command::Cache(command) => cache::run(&context, &command),

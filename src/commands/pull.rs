@@ -7,12 +7,12 @@ use serde_json::json;
 use crate::cli::{Format, PullArgs};
 use crate::diagnostic::Failure;
 use crate::lock::Lock;
-use crate::share::bundle::{self, Attached};
-use crate::share::place::{Outcome, Staging, beside};
-use crate::share::{Error, Image, project};
-use crate::spec::Spec;
+use crate::share::bundle;
+use crate::share::place::{Outcome, beside};
+use crate::share::{Error, Image};
 
 use super::outside::Outside;
+use super::stage::{Files, stage, tell_others};
 use super::{Context, named, print, print_json};
 
 pub(super) fn run(context: &Context, arguments: &PullArgs) -> Result<u8, Failure> {
@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, arguments: &PullArgs) -> Result<u8, Failure
         return Err(Error::OfService { image, main }.into());
     }
     let target = arguments.output.clone().unwrap_or_else(|| PathBuf::from(&attached.lock.name));
-    let (staging, _) = stage(context, &outside, &image, &attached, &beside(&target))?;
+    let (staging, _) = stage(context, &outside, &image, &attached, &beside(&target), Files::OfImage)?;
     let bundle = &attached.bundle;
     let files = staging.place(&target, arguments.force, &[&bundle.spec, &bundle.lock])?;
     let spec = target.join(&bundle.spec);
@@ -64,45 +64,6 @@ pub(super) fn run(context: &Context, arguments: &PullArgs) -> Result<u8, Failure
     }
     say_next(context, &image, &attached.lock, &spec);
     Ok(0)
-}
-
-/// Everything that `build` needs, below one folder in `folder`: the recipe's files and the project's, which the image has.
-/// The spec is one that the lock answers.
-pub(super) fn stage(
-    context: &Context,
-    outside: &Outside,
-    image: &Image,
-    attached: &Attached,
-    folder: &Path,
-) -> Result<(Staging, Spec), Failure> {
-    let Attached { bundle, lock, .. } = attached;
-    let staging = Staging::new(folder)?;
-    staging.add(bundle)?;
-    let spec_path = staging.path().join(&bundle.spec);
-    let project = spec_path.parent().unwrap_or(staging.path());
-    if let Some(one) = image.images.first().filter(|_| !lock.image.files.is_empty() && attached.is_main()) {
-        let task = context.progress.task("reading the project's files from the image", Some(project::size(one)));
-        let left_out = project::unpack(&outside.registries, one, &lock.image.files, project)?;
-        drop(task);
-        if let Some(first) = left_out.first() {
-            let count = left_out.len();
-            context
-                .progress
-                .say(format!("warning: {count} files such as `{first}` were left out: they are a repository's own"));
-        }
-    }
-    let refuse = |problem: String| Error::Refused { recipe: attached.digest, problem };
-    let spec = Spec::load(&spec_path).map_err(|cause| refuse(format!("its spec cannot be read: {cause}")))?;
-    if lock.inputs.spec != spec.digest || lock.name != spec.name.value {
-        return Err(refuse("its lock answers another spec".to_owned()).into());
-    }
-    Ok((staging, spec))
-}
-
-fn tell_others(context: &Context, attached: &Attached) {
-    for other in &attached.others {
-        context.progress.say(format!("note: another recipe is attached as well; `--recipe {other}` takes that one"));
-    }
 }
 
 fn say_next(context: &Context, image: &Image, lock: &Lock, spec: &Path) {

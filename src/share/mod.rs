@@ -5,6 +5,8 @@
 //! project's files out of its layer; [`place`] puts everything into a folder, whole or not at all.
 
 pub mod bundle;
+pub mod compare;
+pub mod contents;
 mod error;
 pub mod image;
 pub mod place;

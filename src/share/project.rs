@@ -59,6 +59,17 @@ pub fn unpack(
     Ok(left_out)
 }
 
+/// Something of the name of each project file that is not there.
+pub fn stand_in(files: &[LockedFile], folder: &Path) -> Result<(), Error> {
+    for file in files {
+        let path = folder.join(&file.from);
+        if !path.exists() && !Path::new(&file.from).components().any(|part| part == std::path::Component::ParentDir) {
+            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// The compressed bytes; at their end the digest is checked.
 pub(super) fn open(registries: &Registries, layer: &Layer) -> io::Result<Box<dyn Read>> {
     match &layer.source {

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use assert_cmd::Command;
 use imgforge::http;
 use imgforge::oci::{Digest, Reference};
-use imgforge::publish::artifact::{Artifact, Document};
-use imgforge::registry::{Config, Registries};
+use imgforge::publish::artifact::{Artifact, Descriptor, Document};
+use imgforge::registry::{Blob, BytesSource, Config, Meter, Registries};
 use imgforge::share::Image;
 use imgforge::share::bundle::{IMAGE_ANNOTATION, RECIPE_TYPE, Role, attached};
 use serde_json::Value;
@@ -252,4 +252,119 @@ fn recipes_that_do_not_belong_to_the_image_are_refused() {
         (code, stderr.as_str()),
         (2, "error: `sha256:12` is no digest: expected `sha256:` and 64 hexadecimal digits\n")
     );
+}
+
+/// The image with one file of one layer replaced, as somebody who may push could do it, under the tag `altered` with the
+/// genuine recipe.
+fn alter(reference: &Reference, file: &str, content: &str) -> Reference {
+    let registries = registries();
+    let found = Image::read(&registries, reference).expect("the image");
+    let recipe = attached(&registries, &found, None).expect("the recipe").bundle;
+    let image = &found.images[0];
+    let mut manifest: Value = serde_json::from_slice(&image.manifest).expect("JSON");
+    let mut config: Value = serde_json::from_slice(&image.config).expect("JSON");
+    for (position, layer) in image.layers.iter().enumerate() {
+        let mut packed = registries.open_blob(reference, &layer.digest, Some(layer.size), 0).expect("a blob");
+        let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(&mut packed));
+        let (mut builder, mut is_altered) = (tar::Builder::new(Vec::new()), false);
+        for entry in archive.entries().expect("an archive") {
+            let mut entry = entry.expect("an entry");
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut entry, &mut bytes).expect("its content");
+            let mut header = entry.header().clone();
+            let path = entry.path().expect("a path").into_owned();
+            if path.ends_with(file) {
+                bytes = content.as_bytes().to_vec();
+                header.set_size(bytes.len() as u64);
+                is_altered = true;
+            }
+            match header.entry_type() {
+                tar::EntryType::Symlink | tar::EntryType::Link => {
+                    let link = entry.link_name().expect("a target").expect("a target").into_owned();
+                    builder.append_link(&mut header, path, link)
+                }
+                _ => builder.append_data(&mut header, path, bytes.as_slice()),
+            }
+            .expect("an entry");
+        }
+        if is_altered {
+            let plain = builder.into_inner().expect("an archive");
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, &plain).expect("packed");
+            let packed = encoder.finish().expect("packed");
+            manifest["layers"][position]["digest"] =
+                Value::from(push_blob(&registries, reference, &packed).to_string());
+            manifest["layers"][position]["size"] = Value::from(packed.len());
+            config["rootfs"]["diff_ids"][position] = Value::from(Digest::of(&plain).to_string());
+        }
+    }
+    config["config"]["Env"].as_array_mut().expect("variables").push(Value::from("LD_PRELOAD=/tmp/x.so"));
+    let config = config.to_string().into_bytes();
+    manifest["config"]["digest"] = Value::from(push_blob(&registries, reference, &config).to_string());
+    manifest["config"]["size"] = Value::from(config.len());
+    let manifest = manifest.to_string().into_bytes();
+    let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
+    let altered = Reference::with_tag(registry, repository, "altered".to_owned());
+    registries.push_manifest(&altered, &found.subject.media_type, &manifest).expect("pushed");
+    let digest = Digest::of(&manifest);
+    let subject = Descriptor { digest, size: manifest.len() as u64, ..found.subject };
+    recipe.to_artifact("churn", subject).push(&registries, &altered, false).expect("attached");
+    altered
+}
+
+fn push_blob(registries: &Registries, to: &Reference, bytes: &[u8]) -> Digest {
+    let (digest, source) = (Digest::of(bytes), BytesSource(bytes.into()));
+    let blob = Blob { digest, size: bytes.len() as u64, source: &source };
+    registries.push_blob(to, blob, &[], &Meter::new(|_| {})).expect("pushed");
+    digest
+}
+
+#[test]
+fn an_image_is_made_again_and_compared() {
+    let (server, forge) = (RegistryServer::plain(), project());
+    let answer = push(&forge, &server, &[]);
+    let image = &answer["images"][0];
+    let text = image["reference"].as_str().expect("a reference");
+
+    let machine = Machine::new();
+    let verified = machine.json(&["verify", text]);
+    assert_eq!((&verified["status"], &verified["rebuilt"]), (&Value::from("same"), &image["digest"]));
+    assert_eq!(verified["project_files"], "image");
+    let layers = verified["platforms"][0]["layers"].as_array().expect("layers");
+    assert!(layers.len() > 4 && layers.iter().all(|layer| layer["status"] == "same"), "{layers:#?}");
+    assert!(files_below(&machine.forge.path("")).is_empty(), "nothing is left behind");
+    assert_eq!(fs::read_dir(machine.cache.path().join("tmp")).expect("a folder").count(), 0);
+
+    // With the packages there, the checkout decides what the project's files should be.
+    let checkout = forge.path("").display().to_string();
+    let verified = machine.json(&["verify", text, "--project", &checkout, "--platform", "linux/amd64"]);
+    assert_eq!((&verified["status"], &verified["project_files"]), (&Value::from("same"), &Value::from("checkout")));
+    forge.write("src/main.py", "print(2)\n");
+    let (code, stdout, _) = machine.fails(&["verify", text, "--project", &checkout]);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("\n    srv/app/main.py has another content\n"), "{stdout}");
+
+    let altered = alter(&text.parse().expect("a reference"), "site-packages/six.py", "import os\n").whole();
+    let (code, stdout, _) = machine.fails(&["verify", &altered, "--format", "json"]);
+    assert_eq!(code, 1);
+    let verified: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(verified["status"], "different");
+    let platform = &verified["platforms"][0];
+    let layers = platform["layers"].as_array().expect("layers").iter();
+    let differing: Vec<&Value> = layers.filter(|layer| layer["status"] == "different").collect();
+    assert_eq!(differing.len(), 1, "{differing:#?}");
+    assert_eq!(differing[0]["packages"], serde_json::json!(["six 1.17.0"]));
+    assert_eq!(differing[0]["files"][0]["change"], "content");
+    assert_eq!(platform["config"][0]["name"], "config.Env.LD_PRELOAD");
+    let (code, stdout, _) = machine.fails(&["verify", &altered]);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("1 files differ of six 1.17.0"), "{stdout}");
+    assert!(stdout.contains("  config: `config.Env.LD_PRELOAD` is `/tmp/x.so`, and should not be there\n"), "{stdout}");
+
+    let (code, _, stderr) = machine.fails(&["verify", text, "--platform", "linux/arm64"]);
+    assert_eq!(code, 2);
+    insta::assert_snapshot!(stderr, @"
+    error: the image has no platform `linux/arm64`
+    help: it has `linux/amd64`
+    ");
 }
