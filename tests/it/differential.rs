@@ -8,91 +8,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
 
 use imgforge::assemble::LayerWriter;
 use imgforge::assemble::wheel::{Site, Wheel, WheelInput, write_wheels};
-use imgforge::http;
-use imgforge::index::IndexClient;
-use imgforge::lock::LockedWheel;
 use imgforge::oci::Compression;
-use imgforge::progress::Progress;
-use imgforge::settings::{Environment, Settings};
-use imgforge::store::Store;
 use imgforge::version::PythonVersion;
-use imgforge::version::wheel_tag::WheelFilename;
 use tempfile::TempDir;
 
+use crate::support::run;
 use crate::support::tree::{self, Kind, Node, Tree};
-use crate::support::{run, test_cache};
+use crate::support::wheels::{Pinned, pinned};
 
-const PINNED: &str = include_str!("../cases/wheels/pinned.txt");
 /// A module's folder in the library of an environment whose wheels hold none of these: pip's own.
 const SEEDED: [&str; 3] = ["pip", "setuptools", "wheel"];
 /// Every which wheel pip installs as well: it takes much longer than uv.
 const EVERY: usize = 4;
 
-/// A wheel of the list, in the cache of the tests.
-struct Pinned {
-    name: String,
-    version: String,
-    input: WheelInput,
+/// A file's name with tags that every interpreter takes, since no installer lets tags decide where a file goes.
+fn universal(wheel: &Pinned) -> String {
+    let distribution: Vec<&str> = wheel.input.filename.splitn(3, '-').take(2).collect();
+    format!("{}-py3-none-any.whl", distribution.join("-"))
 }
 
-impl Pinned {
-    /// The file's name with tags that every interpreter takes, since no installer lets tags decide where a file goes.
-    fn universal(&self) -> String {
-        let distribution: Vec<&str> = self.input.filename.splitn(3, '-').take(2).collect();
-        format!("{}-py3-none-any.whl", distribution.join("-"))
-    }
-
-    /// Paths of its files in an environment.
-    fn paths(&self, site: &Site) -> Vec<String> {
-        let file = File::open(&self.input.path).expect("a wheel");
-        let mut wheel = Wheel::open(file, &self.input.filename).expect("a sound wheel");
-        wheel.installation(site).expect("an installation").files.into_keys().collect()
-    }
-}
-
-/// Brings the wheels of the list, the way a build brings those of a lock.
-fn pinned() -> &'static [Pinned] {
-    static WHEELS: OnceLock<Vec<Pinned>> = OnceLock::new();
-    WHEELS.get_or_init(|| {
-        let locked: Vec<LockedWheel> = PINNED.lines().filter(|line| !line.starts_with('#')).map(locked).collect();
-        let settings = Settings::load(&Environment::of_process()).expect("the machine's settings");
-        let options = http::Options { ca_files: settings.ca_files.clone(), ..http::Options::default() };
-        let http = http::Client::new(&options).expect("a client");
-        let client = IndexClient::new(http, Store::open(&test_cache().join("imgforge")), Arc::new(settings));
-        let wanted: Vec<&LockedWheel> = locked.iter().collect();
-        let paths = client.download_all(&wanted, &Progress::hidden()).expect("the wheels");
-        let pinned = |(wheel, path): (&LockedWheel, PathBuf)| Pinned {
-            name: wheel.name.clone(),
-            version: wheel.version.clone(),
-            input: WheelInput { path, filename: wheel.file.clone(), digest: wheel.digest },
-        };
-        locked.iter().zip(paths).map(pinned).collect()
-    })
-}
-
-fn locked(line: &str) -> LockedWheel {
-    let [digest, size, file] = line.split(' ').collect::<Vec<_>>().try_into().expect("three words");
-    let filename: WheelFilename = file.parse().expect("a wheel's name");
-    LockedWheel {
-        name: filename.name,
-        version: filename.version.to_string(),
-        index: "default".to_owned(),
-        url: None,
-        file: file.to_owned(),
-        size: size.parse().expect("a size"),
-        digest: format!("sha256:{digest}").parse().expect("a digest"),
-    }
+/// Paths of a wheel's files in an environment.
+fn paths(wheel: &Pinned, site: &Site) -> Vec<String> {
+    let file = File::open(&wheel.input.path).expect("a wheel");
+    let mut wheel = Wheel::open(file, &wheel.input.filename).expect("a sound wheel");
+    wheel.installation(site).expect("an installation").files.into_keys().collect()
 }
 
 /// The wheels in as few batches as their paths allow, none of which holds a distribution twice.
 fn batches<'p>(wheels: impl Iterator<Item = &'p Pinned>, site: &Site) -> Vec<Vec<&'p Pinned>> {
     let mut batches: Vec<(BTreeSet<String>, Vec<&Pinned>)> = Vec::new();
     for wheel in wheels {
-        let mut paths = wheel.paths(site);
+        let mut paths = paths(wheel, site);
         paths.push(wheel.name.clone());
         let place = batches.iter().position(|(taken, _)| paths.iter().all(|path| !taken.contains(path)));
         let place = place.unwrap_or_else(|| {
@@ -142,7 +91,7 @@ fn offer(wheels: &[&Pinned], folder: &Path) -> (PathBuf, PathBuf) {
     fs::create_dir(&offered).expect("a folder");
     let mut text = String::new();
     for wheel in wheels {
-        fs::copy(&wheel.input.path, offered.join(wheel.universal())).expect("a copy");
+        fs::copy(&wheel.input.path, offered.join(universal(wheel))).expect("a copy");
         text.push_str(&format!("{}=={}\n", wheel.name, wheel.version));
     }
     fs::write(&requirements, text).expect("a file");
@@ -244,9 +193,8 @@ fn differences(installer: &str, ours: &Tree, theirs: &Installed) -> Vec<String> 
             (one, other) if is_command_of_pip(path) && (one.is_some() != other.is_some()) => {}
             (None, Some(other)) if empty.get(path) == Some(other) => {}
             (None, Some(other)) => found.push(format!("`{path}` is missing, {other} by {installer}")),
-            (one, None) => {
-                found.push(format!("`{path}` is {}, and not there by {installer}", one.expect("one of them")));
-            }
+            (Some(one), None) => found.push(format!("`{path}` is {one}, and not there by {installer}")),
+            (None, None) => unreachable!("the path is of one of them"),
             (Some(one), Some(other)) => found.push(format!("`{path}` is {one}, and {other} by {installer}")),
         }
     }

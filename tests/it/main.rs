@@ -6,6 +6,7 @@
 //! - `differential`: real wheels, installed by imgforge, by uv and by pip
 //! - `examples`: the committed locks and rendered files
 //! - `golden`: the digests of three locked specs, the same on every machine
+//! - `hostile`: real wheels, damaged
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
@@ -23,6 +24,7 @@ mod cli;
 mod differential;
 mod examples;
 mod golden;
+mod hostile;
 mod layering;
 mod overlay;
 mod parts;

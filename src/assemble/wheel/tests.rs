@@ -1,5 +1,7 @@
 //! Invented wheels, made with the `zip` crate, and an installer of its own to compare with.
 
+mod hostile;
+
 use std::io::Cursor;
 
 use ::zip::write::{SimpleFileOptions, ZipWriter};

@@ -12,6 +12,7 @@ pub(crate) mod layout;
 pub(crate) mod quickstart;
 pub(crate) mod registry;
 pub(crate) mod tree;
+pub(crate) mod wheels;
 
 use std::collections::BTreeMap;
 use std::fs;
