@@ -90,6 +90,10 @@ pub enum Command {
     Render(RenderArgs),
     /// Push the image that `build` left in `generated/NAME/oci` to the spec's repository.
     Push(PushArgs),
+    /// Write the lock in other tools' formats, or a document about its image: bill of materials, provenance.
+    Export(ExportArgs),
+    /// Say who signed an image: exit code 1 if the key's owner has not.
+    Signatures(SignaturesArgs),
     /// Start the stack with `docker compose`.
     Up(StackArgs),
     /// Stop the stack with `docker compose`.
@@ -138,6 +142,9 @@ pub struct BuildArgs {
     /// When pushing, make every layer here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
+    /// What is attached to the image.
+    #[command(flatten)]
+    pub attest: AttestArgs,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -221,9 +228,69 @@ pub struct PushArgs {
     /// When pushing, make every layer here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
+    /// What is attached to the image.
+    #[command(flatten)]
+    pub attest: AttestArgs,
     /// Folder that `build` wrote into, instead of `generated/NAME`.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// What is attached to an image that is pushed.
+#[derive(Debug, Args)]
+pub struct AttestArgs {
+    /// When pushing, attach neither a bill of materials nor provenance.
+    #[arg(long)]
+    pub no_attest: bool,
+    /// When pushing, sign the image with this private key (PEM, P-256); the password of an encrypted one is in
+    /// `COSIGN_PASSWORD`.
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Option<PathBuf>,
+}
+
+/// `imgforge export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// The format.
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// For these platforms only; they must be in the lock.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<String>,
+    /// File to write, instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `--format` of `imgforge export`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// `pylock.toml` (PEP 751), with the addresses of this machine's index.
+    Pylock,
+    /// One requirements file with hashes.
+    Requirements,
+    /// Bill of materials, SPDX 2.3 in JSON.
+    #[value(alias = "sbom")]
+    Spdx,
+    /// Bill of materials, CycloneDX 1.6 in JSON.
+    Cyclonedx,
+    /// SLSA provenance of the image that `build` left in `generated/NAME/oci`, as an in-toto statement.
+    Provenance,
+}
+
+/// `imgforge signatures`.
+#[derive(Debug, Args)]
+pub struct SignaturesArgs {
+    /// The image: `registry.example.com/ml/churn:latest`.
+    pub reference: String,
+    /// The public key (PEM, P-256).
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,

@@ -1,5 +1,6 @@
 //! One file per subcommand, each a short list of calls to the stages.
 
+mod attestations;
 mod bases;
 mod build;
 mod cache;
@@ -7,12 +8,14 @@ mod catalog;
 mod diff;
 mod engines;
 mod explain;
+mod export;
 mod kept;
 mod lock;
 mod outside;
 mod push;
 mod render;
 mod resolve;
+mod signatures;
 mod summary;
 
 use std::io::Write as _;
@@ -66,6 +69,8 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Render(arguments) => render::run(&context, &arguments),
         Command::Push(arguments) => push::run(&context, &arguments),
+        Command::Export(arguments) => export::run(&context, &arguments),
+        Command::Signatures(arguments) => signatures::run(&context, &arguments),
         Command::Up(arguments) => engines::stack(&arguments, true),
         Command::Down(arguments) => engines::stack(&arguments, false),
         Command::Cache(command) => cache::run(&context, &command),
