@@ -94,6 +94,10 @@ pub enum Command {
     Pull(PullArgs),
     /// Make an image again from its recipe, and compare the two; exit code 1 if they differ.
     Verify(VerifyArgs),
+    /// Write the lock in other tools' formats, or a document about its image: bill of materials, provenance.
+    Export(ExportArgs),
+    /// Say who signed an image: exit code 1 if the key's owner has not.
+    Signatures(SignaturesArgs),
     /// Start the stack with `docker compose`.
     Up(StackArgs),
     /// Stop the stack with `docker compose`.
@@ -145,6 +149,9 @@ pub struct BuildArgs {
     /// When pushing, leave spec, lock and rendered files at home instead of attaching them to the image.
     #[arg(long)]
     pub no_recipe: bool,
+    /// What is attached to the image.
+    #[command(flatten)]
+    pub attest: AttestArgs,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -231,6 +238,9 @@ pub struct PushArgs {
     /// When pushing, leave spec, lock and rendered files at home instead of attaching them to the image.
     #[arg(long)]
     pub no_recipe: bool,
+    /// What is attached to the image.
+    #[command(flatten)]
+    pub attest: AttestArgs,
     /// Folder that `build` wrote into, instead of `generated/NAME`.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -272,6 +282,63 @@ pub struct VerifyArgs {
     /// Where several recipes are attached: this one.
     #[arg(long, value_name = "DIGEST")]
     pub recipe: Option<String>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// What is attached to an image that is pushed.
+#[derive(Debug, Args)]
+pub struct AttestArgs {
+    /// When pushing, attach neither a bill of materials nor provenance.
+    #[arg(long)]
+    pub no_attest: bool,
+    /// When pushing, sign the image with this private key (PEM, P-256); the password of an encrypted one is in
+    /// `COSIGN_PASSWORD`.
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Option<PathBuf>,
+}
+
+/// `imgforge export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// The format.
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// For these platforms only; they must be in the lock.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<String>,
+    /// File to write, instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `--format` of `imgforge export`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// `pylock.toml` (PEP 751), with the addresses of this machine's index.
+    Pylock,
+    /// One requirements file with hashes.
+    Requirements,
+    /// Bill of materials, SPDX 2.3 in JSON.
+    #[value(alias = "sbom")]
+    Spdx,
+    /// Bill of materials, CycloneDX 1.6 in JSON.
+    Cyclonedx,
+    /// SLSA provenance of the image that `build` left in `generated/NAME/oci`, as an in-toto statement.
+    Provenance,
+}
+
+/// `imgforge signatures`.
+#[derive(Debug, Args)]
+pub struct SignaturesArgs {
+    /// The image: `registry.example.com/ml/churn:latest`.
+    pub reference: String,
+    /// The public key (PEM, P-256).
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,

@@ -31,6 +31,7 @@ pub mod cli;
 pub mod commands;
 pub mod debian;
 pub mod diagnostic;
+pub mod export;
 pub mod http;
 pub mod index;
 pub mod lock;

@@ -24,6 +24,7 @@ use crate::render::mlflow_lock;
 use crate::spec::Spec;
 use crate::store::Store;
 
+use super::attestations::{self, Attest};
 use super::kept::Kept;
 use super::outside::Outside;
 use super::{Context, answer_in, archives, attach, engines, lock, print, print_json, render, summary};
@@ -46,6 +47,10 @@ pub(super) enum Error {
     SourceDateEpoch(String),
     #[error("the cache's copy of {} was damaged, and is removed", .0.join(", "))]
     Damaged(Vec<String>),
+    #[error("an image that an engine builds is not signed here")]
+    SignByEngine,
+    #[error("there is nothing to sign without `--push`")]
+    SignWithoutPush,
     #[error("{action} `{path}`: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }
@@ -66,6 +71,8 @@ impl Hint for Error {
                 vec!["write it like `registry.example.com/ml/churn`, without a tag, in lower case".to_owned()]
             }
             Self::Damaged(_) => vec!["build again: it is downloaded anew".to_owned()],
+            Self::SignByEngine => vec!["leave `--engine` out, or sign it with `cosign sign --key`".to_owned()],
+            Self::SignWithoutPush => vec!["signatures lie beside the image in its registry: add `--push`".to_owned()],
             Self::Io { .. } => Vec::new(),
         }
     }
@@ -104,6 +111,12 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     created()?;
     let wanted = attach::Wanted { recipe: arguments.push && !arguments.no_recipe };
     wanted.check(&spec)?;
+    let attest = Attest::new(&arguments.attest)?;
+    match (attest.signs(), arguments.push, arguments.engine) {
+        (true, false, _) => return Err(Error::SignWithoutPush.into()),
+        (true, true, engine) if engine != Engine::Native => return Err(Error::SignByEngine.into()),
+        _ => {}
+    }
     let outside = Outside::new(context, &spec)?;
     let repository = match arguments.push {
         true => Some(repository(arguments.repository.as_deref(), &spec)?),
@@ -131,6 +144,7 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
         load(context, &outside, &built)?;
     }
     let published = publish_all(context, &outside, &spec, &mut built, wanted)?;
+    attestations::attach(context, &outside, &spec, &built, &published, &attest)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => print(&summary::first_line(&built, &published)),
@@ -163,7 +177,7 @@ fn ready_lock(
 }
 
 /// The lock with the wanted platforms only.
-fn restrict(mut lock: Lock, wanted: &[String]) -> Result<Lock, Failure> {
+pub(super) fn restrict(mut lock: Lock, wanted: &[String]) -> Result<Lock, Failure> {
     if wanted.is_empty() {
         return Ok(lock);
     }
@@ -195,12 +209,17 @@ pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, 
 /// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else the first second that a zip archive can hold, so that
 /// programs in the image can pack what is there.
 fn created() -> Result<u64, Failure> {
+    Ok(source_date_epoch()?.unwrap_or(DEFAULT_EPOCH))
+}
+
+/// `SOURCE_DATE_EPOCH`, if it is set.
+pub(super) fn source_date_epoch() -> Result<Option<u64>, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => {
             let seconds = text.parse().ok().filter(|&seconds| seconds <= LAST_EPOCH);
-            Ok(seconds.ok_or(Error::SourceDateEpoch(text))?)
+            Ok(Some(seconds.ok_or(Error::SourceDateEpoch(text))?))
         }
-        _ => Ok(DEFAULT_EPOCH),
+        _ => Ok(None),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod archives;
 mod attach;
+mod attestations;
 mod bases;
 mod build;
 mod cache;
@@ -9,6 +10,7 @@ mod catalog;
 mod diff;
 mod engines;
 mod explain;
+mod export;
 mod kept;
 mod lock;
 mod named;
@@ -17,6 +19,7 @@ mod pull;
 mod push;
 mod render;
 mod resolve;
+mod signatures;
 mod stage;
 mod summary;
 mod verify;
@@ -74,6 +77,8 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Push(arguments) => push::run(&context, &arguments),
         Command::Pull(arguments) => pull::run(&context, &arguments),
         Command::Verify(arguments) => verify::run(&context, &arguments),
+        Command::Export(arguments) => export::run(&context, &arguments),
+        Command::Signatures(arguments) => signatures::run(&context, &arguments),
         Command::Up(arguments) => engines::stack(&arguments, true),
         Command::Down(arguments) => engines::stack(&arguments, false),
         Command::Cache(command) => cache::run(&context, &command),
