@@ -12,7 +12,8 @@ use super::Finding;
 use super::compare::{Ranges, entry_of, home, made_for, observe, pair, wishes, words};
 use super::cuda;
 use super::edit::Editor;
-use super::observe::{Bound, Observation, Reader, Wheels};
+use super::observe::{Bound, Observation, Reader};
+use super::wheels::Wheels;
 use crate::catalog::{Accelerator, Build, Catalog, CudnnNeed, Framework, Release};
 use crate::oci::Platform;
 use crate::version::{PythonVersion, ToolkitVersion};
@@ -327,7 +328,8 @@ impl DraftBuild<'_> {
 
     fn cudnn(&self) -> Option<CudnnNeed> {
         let model = self.model.cudnn.clone();
-        if self.model.accelerator != Accelerator::Cuda {
+        let of_torch_alone = model.is_none() && self.observation.cudnn_of_torch;
+        if self.model.accelerator != Accelerator::Cuda || of_torch_alone {
             return None;
         }
         match &self.observation.cudnn {
