@@ -14,6 +14,7 @@ use super::cudnn;
 use super::evidence::{Code, Evidence};
 use super::solver::Solution;
 use super::stack::{self, StackModel};
+use super::targets::TargetFacts;
 use super::variable::{Value, Variable};
 
 /// A framework of an answer.
@@ -112,6 +113,7 @@ pub(super) fn answer(
     because.extend(libraries_facts(model, &chosen, &base));
     because.extend(of_wheels.and_then(|cudnn| cudnn_fact(model, &chosen, &cudnn)));
     because.extend(telling_driver_facts(&drivers));
+    because.extend(rocm_driver_facts(model, &chosen));
     because.push((base_reason.clone(), base.source.clone()));
     because.push(glibc_fact(&base));
     because.extend(smaller_builds(model, &chosen));
@@ -297,12 +299,7 @@ fn libraries_facts(model: &StackModel<'_>, chosen: &[(&str, stack::Row<'_>)], ba
 }
 
 fn glibc_fact(base: &BaseRow) -> (String, String) {
-    let label = base.label();
-    let fact = match base.kind {
-        "reference" => format!("nothing is known of {label}: glibc {} or newer is assumed", base.glibc),
-        _ => format!("base {label} has glibc {}", base.glibc),
-    };
-    (fact, base.source.clone())
+    (base.glibc_fact(), base.source.clone())
 }
 
 /// Builds without CUDA that a machine without a card could do with. The default index's own stays the choice, since it is
@@ -400,6 +397,28 @@ fn telling_driver_facts(drivers: &[Vec<DriverFact>]) -> Vec<(String, String)> {
         }
     }
     telling
+}
+
+/// What is known of the AMD drivers that the spec names, where a build computes with ROCm.
+fn rocm_driver_facts(model: &StackModel<'_>, chosen: &[(&str, stack::Row<'_>)]) -> Vec<(String, String)> {
+    if chosen.iter().all(|(_, row)| row.build.accelerator != Accelerator::Rocm) {
+        return Vec::new();
+    }
+    let of_amd = model.targets.iter().filter(|target| target.gpu.is_some_and(|gpu| gpu.vendor == Vendor::Amd));
+    let installed = of_amd.filter_map(|target| Some((target, target.driver.as_ref()?)));
+    let fact = |(target, driver): (&TargetFacts<'_>, &DriverVersion)| {
+        if let Some(known) = model.catalog.rocm_driver(driver) {
+            let releases: Vec<String> = known.user_space.iter().map(ToString::to_string).collect();
+            let fact = format!("driver {} of target `{}` runs ROCm {}", known.driver, target.name, releases.join(", "));
+            return (fact, known.source.clone());
+        }
+        let fact = format!(
+            "the catalog does not know driver {driver} of target `{}`: whether it runs this ROCm is not checked",
+            target.name
+        );
+        (fact, "catalog".to_owned())
+    };
+    installed.map(fact).collect()
 }
 
 fn base_reason(

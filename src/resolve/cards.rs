@@ -256,7 +256,7 @@ impl StackModel<'_> {
             let fact =
                 format!("{label} is ROCm {rocm}, and driver {} runs ROCm {}", tested.driver, releases.join(", "));
             let code = if rocm > newest { Code::DriverBelowFloor } else { Code::Unsatisfiable };
-            edges.push(meeting.refusal(code, fact, &tested.source));
+            edges.push(meeting.refusal_of_machine(code, fact, &tested.source));
         }
         edges
     }

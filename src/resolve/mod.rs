@@ -15,6 +15,7 @@ mod cards;
 mod conflict;
 mod cudnn;
 mod distributions;
+mod drivers;
 mod evidence;
 mod explain;
 mod explain_package;
@@ -30,6 +31,7 @@ mod served;
 mod solver;
 mod stack;
 mod targets;
+mod unbuilt;
 mod variable;
 mod wishes;
 
