@@ -107,14 +107,19 @@ fn a_range_of_cudnn_is_met_by_what_is_above_its_lower_end() {
         );
         &*Box::leak(text.into_boxed_str())
     };
+    let ranged = flow(&[("\"9.1.0.70\"", "\">=9.1.0.70\"")]);
     for (cudnn, expected) in [(">=9.0,<10", None), (">=9.2", Some("9.2 or newer")), ("==9.0.0.312", Some("9.0.0.312"))]
     {
         world.metadata.insert(wheel, requires(cudnn));
         let expected = expected.map(|upstream| {
-            format!("framework flow 1.1.0 cu124: cudnn: curated says 9.1.0.70, upstream says {upstream}")
+            format!("framework flow 1.1.0 cu124: cudnn: curated says >=9.1.0.70, upstream says {upstream}")
         });
-        assert_eq!(told(FLOW, &world), expected.into_iter().collect::<Vec<_>>(), "{cudnn}");
+        assert_eq!(told(&ranged, &world), expected.into_iter().collect::<Vec<_>>(), "{cudnn}");
     }
+    // A pin where upstream has a range leaves out versions that would do.
+    world.metadata.insert(wheel, requires(">=9.0,<10"));
+    let pinned = "framework flow 1.1.0 cu124: cudnn: curated says 9.1.0.70, upstream says 9.0 or newer";
+    assert_eq!(told(FLOW, &world), [pinned]);
 }
 
 /// What a pinned torch asks for is torch's, and the resolver meets it there.
