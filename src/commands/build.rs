@@ -65,7 +65,7 @@ impl Hint for Error {
                 vec!["write it like `registry.example.com/ml/churn`, without a tag, in lower case".to_owned()]
             }
             Self::Damaged(_) => vec!["build again: it is downloaded anew".to_owned()],
-            Self::Io { .. } => Vec::new(),
+            Self::Io { source, .. } => crate::store::help_for_output(source),
         }
     }
 }

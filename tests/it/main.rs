@@ -14,6 +14,7 @@
 //! - `registry`: push and pull as a library, against the CNCF registry
 //! - `reproducible`: same lock, same bytes
 //! - `reuse`: layers that a registry has are not made again
+//! - `robust`: builds that are interrupted, killed, out of space or not alone
 //! - `stack`: the quickstart with its database and its tracking server
 //! - `truth`: what experts would answer, against what the program says from the catalog
 //! - `support`: those parts, and the program with a home of its own
@@ -31,6 +32,7 @@ mod registry;
 mod render;
 mod reproducible;
 mod reuse;
+mod robust;
 mod stack;
 mod support;
 mod truth;
