@@ -254,8 +254,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes unfinished files that nobody has written to for a day: those of processes that were killed. Failures do
-    /// not matter, the next run tries again.
+    /// Removes unfinished files and folders that nobody has written to for a day: those of processes that were killed.
+    /// Failures do not matter, the next run tries again.
     pub fn remove_stale(&self) {
         remove_stale_in(&self.root.join("tmp"), |_| true);
     }
@@ -279,7 +279,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.keep(path).map_err(error("write"))
 }
 
-/// Removes files of such names that nobody has written to for a day.
+/// Removes files and folders of such names that nobody has written to for a day.
 fn remove_stale_in(folder: &Path, is_unfinished: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(&is_unfinished)) {
@@ -384,8 +384,10 @@ mod tests {
             let file = File::create(tmp.join(name)).expect("created");
             modified.map_or(Ok(()), |time| file.set_modified(time)).expect("dated");
         }
+        fs::create_dir_all(tmp.join("folder/below")).expect("created");
+        File::open(tmp.join("folder")).and_then(|folder| folder.set_modified(old)).expect("dated");
         store.remove_stale();
-        assert!(!tmp.join("left").exists());
+        assert!(!tmp.join("left").exists() && !tmp.join("folder").exists());
         assert!(tmp.join("running").exists());
     }
 }

@@ -57,6 +57,10 @@ pub struct DebianSuite {
     pub release: String,
     /// The line of its `python3`.
     pub python: PythonVersion,
+    /// The release of its `python3`, `3.11.2`, if it does not change while the suite is stable. Locking starts from it and
+    /// holds the archive against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python_release: Option<pep440_rs::Version>,
     /// Its C library.
     #[serde(with = "super::text::glibc")]
     pub glibc: (u32, u32),
@@ -97,6 +101,18 @@ pub enum CudaFlavour {
     Runtime,
     /// Libraries, headers and compiler.
     Devel,
+}
+
+impl CudaFlavour {
+    /// The flavour in the middle of a tag, `cudnn8-devel`, with or without cuDNN before it.
+    pub fn of_tag(middle: &str) -> Option<Self> {
+        match middle.rsplit_once('-').map_or(middle, |(_, flavour)| flavour) {
+            "base" => Some(Self::Base),
+            "runtime" => Some(Self::Runtime),
+            "devel" => Some(Self::Devel),
+            _ => None,
+        }
+    }
 }
 
 /// A tag of `nvidia/cuda`.

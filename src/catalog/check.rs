@@ -8,7 +8,8 @@ mod frameworks;
 use std::collections::BTreeMap;
 
 use super::hardware::{Vendor, fold_name};
-use super::{Catalog, Gpu};
+use super::{Catalog, CudaFlavour, Gpu};
+use crate::version::Dotted;
 
 /// Something wrong with an entry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -29,6 +30,7 @@ pub fn check(catalog: &Catalog) -> Vec<Finding> {
     hardware(catalog, &mut findings);
     cuda(catalog, &mut findings);
     bases(catalog, &mut findings);
+    other_systems(catalog, &mut findings);
     for framework in &catalog.frameworks {
         frameworks::releases(catalog, framework, &mut findings);
     }
@@ -85,6 +87,7 @@ fn sources(catalog: &Catalog, findings: &mut Findings) {
     cite!(catalog.bases.ubuntu, suite => format!("ubuntu {}", suite.suite));
     cite!(catalog.bases.slim, image => format!("slim image {}", image.reference));
     cite!(catalog.bases.cuda, image => format!("cuda image {}", image.tag));
+    cite!(catalog.other_systems, system => format!("other system {}", system.os));
     cite!(catalog.services, service => format!("service {}", service.name));
     for framework in &catalog.frameworks {
         cite!(framework.releases, release => format!("framework {} {}", framework.family, release.version));
@@ -217,6 +220,29 @@ fn bases(catalog: &Catalog, findings: &mut Findings) {
     }
 }
 
+fn other_systems(catalog: &Catalog, findings: &mut Findings) {
+    for system in &catalog.other_systems {
+        let entry = format!("other system {}", system.os);
+        findings.add_if(catalog.bases.suite(&system.os).is_some(), &entry, "is listed as a base too");
+        let numbered = system.os.split_once(' ').is_some_and(|(_, release)| release.parse::<Dotted>().is_ok());
+        findings.add_if(!numbered, &entry, "`os` is a name and a number with a space between");
+        let listed = system.toolkits();
+        findings.add_if(listed.is_empty(), &entry, "has no image");
+        for toolkit in listed.iter().filter(|toolkit| catalog.toolkit(toolkit).is_none()) {
+            findings.add(&entry, format!("its toolkit {toolkit} is not listed"));
+        }
+        for toolkit in system.end_of_life.iter().filter(|toolkit| !listed.contains(toolkit)) {
+            findings.add(&entry, format!("`end_of_life` names {toolkit}, which it has no image of"));
+        }
+        for images in &system.images {
+            findings.add_if(images.platforms.is_empty(), &entry, "images for no platform");
+            for flavour in images.flavours.iter().filter(|flavour| CudaFlavour::of_tag(flavour).is_none()) {
+                findings.add(&entry, format!("`{flavour}` is no flavour: expected base, runtime or devel"));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,6 +281,13 @@ slim_images:
   - {python: "3.11", suite: twelve, reference: "python:3.11-slim-twelve", platforms: linux/amd64, source: made}
 cuda_images:
   - {toolkit: "12.1.0", os: ubuntu 22.04, glibc: "2.35", flavours: base, platforms: linux/amd64, compat: R470 R500, source: made}
+other_systems:
+  - os: rhino 9
+    packages: rpm
+    end_of_life: "11.1.0"
+    source: made
+    images:
+      - {toolkits: "11.1.0 12.1.0", flavours: base cudnn8-devel, platforms: linux/amd64}
 services:
   - {name: store, image: store, port: 1, healthcheck: [CMD, ping], data: [{since: 0, path: /a}, {since: 2, path: /b}], source: made}
 frameworks:
@@ -413,6 +446,32 @@ frameworks:
                 "compat: R470 R530",
                 "cuda image 12.1.0-base-ubuntu22.04",
                 "`compat` names a branch that needs no help",
+            ),
+            ("os: rhino 9", "os: rhino9", "other system rhino9", "`os` is a name and a number with a space between"),
+            ("os: rhino 9", "os: ubuntu 22.04", "other system ubuntu 22.04", "is listed as a base too"),
+            (
+                "toolkits: \"11.1.0 12.1.0\"",
+                "toolkits: \"11.1.0 12.2.0\"",
+                "other system rhino 9",
+                "its toolkit 12.2.0 is not listed",
+            ),
+            (
+                "end_of_life: \"11.1.0\"",
+                "end_of_life: \"11.2.0\"",
+                "other system rhino 9",
+                "`end_of_life` names 11.2.0, which it has no image of",
+            ),
+            (
+                "base cudnn8-devel",
+                "base cudnn8",
+                "other system rhino 9",
+                "`cudnn8` is no flavour: expected base, runtime or devel",
+            ),
+            (
+                "cudnn8-devel, platforms: linux/amd64",
+                "cudnn8-devel, platforms: \"\"",
+                "other system rhino 9",
+                "images for no platform",
             ),
             (
                 "needs: [flow]",

@@ -43,6 +43,7 @@ fn parts(entry: &str) -> Vec<(&'static str, &str)> {
         ("debian ", "suite"),
         ("ubuntu ", "suite"),
         ("slim image ", "reference"),
+        ("other system ", "os"),
         ("service ", "name"),
         ("rule ", "name"),
     ];

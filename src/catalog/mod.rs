@@ -10,6 +10,7 @@ mod cuda;
 mod framework;
 mod hardware;
 mod locate;
+mod other_system;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -24,14 +25,15 @@ use serde::{Deserialize, Serialize};
 
 pub use base::{Bases, CudaFlavour, CudaImage, DataPath, DebianSuite, PythonLine, PythonStatus, Service, SlimImage};
 pub use check::{Finding, check};
-pub use cuda::{Branch, Cuda, Cudnn, CudnnFloor, Floor, RocmDriver, Toolkit};
+pub use cuda::{Branch, Cuda, Cudnn, CudnnFloor, CudnnNeed, Floor, RocmDriver, Toolkit};
 pub use framework::{Accelerator, Build, Framework, PlatformSupport, Release, Support};
 pub use hardware::{AttachableGpu, Gpu, GpuClass, Instance, MachineFamily, Vendor};
 pub use locate::locate;
+pub use other_system::{OtherImages, OtherSystem, PackageFormat};
 
 use crate::diagnostic::{Hint, Origin};
 use crate::oci::{Digest, Hasher};
-use crate::version::{CudnnVersion, DriverVersion, PythonVersion, ToolkitVersion};
+use crate::version::{CudnnVersion, Dotted, DriverVersion, PythonVersion, ToolkitVersion};
 use schema::{Assembler, Document};
 
 /// Version of the files' schema. Files of another major version are refused.
@@ -92,6 +94,8 @@ pub struct Catalog {
     pub pythons: Vec<PythonLine>,
     /// Base images.
     pub bases: Bases,
+    /// Systems that `nvidia/cuda` has images of and that are no base.
+    pub other_systems: Vec<OtherSystem>,
     /// Services.
     pub services: Vec<Service>,
     digest: Digest,
@@ -113,6 +117,7 @@ impl Default for Catalog {
             frameworks: Vec::new(),
             pythons: Vec::new(),
             bases: Bases::default(),
+            other_systems: Vec::new(),
             services: Vec::new(),
             digest: Hasher::new().digest(),
             gpu_names: BTreeMap::new(),
@@ -295,6 +300,11 @@ impl Catalog {
     /// A Python line.
     pub fn python(&self, version: PythonVersion) -> Option<&PythonLine> {
         self.pythons.iter().find(|line| line.version == version)
+    }
+
+    /// A system that is no base, by distribution and release.
+    pub fn other_system(&self, distribution: &str, release: &Dotted) -> Option<&OtherSystem> {
+        self.other_systems.iter().find(|system| system.is(distribution, release))
     }
 
     /// A service by name.

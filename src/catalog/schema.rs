@@ -10,9 +10,10 @@ use pep440_rs::{Version, VersionSpecifiers};
 use serde::Deserialize;
 
 use super::base::{CudaFlavour, CudaImage, DebianSuite, PythonLine, Service, SlimImage};
-use super::cuda::{Branch, Cudnn, CudnnFloor, Floor, RocmDriver, Toolkit};
+use super::cuda::{Branch, Cudnn, CudnnFloor, CudnnNeed, Floor, RocmDriver, Toolkit};
 use super::framework::{Accelerator, Build, Framework, PlatformSupport, Release};
 use super::hardware::{AttachableGpu, Gpu, Instance, MachineFamily, fold_name};
+use super::other_system::OtherSystem;
 use super::{Catalog, Rule, text};
 use crate::oci::Platform;
 use crate::version::{ComputeCapability, CudnnVersion, Dotted, DriverBranch, PythonVersion, ToolkitVersion};
@@ -57,6 +58,8 @@ pub(super) struct Document {
     slim_images: Vec<SlimImage>,
     #[serde(deserialize_with = "text::list::deserialize")]
     cuda_images: Vec<CudaImageRow>,
+    #[serde(deserialize_with = "text::list::deserialize")]
+    other_systems: Vec<OtherSystem>,
     #[serde(deserialize_with = "text::list::deserialize")]
     services: Vec<Service>,
     #[serde(deserialize_with = "text::list::deserialize")]
@@ -138,7 +141,7 @@ struct BuildSection {
     #[serde(default)]
     toolkit: Option<ToolkitVersion>,
     #[serde(default)]
-    cudnn: Option<CudnnVersion>,
+    cudnn: Option<CudnnNeed>,
     #[serde(default)]
     rocm: Option<Dotted>,
     /// The release's platforms it has wheels for, where it has not all of them.
@@ -272,6 +275,7 @@ impl Assembler {
         put_all!(debian, self.catalog.bases.debian, "debian", |suite: &DebianSuite| suite.suite.clone());
         put_all!(ubuntu, self.catalog.bases.ubuntu, "ubuntu", |suite: &DebianSuite| suite.suite.clone());
         put_all!(slim_images, self.catalog.bases.slim, "slim image", |image: &SlimImage| image.reference.clone());
+        put_all!(other_systems, self.catalog.other_systems, "other system", OtherSystem::suffix);
         put_all!(services, self.catalog.services, "service", |service: &Service| service.name.clone());
         for mut row in document.cuda_images {
             cite(&mut row.source);
@@ -376,18 +380,10 @@ impl CudaImageRow {
             .split_whitespace()
             .map(|middle| {
                 let tag = format!("{}-{middle}-{suffix}", self.toolkit);
-                let (cudnn, flavour) = match middle.rsplit_once('-') {
-                    Some((_, flavour)) => (self.cudnn.clone(), flavour),
-                    None => (None, middle),
-                };
-                let flavour = match flavour {
-                    "base" => CudaFlavour::Base,
-                    "runtime" => CudaFlavour::Runtime,
-                    "devel" => CudaFlavour::Devel,
-                    other => {
-                        let problem = format!("`{other}` is no flavour: expected base, runtime or devel");
-                        return Err(Malformed { entry: format!("cuda image {tag}"), problem });
-                    }
+                let cudnn = middle.contains('-').then(|| self.cudnn.clone()).flatten();
+                let Some(flavour) = CudaFlavour::of_tag(middle) else {
+                    let problem = format!("`{middle}` is no flavour: expected base, runtime or devel");
+                    return Err(Malformed { entry: format!("cuda image {tag}"), problem });
                 };
                 Ok(CudaImage {
                     toolkit: self.toolkit.clone(),

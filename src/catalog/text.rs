@@ -51,6 +51,24 @@ pub(super) mod glibc {
     }
 }
 
+/// The same where a source may not tell it.
+pub(super) mod optional_glibc {
+    use super::{Deserialize, Deserializer, Error, Serializer, glibc, parse_glibc};
+
+    #[expect(clippy::ref_option, reason = "the signature serde calls")]
+    pub(crate) fn serialize<S: Serializer>(value: &Option<(u32, u32)>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => glibc::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<(u32, u32)>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| parse_glibc(&text).map_err(D::Error::custom)).transpose()
+    }
+}
+
 /// Parses `"2.28"`.
 pub(super) fn parse_glibc(text: &str) -> Result<(u32, u32), String> {
     let pair = text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));

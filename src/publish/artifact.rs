@@ -17,8 +17,8 @@ use crate::registry::{self, Blob, BytesSource, Meter, Referrer, Registries};
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of a config that says nothing; its only content is `{}`.
 pub const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
-/// Bytes of a document that are read.
-pub const DOCUMENT_LIMIT: u64 = 64 << 20;
+/// Bytes of all documents of an artifact together that are read.
+pub const DOCUMENT_LIMIT: u64 = 256 << 20;
 
 /// Where something is, what it is and how large.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,10 +168,11 @@ impl Artifact {
         let bytes = registries.manifest(reference)?.bytes;
         let unreadable = |detail: String| Error::Artifact { reference: reference.whole(), detail };
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|cause| unreadable(format!("{cause}")))?;
+        let sizes = std::iter::once(&manifest.config).chain(&manifest.layers).map(|descriptor| descriptor.size);
+        if sizes.fold(0, u64::saturating_add) > DOCUMENT_LIMIT {
+            return Err(unreadable(format!("its documents have more than {} MiB", DOCUMENT_LIMIT >> 20)));
+        }
         let document = |descriptor: &Descriptor| -> Result<Document, Error> {
-            if descriptor.size > DOCUMENT_LIMIT {
-                return Err(unreadable(format!("its document `{}` is too large", descriptor.digest)));
-            }
             let mut reader = registries.open_blob(reference, &descriptor.digest, Some(descriptor.size), 0)?;
             let mut bytes = Vec::new();
             reader.by_ref().take(descriptor.size + 1).read_to_end(&mut bytes).map_err(|cause| match cause

@@ -7,7 +7,7 @@ use pubgrub::Ranges;
 
 use crate::catalog::{Gpu, Release, Toolkit, Vendor};
 use crate::diagnostic::Origin;
-use crate::spec::{BaseChoice, Spec};
+use crate::spec::{BaseChoice, OperatingSystem, Spec};
 use crate::version::{PythonVersion, ToolkitVersion};
 
 use super::bases::BaseRow;
@@ -213,13 +213,7 @@ impl StackModel<'_> {
         let allowed = one_of(allowed.map(|(rank, _)| Value::Rank(rank as u32)));
         let wish = match os.filter(|_| allowed == Ranges::empty()) {
             None => wish,
-            Some(os) => {
-                let own: BTreeSet<String> =
-                    self.bases.iter().filter(|row| row.is_choice(&base.value)).map(BaseRow::os).collect();
-                let own: Vec<String> = own.into_iter().collect();
-                let (distribution, release) = (&os.value.distribution, &os.value.release);
-                format!("the spec asks for {distribution} {release}, and the bases known have {}", own.join(", "))
-            }
+            Some(os) => self.no_base_on(&os.value),
         };
         let origin = match os {
             Some(os) if allowed == Ranges::empty() => os.origin.clone(),
@@ -229,6 +223,18 @@ impl StackModel<'_> {
             to: Variable::Base,
             values: allowed,
             evidence: Evidence { code: Code::NoSuchImage, ..spec_says(wish, origin) },
+        }
+    }
+
+    /// Why nothing that the spec's `base:` allows is this operating system.
+    fn no_base_on(&self, os: &OperatingSystem) -> String {
+        let own: BTreeSet<String> =
+            self.bases.iter().filter(|row| row.is_choice(&self.spec.base.value)).map(BaseRow::os).collect();
+        let own: Vec<String> = own.into_iter().collect();
+        let asked = format!("the spec asks for {} {}", os.distribution, os.release);
+        match self.catalog.other_system(&os.distribution, &os.release) {
+            Some(other) => format!("{asked}, {}; the bases known have {}", other.reason(), own.join(", ")),
+            None => format!("{asked}, and the bases known have {}", own.join(", ")),
         }
     }
 

@@ -6,7 +6,7 @@ use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 
 use super::Finding;
 use super::observe::{Bound, Observation, Reader, Wish};
-use crate::catalog::{Accelerator, Build, Framework, Release};
+use crate::catalog::{Accelerator, Build, CudnnNeed, Framework, Release};
 use crate::version::PythonVersion;
 
 /// manylinux1 and manylinux2010: wheels with these tags are known to need more than their name says, and the catalog says
@@ -71,7 +71,15 @@ pub(super) fn observe(build: &Build, reader: &Reader<'_>) -> Option<Observation>
     let label = (build.index != "default").then_some(build.name.as_str());
     let mut wishes = wishes(build).into_iter();
     let first = wishes.next()?;
-    reader.observe(&build.index, &first, label)
+    let mut observation = reader.observe(&build.index, &first, label)?;
+    if observation.platforms.is_empty() {
+        // The machine code is in a package that the build names itself.
+        for wish in wishes {
+            let Some(found) = reader.observe(&build.index, &wish, label) else { continue };
+            observation.add_part(found.platforms);
+        }
+    }
+    Some(observation)
 }
 
 fn build(entry: &str, build: &Build, reader: &Reader<'_>, findings: &mut Vec<Finding>) -> Option<Observation> {
@@ -79,7 +87,14 @@ fn build(entry: &str, build: &Build, reader: &Reader<'_>, findings: &mut Vec<Fin
     let mut differs = |fact: String, curated: String, upstream: String| {
         findings.push(Finding::Differs { entry: entry.clone(), fact, curated, upstream });
     };
-    let Some(observation) = observe(build, reader) else {
+    let observed = observe(build, reader);
+    if build.source_only {
+        if observed.is_some() {
+            differs("wheels".to_owned(), "a source distribution alone".to_owned(), "some".to_owned());
+        }
+        return None;
+    }
+    let Some(observation) = observed else {
         let first = wishes(build).into_iter().next()?;
         // An index that cannot be read says nothing about the release.
         reader.project(&build.index, &first.package)?;
@@ -92,13 +107,14 @@ fn build(entry: &str, build: &Build, reader: &Reader<'_>, findings: &mut Vec<Fin
         match (build.platforms.get(&platform), observation.platforms.get(&platform)) {
             (Some(curated), Some(upstream)) => {
                 let lines: Vec<PythonVersion> = upstream.pythons.iter().copied().collect();
-                if curated.pythons != lines {
+                if !upstream.agree_with(&curated.pythons) {
                     differs(format!("pythons on {platform}"), words(&curated.pythons), words(&lines));
                 }
                 if upstream.glibc > LEGACY_GLIBC && curated.glibc != upstream.glibc {
                     differs(format!("glibc on {platform}"), pair(curated.glibc), pair(upstream.glibc));
                 }
             }
+            (Some(_), None) if observation.platforms.is_empty() && observation.hides_platforms => {}
             (Some(_), None) if observation.platforms.is_empty() => {
                 // What a pure wheel asks for is not among its requirements, or has no wheel for Linux.
                 let asked = build.requirements.join(" ");
@@ -117,7 +133,9 @@ fn build(entry: &str, build: &Build, reader: &Reader<'_>, findings: &mut Vec<Fin
             differs("toolkit".to_owned(), toolkit.unwrap_or_else(nothing), spell(bound));
         }
         let cudnn = build.cudnn.as_ref().map(ToString::to_string);
-        if let Some(bound) = observation.cudnn.as_ref().filter(|bound| !same_prefix(cudnn.as_deref(), &bound.version)) {
+        let is_asked = |_: &&Bound| cudnn.is_some() || !observation.cudnn_of_torch;
+        let told = observation.cudnn.as_ref().filter(is_asked);
+        if let Some(bound) = told.filter(|bound| !cudnn_agrees(build.cudnn.as_ref(), bound)) {
             differs("cudnn".to_owned(), cudnn.unwrap_or_else(nothing), spell(bound));
         }
     }
@@ -191,11 +209,14 @@ fn left_out(framework: &Framework, reader: &Reader<'_>, findings: &mut Vec<Findi
     let between = |version: &Version| *version > oldest.version && *version < newest.version;
     let unknown = |version: &Version| !framework.releases.iter().any(|release| release.version == *version);
     let versions = reader.versions(home(framework), &framework.package);
-    let names: Vec<String> = versions
-        .iter()
-        .filter(|version| between(version) && unknown(version))
-        .map(|version| format!("{} {version}", framework.package))
-        .collect();
+    let between = versions.iter().filter(|version| between(version) && unknown(version));
+    let mut names: Vec<String> = between.map(|version| format!("{} {version}", framework.package)).collect();
+    if newest.builds.iter().all(|build| build.source_only) {
+        // Nothing is built from a source distribution to see what it needs, so a person enters it.
+        let sources = reader.source_versions(home(framework), &framework.package);
+        let missing = sources.iter().filter(|version| **version > oldest.version && unknown(version));
+        names.extend(missing.map(|version| format!("{} {version} (source)", framework.package)));
+    }
     if !names.is_empty() {
         findings.push(Finding::LeftOut { entry: format!("framework {}", framework.family), names });
     }
@@ -207,6 +228,17 @@ fn toolkit_agrees(curated: Option<&str>, bound: &Bound) -> bool {
     let line = Version::new(bound.version.release().iter().take(2));
     let numbers = curated.split('.').filter_map(|part| part.parse::<u64>().ok()).take(2);
     same_prefix(Some(curated), &line) || !bound.exact && numbers.ge(line.release().iter().copied())
+}
+
+/// A pin that is not written out, `9`, leaves open whether the metadata has a range; a range may begin above the metadata's.
+fn cudnn_agrees(curated: Option<&CudnnNeed>, bound: &Bound) -> bool {
+    curated.is_some_and(|need| {
+        let text = need.version.to_string();
+        let is_rough = !need.or_newer && need.version.dotted().components().len() < 4;
+        let is_above = || text.parse::<Version>().is_ok_and(|own| own >= bound.version);
+        same_prefix(Some(&text), &bound.version) && (is_rough || need.or_newer != bound.exact)
+            || need.or_newer && !bound.exact && is_above()
+    })
 }
 
 /// Whether both say the same as far as the shorter one goes: `9` and `9.1.0.70`.

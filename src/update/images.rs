@@ -9,7 +9,7 @@ use super::compare::{pair, words};
 use super::edit::{Editor, field};
 use super::observe::Reader;
 use super::{Finding, ImageFacts};
-use crate::catalog::{Catalog, CudaImage, DebianSuite, SlimImage};
+use crate::catalog::{Catalog, CudaImage, DebianSuite, OtherSystem, SlimImage};
 use crate::version::{CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
 
 const PYTHON: &str = "python";
@@ -111,6 +111,9 @@ fn cuda(
             cuda_facts(&entry, image, &facts, findings);
         }
     }
+    for system in &catalog.other_systems {
+        other_system(catalog, system, tags, findings);
+    }
     let mut rows: BTreeMap<(Dotted, String), Row> = BTreeMap::new();
     for tag in tags {
         let Some((toolkit, flavour, os)) = split(tag) else { continue };
@@ -177,15 +180,43 @@ fn cudnn_of(facts: &ImageFacts) -> Option<CudnnVersion> {
     facts.environment.get("NV_CUDNN_VERSION")?.split('-').next()?.parse().ok()
 }
 
+/// Tags on a system that is no base: what is listed and gone, and what is there and not listed. A person enters those.
+fn other_system(catalog: &Catalog, system: &OtherSystem, tags: &BTreeSet<String>, findings: &mut Vec<Finding>) {
+    let (entry, suffix) = (format!("other system {}", system.os), system.suffix());
+    let mut listed = BTreeSet::new();
+    for images in &system.images {
+        for toolkit in &images.toolkits {
+            listed.extend(images.flavours.iter().map(|flavour| (toolkit, format!("{toolkit}-{flavour}-{suffix}"))));
+        }
+    }
+    for (_, tag) in listed.iter().filter(|(toolkit, tag)| !system.end_of_life.contains(toolkit) && !tags.contains(tag))
+    {
+        differs(findings, &entry, &format!("tag {tag}"), "listed", "nothing");
+    }
+    let of_system = tags.iter().filter_map(|tag| Some((tag, parts(tag)?)));
+    let of_system = of_system.filter(|(_, (toolkit, _, os))| *os == suffix && catalog.toolkit(toolkit).is_some());
+    let missing = of_system.filter(|(tag, _)| !listed.iter().any(|(_, known)| known == *tag));
+    let names: Vec<String> = missing.map(|(tag, _)| tag.clone()).rev().collect();
+    if !names.is_empty() {
+        findings.push(Finding::LeftOut { entry, names });
+    }
+}
+
 /// `12.4.1-cudnn-runtime-ubuntu22.04` as toolkit, `cudnn-runtime` and `ubuntu 22.04`.
 fn split(tag: &str) -> Option<(ToolkitVersion, String, String)> {
+    let (toolkit, flavour, os) = parts(tag)?;
+    let release = os.strip_prefix("ubuntu")?;
+    Some((toolkit, flavour.to_owned(), format!("ubuntu {release}")))
+}
+
+/// `12.4.1-cudnn-runtime-rockylinux9` as toolkit, `cudnn-runtime` and `rockylinux9`.
+fn parts(tag: &str) -> Option<(ToolkitVersion, &str, &str)> {
     let (toolkit, rest) = tag.split_once('-')?;
     let (flavour, os) = rest.rsplit_once('-')?;
-    let release = os.strip_prefix("ubuntu")?;
     let plain = ["base", "runtime", "devel"].contains(&flavour);
     let with_cudnn = flavour.starts_with("cudnn") && (flavour.ends_with("-runtime") || flavour.ends_with("-devel"));
     (plain || with_cudnn).then_some(())?;
-    Some((toolkit.parse().ok()?, flavour.to_owned(), format!("ubuntu {release}")))
+    Some((toolkit.parse().ok()?, flavour, os))
 }
 
 fn citation(reference: &str, facts: &ImageFacts, checked: &str) -> String {

@@ -17,6 +17,7 @@ mod images;
 mod observe;
 #[cfg(test)]
 mod tests;
+mod wheels;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

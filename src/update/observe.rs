@@ -10,37 +10,28 @@ use std::sync::Arc;
 use pep440_rs::{Operator, Version, VersionSpecifiers};
 use pep508_rs::{ExtraName, MarkerEnvironment, MarkerEnvironmentBuilder, Requirement, VerbatimUrl, VersionOrUrl};
 
+use super::wheels::{
+    Lines, Wheels, admits, files_of, hides_machine_code, intersection, is_for_linux, reach, representative,
+};
 use super::{ImageFacts, Unreachable, Upstream};
-use crate::catalog::{Catalog, PythonStatus};
+use crate::catalog::Catalog;
 use crate::diagnostic::Failure;
 use crate::oci::Platform;
-use crate::packaging::{Metadata, Project, ProjectFile};
+use crate::packaging::{FileKind, Metadata, Project, ProjectFile};
 use crate::version::PythonVersion;
-use crate::version::wheel_tag::{WheelFilename, machine_name, normalize_name};
+use crate::version::wheel_tag::normalize_name;
 
 /// How many pins deep the CUDA of a package is looked for: vllm pins torch, torch pins CUDA.
 const PIN_DEPTH: usize = 3;
-
-/// Linux platforms that images can be made for.
-pub(super) const PLATFORMS: [Platform; 2] = [Platform::AMD64, Platform::ARM64];
 
 /// Asks upstream and remembers which places do not answer, so that each is named once and not asked again.
 pub(super) struct Reader<'a> {
     upstream: &'a dyn Upstream,
     /// The day to cite.
     pub(super) checked: &'a str,
-    /// Released Python lines, ascending: what a wheel for every Python is for.
-    lines: Vec<PythonVersion>,
+    lines: Lines,
     unreachable: RefCell<BTreeMap<String, String>>,
     read: RefCell<BTreeSet<String>>,
-}
-
-/// A wheel's reach on one platform.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wheels {
-    pub(super) pythons: BTreeSet<PythonVersion>,
-    /// Oldest glibc that all of these Pythons' wheels run on; `(0, 0)` if the names do not tell.
-    pub(super) glibc: (u32, u32),
 }
 
 /// A requirement's lower end.
@@ -58,12 +49,28 @@ pub(super) struct Observation {
     pub(super) requires_python: Option<VersionSpecifiers>,
     pub(super) toolkit: Option<Bound>,
     pub(super) cudnn: Option<Bound>,
+    /// The cuDNN is one that a pinned torch asks for: the release itself may never load it.
+    pub(super) cudnn_of_torch: bool,
     /// Packages pinned to one version, by normalised name.
     pub(super) pins: BTreeMap<String, Version>,
     /// Every wheel was withdrawn.
     pub(super) yanked: bool,
     /// METADATA could be read.
     pub(super) has_metadata: bool,
+    /// Its wheels hold machine code and do not say for which platforms.
+    pub(super) hides_platforms: bool,
+}
+
+impl Observation {
+    /// Takes the reach of a package that answers for this pure one.
+    pub(super) fn add_part(&mut self, platforms: BTreeMap<Platform, Wheels>) {
+        let range = self.requires_python.as_ref();
+        let found = platforms.into_iter().map(|(platform, wheels)| (platform, wheels.within(range)));
+        self.platforms = match self.platforms.is_empty() {
+            true => found.collect(),
+            false => intersection(&self.platforms, &found.collect()),
+        };
+    }
 }
 
 /// A requirement with what it asks of the index: `jax[cuda12]==0.4.35`.
@@ -94,9 +101,7 @@ impl Wish {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(upstream: &'a dyn Upstream, catalog: &Catalog, checked: &'a str) -> Self {
-        let released = catalog.pythons.iter().filter(|line| line.status == PythonStatus::Final);
-        let mut lines: Vec<PythonVersion> = released.map(|line| line.version).collect();
-        lines.sort_unstable();
+        let lines = Lines::of(catalog);
         Self { upstream, checked, lines, unreachable: RefCell::default(), read: RefCell::default() }
     }
 
@@ -148,6 +153,15 @@ impl<'a> Reader<'a> {
         stable.into_iter().rev().collect()
     }
 
+    /// Released versions of a project that have a source distribution, newest first; withdrawn ones are left out.
+    pub(super) fn source_versions(&self, index: &str, name: &str) -> Vec<Version> {
+        let Some(project) = self.project(index, name) else { return Vec::new() };
+        let sources = project.files.iter().filter(|file| file.yanked.is_none() && file.kind == FileKind::Sdist);
+        let stable: BTreeSet<Version> =
+            sources.filter_map(|file| file.version.clone()).filter(Version::is_stable).collect();
+        stable.into_iter().rev().collect()
+    }
+
     /// Asks for the METADATA of these releases in the background.
     pub(super) fn prefetch<'w>(&self, wishes: impl IntoIterator<Item = (&'w str, Wish)>) {
         for (index, wish) in wishes {
@@ -171,6 +185,7 @@ impl<'a> Reader<'a> {
         let file = representative(&files)?;
         let mut observation = Observation {
             yanked: files.iter().all(|file| file.yanked.is_some()),
+            hides_platforms: files.iter().all(|file| hides_machine_code(file)),
             requires_python: file.requires_python.clone(),
             ..Observation::default()
         };
@@ -215,8 +230,7 @@ impl<'a> Reader<'a> {
             let is_part = name.starts_with(wish.package.as_str());
             let is_torch = name == "torch";
             let wanted = match Wish::of(requirement) {
-                Some(pinned) if is_torch || is_part && (is_pure || observation.toolkit.is_none()) => Some(pinned),
-                Some(_) => None,
+                Some(pinned) => (is_torch || is_part).then_some(pinned),
                 // An installer takes the newest that is allowed.
                 None if is_pure && is_part => self.newest_allowed(index, &name, requirement),
                 None => None,
@@ -224,19 +238,18 @@ impl<'a> Reader<'a> {
             let Some(wanted) = wanted else { continue };
             let Some(found) = self.observe_to_depth(index, &wanted, None, depth + 1) else { continue };
             observation.toolkit = observation.toolkit.take().or(found.toolkit);
-            observation.cudnn = observation.cudnn.take().or(found.cudnn);
+            if observation.cudnn.is_none() {
+                observation.cudnn_of_torch = is_torch || found.cudnn_of_torch;
+                observation.cudnn = found.cudnn;
+            }
             if is_pure && is_part && !found.platforms.is_empty() {
-                let range = observation.requires_python.as_ref();
-                let found = found.platforms.into_iter().map(|(platform, wheels)| (platform, wheels.within(range)));
-                observation.platforms = match observation.platforms.is_empty() {
-                    true => found.collect(),
-                    false => intersection(&observation.platforms, &found.collect()),
-                };
-            } else if is_torch {
-                // A wheel for every Python is of no use where the torch it asks for has none.
+                observation.add_part(found.platforms);
+            } else {
+                // A wheel for every Python is of no use where the torch or the part that it asks for has none.
                 for (platform, wheels) in &mut observation.platforms {
-                    let torch = found.platforms.get(platform).map(|torch| &torch.pythons);
-                    wheels.pythons.retain(|python| torch.is_none_or(|torch| torch.contains(python)));
+                    if let Some(pinned) = found.platforms.get(platform) {
+                        wheels.narrow(pinned);
+                    }
                 }
             }
         }
@@ -283,107 +296,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Wheels {
-    fn within(mut self, range: Option<&VersionSpecifiers>) -> Self {
-        self.pythons.retain(|python| admits(range, *python));
-        self
-    }
-}
-
 fn is_cudnn(name: &str) -> bool {
     name.strip_prefix("nvidia-cudnn-cu").is_some_and(|major| major.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn is_for_linux(wheel: &WheelFilename) -> bool {
-    wheel.platform_tags.iter().any(|tag| tag == "any")
-        || PLATFORMS.iter().any(|platform| wheel.linux_glibc(machine_name(platform.architecture_name())).is_some())
-}
-
-/// The wheels of a version. Labels only count where there are some.
-fn files_of<'p>(project: &'p Project, version: &Version, label: Option<&str>) -> Vec<&'p ProjectFile> {
-    let is_version = |file: &&ProjectFile| {
-        let found = file.version.as_ref().is_some_and(|found| found.clone().without_local() == *version);
-        found && file.wheel().is_some_and(is_for_linux)
-    };
-    let local = |file: &ProjectFile| {
-        let local = file.version.as_ref().map(Version::local).unwrap_or_default();
-        local.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
-    };
-    let files: Vec<&ProjectFile> = project.files.iter().filter(is_version).collect();
-    let fits = |file: &&ProjectFile| {
-        let local = local(file);
-        local.is_empty() || label.is_some_and(|label| label == local)
-    };
-    files.into_iter().filter(fits).collect()
-}
-
-/// The wheel whose METADATA stands for the release: for amd64, and for the newest Python line.
-fn representative<'p>(files: &[&'p ProjectFile]) -> Option<&'p ProjectFile> {
-    let rank = |file: &&&ProjectFile| {
-        let wheel = file.wheel();
-        let amd64 = wheel.is_some_and(|wheel| wheel.linux_glibc("x86_64").is_some());
-        let line = wheel.and_then(|wheel| wheel.cpython_lines().into_iter().max());
-        (amd64, line, std::cmp::Reverse(file.filename.clone()))
-    };
-    files.iter().filter(|file| file.wheel().is_some_and(|wheel| !is_free_threaded(wheel))).max_by_key(rank).copied()
-}
-
-fn is_free_threaded(wheel: &WheelFilename) -> bool {
-    wheel.abi_tags.iter().all(|tag| tag.starts_with("cp") && tag.ends_with('t'))
-}
-
-/// Python lines and glibc by platform; empty if all wheels are pure.
-fn reach(
-    files: &[&ProjectFile],
-    released: &[PythonVersion],
-    range: Option<&VersionSpecifiers>,
-) -> BTreeMap<Platform, Wheels> {
-    let mut platforms = BTreeMap::new();
-    for platform in PLATFORMS {
-        let machine = machine_name(platform.architecture_name());
-        let mut oldest: BTreeMap<PythonVersion, (u32, u32)> = BTreeMap::new();
-        for wheel in files.iter().filter_map(|file| file.wheel()) {
-            let Some(glibc) = wheel.linux_glibc(machine) else { continue };
-            for python in lines_of(wheel, released).into_iter().filter(|python| admits(range, *python)) {
-                oldest.entry(python).and_modify(|known| *known = glibc.min(*known)).or_insert(glibc);
-            }
-        }
-        if let Some(glibc) = oldest.values().copied().max() {
-            platforms.insert(platform, Wheels { pythons: oldest.into_keys().collect(), glibc });
-        }
-    }
-    platforms
-}
-
-/// The Python lines a wheel is for; those of `released` where its name does not say.
-fn lines_of(wheel: &WheelFilename, released: &[PythonVersion]) -> Vec<PythonVersion> {
-    if is_free_threaded(wheel) {
-        return Vec::new();
-    }
-    let named = wheel.cpython_lines();
-    let since = named.iter().min().copied();
-    if wheel.abi_tags.iter().any(|tag| tag == "abi3") {
-        return released.iter().copied().filter(|line| Some(*line) >= since).collect();
-    }
-    if named.is_empty() && wheel.python_tags.iter().any(|tag| tag == "py3") {
-        return released.to_vec();
-    }
-    named
-}
-
-/// Whether a range allows some release of the line.
-fn admits(range: Option<&VersionSpecifiers>, python: PythonVersion) -> bool {
-    let late = Version::new([u64::from(python.major), u64::from(python.minor), 999]);
-    range.is_none_or(|range| range.contains(&late))
-}
-
-fn intersection(one: &BTreeMap<Platform, Wheels>, other: &BTreeMap<Platform, Wheels>) -> BTreeMap<Platform, Wheels> {
-    let both = one.iter().filter_map(|(platform, left)| {
-        let right = other.get(platform)?;
-        let pythons: BTreeSet<_> = left.pythons.intersection(&right.pythons).copied().collect();
-        (!pythons.is_empty()).then(|| (*platform, Wheels { pythons, glibc: left.glibc.max(right.glibc) }))
-    });
-    both.collect()
 }
 
 /// Requirements that count on Linux for amd64 with these extras, in a Python that none of today's markers excludes.

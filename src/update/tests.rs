@@ -1,5 +1,7 @@
 //! An invented catalog folder with comments, an invented upstream, and the exact text that comes out.
 
+mod reading;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -68,9 +70,13 @@ impl Upstream for World {
         let Some(files) = self.pages.get(&(index, name)) else { return Ok(None) };
         let files: Vec<String> = files
             .iter()
-            .map(|file| match file.strip_suffix(" withdrawn") {
-                Some(file) => format!(r#"{{"filename": "{file}", "url": "{file}", "hashes": {{}}, "yanked": true}}"#),
-                None => format!(r#"{{"filename": "{file}", "url": "{file}", "hashes": {{}}}}"#),
+            .map(|file| {
+                let (name, more) = match file.split_once(' ') {
+                    Some((name, "withdrawn")) => (name, r#", "yanked": true"#),
+                    Some((name, "large")) => (name, r#", "size": 92000000"#),
+                    _ => (*file, ""),
+                };
+                format!(r#"{{"filename": "{name}", "url": "{name}", "hashes": {{}}{more}}}"#)
             })
             .collect();
         let page = format!(r#"{{"meta": {{"api-version": "1.0"}}, "name": "{name}", "files": [{}]}}"#, files.join(","));
@@ -364,6 +370,7 @@ fn new_images_are_rows_with_what_they_declare() {
             "slim image python:3.90-slim-trixie: platforms: curated says linux/amd64 linux/arm64, upstream says linux/amd64",
             "slim image python:3.90-slim-trixie: python: curated says 3.90, upstream says 3.91.1",
             "cuda images 90.1.0 ubuntu 22.04: not in the catalog: devel",
+            "other system rockylinux 9: not in the catalog: 90.2.0-runtime-rockylinux9",
         ]
     );
     let [change] = outcome.changes.as_slice() else { panic!("{:?}", outcome.findings) };

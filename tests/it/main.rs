@@ -15,6 +15,7 @@
 //! - `reproducible`: same lock, same bytes
 //! - `reuse`: layers that a registry has are not made again
 //! - `robust`: builds that are interrupted, killed, out of space or not alone
+//! - `share`: an environment that a colleague brings back from a registry, verifies and looks into
 //! - `stack`: the quickstart with its database and its tracking server
 //! - `truth`: what experts would answer, against what the program says from the catalog
 //! - `support`: those parts, and the program with a home of its own
@@ -33,6 +34,7 @@ mod render;
 mod reproducible;
 mod reuse;
 mod robust;
+mod share;
 mod stack;
 mod support;
 mod truth;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::framework::Framework;
 use super::super::{AttachableGpu, Catalog, Gpu, Instance};
 use super::table::{glibc, join, mark, optional, spell, table};
-use super::{Error, Kind, View};
+use super::{Error, Kind, View, images};
 use crate::diagnostic::suggestion;
 
 /// Which entries to list, where the kind has what is asked for.
@@ -118,6 +118,7 @@ pub fn list(catalog: &Catalog, kind: Kind, filter: &Filter) -> Result<View, Erro
             view(&["python", "status", "end of life", ""], rows, &catalog.pythons)
         }
         Kind::Bases => bases(catalog),
+        Kind::Images => images::list(catalog),
         Kind::Services => {
             let rows = catalog.services.iter().map(|service| {
                 let tag = service.default_tag.as_deref().map(|tag| format!(":{tag}")).unwrap_or_default();

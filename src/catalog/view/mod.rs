@@ -5,6 +5,7 @@
 //! columns and as JSON with the entry's own fields first.
 
 mod hardware;
+mod images;
 mod list;
 mod release;
 mod show;
@@ -46,6 +47,8 @@ pub enum Kind {
     Pythons,
     /// Base images.
     Bases,
+    /// Operating systems that `nvidia/cuda` has images of, whether they can be a base or not.
+    Images,
     /// Services.
     Services,
     /// Rules between facts.
@@ -54,13 +57,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds with the word for each.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("gpus", Self::Gpus),
         ("instances", Self::Instances),
         ("cuda", Self::Cuda),
         ("frameworks", Self::Frameworks),
         ("pythons", Self::Pythons),
         ("bases", Self::Bases),
+        ("images", Self::Images),
         ("services", Self::Services),
         ("rules", Self::Rules),
     ];
@@ -111,7 +115,7 @@ impl Hint for Error {
             Self::UnknownForm { .. } => vec![
                 "`show L4`, `show aws/g4dn.xlarge`, `show torch 2.5.1`, `show torch 2.5.1 cu124`, `show cuda 12.4`, \
                  `show cudnn 9.1`, `show driver 535.104.05`, `show python 3.11`, `show base cuda 12.4.1`, \
-                 `show service postgres` or `show rule sass`"
+                 `show rockylinux 9`, `show service postgres` or `show rule sass`"
                     .to_owned(),
             ],
             Self::UnknownName { suggestion, .. } => {

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::super::Catalog;
 use super::table::{join, table};
-use super::{Error, View, hardware, release, stack};
+use super::{Error, View, hardware, images, release, stack};
 use crate::diagnostic::suggestion;
 use crate::version::{CudnnVersion, DriverBranch, DriverVersion, PythonVersion, ToolkitVersion};
 
 /// One entry and what follows from it, named by words: `gpu L4` or `L4`, `instance aws/g4dn.xlarge` or `aws/g4dn.xlarge`,
 /// `torch`, `torch 2.5.1`, `torch 2.5.1 cu124`, `cuda 12.4`, `cudnn 9.1`, `driver 535.104.05`, `python 3.11`,
-/// `base cuda 12.4.1`, `service postgres`, `rule sass`.
+/// `base cuda 12.4.1`, `ubuntu 22.04`, `rockylinux 9`, `service postgres`, `rule sass`.
 pub fn show(catalog: &Catalog, words: &[String]) -> Result<View, Error> {
     // `show "RTX 4090"` is two words for us.
     let words: Vec<String> = words.iter().flat_map(|word| word.split_whitespace()).map(str::to_owned).collect();
@@ -59,7 +59,8 @@ pub fn show(catalog: &Catalog, words: &[String]) -> Result<View, Error> {
         "base" => {
             let bases = stack::bases(catalog);
             let names: Vec<String> = bases.iter().map(|base| base.words.join(" ")).collect();
-            stack::base(&bases, rest).ok_or_else(|| unknown("base", &name, names.iter().map(String::as_str)))
+            let found = stack::base(&bases, rest).or_else(|| system(catalog, &name));
+            found.ok_or_else(|| unknown("base", &name, names.iter().map(String::as_str)))
         }
         "service" => {
             let names = catalog.services.iter().map(|service| service.name.as_str());
@@ -108,6 +109,9 @@ fn bare(catalog: &Catalog, words: &[String]) -> Result<View, Error> {
     if let Some(found) = instance(catalog, &name) {
         return Ok(found);
     }
+    if let Some(found) = system(catalog, &name) {
+        return Ok(found);
+    }
     if let Some(service) = catalog.service(&name) {
         return Ok(entry(service));
     }
@@ -120,7 +124,8 @@ fn bare(catalog: &Catalog, words: &[String]) -> Result<View, Error> {
     }
     let services = catalog.services.iter().map(|service| service.name.as_str());
     let rules = catalog.rules.iter().map(|rule| rule.name.as_str());
-    let names = framework_names(catalog).chain(catalog.gpu_names()).chain(services).chain(rules);
+    let systems = catalog.other_systems.iter().map(|system| system.os.as_str());
+    let names = framework_names(catalog).chain(catalog.gpu_names()).chain(systems).chain(services).chain(rules);
     // `torhc 2.5.1`: the first word is the one to correct.
     let first = words.first().map_or("", String::as_str);
     match unknown("entry", &name, names) {
@@ -157,6 +162,17 @@ fn framework(catalog: &Catalog, words: &[String]) -> Option<Result<View, Error>>
             .ok_or_else(|| unknown("build", &words.join(" "), found.builds.iter().map(|build| build.name.as_str()))),
         _ => Err(Error::UnknownForm { words: words.join(" ") }),
     })
+}
+
+/// An operating system, `ubuntu 22.04` or `rockylinux9`: its bases, or what there is on it beside them.
+fn system(catalog: &Catalog, name: &str) -> Option<View> {
+    let (distribution, release) = name.split_at(name.find(|letter: char| letter.is_ascii_digit())?);
+    let (distribution, release) = (distribution.trim_end_matches([' ', ':']), release.parse().ok()?);
+    if let Some(other) = catalog.other_system(distribution, &release) {
+        return Some(images::system(catalog, other));
+    }
+    catalog.bases.suite(&format!("{distribution} {release}"))?;
+    stack::base(&stack::bases(catalog), &[distribution.to_owned(), release.to_string()])
 }
 
 fn instance(catalog: &Catalog, name: &str) -> Option<View> {

@@ -37,8 +37,13 @@ pub(super) fn cuda(catalog: &Catalog, version: &ToolkitVersion, toolkits: &[&Too
         .filter(|image| image.toolkit.dotted().starts_with(version.dotted()))
         .map(super::super::CudaImage::reference)
         .collect();
-    if !images.is_empty() {
-        text += &format!("\n{}", fields(&[("images", images.join(" "))]));
+    let is_on = |system: &&super::super::OtherSystem| {
+        system.toolkits().iter().any(|toolkit| toolkit.dotted().starts_with(version.dotted()))
+    };
+    let others: Vec<&str> = catalog.other_systems.iter().filter(is_on).map(|system| system.os.as_str()).collect();
+    if !images.is_empty() || !others.is_empty() {
+        let lines = [("images", images.join(" ")), ("no bases", others.join(", "))];
+        text += &format!("\n{}", fields(&lines));
     }
     let floors = toolkits.iter().filter_map(|toolkit| catalog.floor(toolkit.version.major()));
     let cited = toolkits.iter().map(|toolkit| toolkit.source.as_str()).chain(floors.map(|floor| floor.source.as_str()));
@@ -50,6 +55,7 @@ pub(super) fn cuda(catalog: &Catalog, version: &ToolkitVersion, toolkits: &[&Too
     };
     let floor = catalog.floor(version.major()).map(|floor| &floor.driver);
     add(&mut json, [("minimum_driver", json!(floor)), ("frameworks", built_json), ("images", json!(images))]);
+    add(&mut json, [("other_systems", json!(others))]);
     View { text, json }
 }
 
@@ -88,7 +94,12 @@ fn newest_with(catalog: &Catalog, wanted: impl Fn(&Build) -> bool) -> (String, V
 pub(super) fn cudnn(catalog: &Catalog, version: &CudnnVersion, releases: &[&Cudnn]) -> View {
     let rows = releases.iter().map(|cudnn| vec![cudnn.version.to_string(), join(&cudnn.cuda_majors, " ")]);
     let mut text = table(&["cudnn", "for cuda"], rows);
-    let asks = |build: &Build| build.cudnn.as_ref().is_some_and(|cudnn| cudnn.dotted().starts_with(version.dotted()));
+    let asks = |build: &Build| {
+        build.cudnn.as_ref().is_some_and(|need| {
+            need.version.dotted().starts_with(version.dotted())
+                || need.or_newer && releases.iter().any(|release| need.takes(&release.version))
+        })
+    };
     let (asked, asked_json) = newest_with(catalog, asks);
     text += &asked;
     let images: Vec<String> = catalog

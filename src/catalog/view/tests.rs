@@ -20,6 +20,19 @@ slim_images:
   - {python: "3.11", suite: jay, reference: "python:3.11-slim-jay", platforms: linux/amd64, source: made}
 toolkits:
   - {version: "12.1.0", driver: "530.1", compute_capabilities: "7.0 7.5 8.0", source: made}
+ubuntu:
+  - {suite: owl, release: "22.04", python: "3.10", glibc: "2.35", source: made}
+cuda_images:
+  - {toolkit: "12.1.0", os: ubuntu 22.04, glibc: "2.35", cudnn: "8.9", flavours: base cudnn8-runtime, platforms: linux/amd64, source: made}
+other_systems:
+  - os: rhino 9
+    packages: rpm
+    glibc: "2.34"
+    end_of_life: "12.0.0"
+    source: made
+    images:
+      - {toolkits: "12.0.0 12.1.0", flavours: base devel, platforms: linux/amd64 linux/arm64}
+      - {toolkits: "12.1.0", flavours: cudnn8-devel, platforms: linux/amd64}
 driver_floors:
   - {major: 12, driver: "520.1", source: made}
 frameworks:
@@ -179,6 +192,45 @@ fn what_stands_below_a_framework_names_who_needs_it() {
         );
     assert_eq!(show(&catalog(), &words("base jay")).expect("bases").json.as_array().map(Vec::len), Some(2));
     assert_eq!(show(&catalog(), &words("base slim 3.1")).expect_err("no base").exit_code(), 1);
+}
+
+#[test]
+fn images_are_listed_by_system_and_one_that_is_no_base_says_why() {
+    let images = list(&catalog(), Kind::Images, &Filter::default()).expect("a list");
+    assert_eq!(
+        images.text,
+        "NVIDIA/CUDA ON  BASE  TOOLKITS          NUMBER  WITH CUDNN  PLATFORMS\n\
+         ubuntu 22.04    yes   12.1.0            1       1           linux/amd64\n\
+         rhino 9         no    12.0.0 to 12.1.0  2       1           linux/amd64 linux/arm64\n"
+    );
+    assert_eq!((&images.json[0]["base"], &images.json[1]["base"]), (&Value::Bool(true), &Value::Bool(false)));
+    let shown = show(&catalog(), &words("rhino 9")).expect("a system");
+    assert_eq!(
+        shown.text,
+        "system    rhino 9\n\
+         base      no: rhino 9, whose packages are RPMs: images are made of Debian's and Ubuntu's packages here\n\
+         instead   ubuntu 22.04\n\
+         packages  rpm\n\
+         glibc     2.34\n\
+         tags      nvidia/cuda:TOOLKIT-FLAVOUR-rhino9\n\
+         \n\
+         TOOLKIT  FLAVOURS      PLATFORMS\n\
+         12.1.0   base devel    linux/amd64 linux/arm64\n\
+         12.1.0   cudnn8-devel  linux/amd64\n\
+         12.0.0   base devel    linux/amd64 linux/arm64  end of life\n\
+         \n\
+         source: an invented world\n"
+    );
+    for asked in ["rhino9", "rhino:9", "rhino 9.4", "base rhino 9"] {
+        assert_eq!(show(&catalog(), &words(asked)).expect("a system"), shown, "{asked}");
+    }
+    assert_eq!(shown.json["images"][1]["flavours"], serde_json::json!(["cudnn8-devel"]));
+    let bases = |asked: &str| show(&catalog(), &words(asked)).expect("bases").json.as_array().map(Vec::len);
+    assert_eq!((bases("ubuntu 22.04"), bases("debian10")), (Some(3), Some(1)));
+    let cuda = show(&catalog(), &words("cuda 12.1")).expect("a toolkit");
+    assert!(cuda.text.contains("\nno bases  rhino 9\n"), "{}", cuda.text);
+    let error = show(&catalog(), &words("rhyno 9")).expect_err("no system");
+    assert_eq!(error.help(), ["did you mean `rhino 9`?"]);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 mod cards;
 mod choice;
+mod cudnn;
 mod listed;
 mod oracle;
 mod packages;
 mod platforms;
 mod stack;
+mod systems;
 mod upgrade;
 
 use std::path::Path;
