@@ -4,6 +4,8 @@
 //! its name: a name that exists holds the right bytes, whatever was interrupted. Several processes may share a store;
 //! each write is one atomic rename.
 
+mod unfinished;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 use crate::diagnostic::Hint;
 use crate::oci::{Digest, Hasher};
+
+pub use unfinished::{Unfinished, is_unfinished, remove_when_interrupted};
 
 /// A download that still runs writes more often than this.
 const STALE_AFTER: Duration = Duration::from_hours(24);
@@ -99,6 +103,20 @@ impl Hint for Error {
     }
 }
 
+/// What to do about an error of writing where the user wants the results.
+pub fn help_for_output(error: &io::Error) -> Vec<String> {
+    let help = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free space there, or name another folder with `--output`"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "name a folder that can be written with `--output`"
+        }
+        _ => return Vec::new(),
+    };
+    vec![help.to_owned()]
+}
+
 impl Store {
     /// Folders directly below the root: everything a store ever writes.
     pub const PARTS: [&'static str; 3] = ["blobs", "facts", "tmp"];
@@ -156,7 +174,7 @@ impl Store {
         let folder = self.root.join("tmp");
         let io_error = Error::io;
         fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
-        let mut file = tempfile::Builder::new().tempfile_in(&folder).map_err(io_error("create a file in", &folder))?;
+        let mut file = Unfinished::create(&folder).map_err(io_error("create a file in", &folder))?;
         let mut hasher = Hasher::new();
         let mut written = 0u64;
         let mut buffer = vec![0; 256 * 1024];
@@ -185,7 +203,7 @@ impl Store {
         let parent = target.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(io_error("create", parent))?;
         make_readable(file.path()).map_err(io_error("set the mode of", file.path()))?;
-        file.persist(&target).map_err(|error| io_error("write", &target)(error.error))?;
+        file.keep(&target).map_err(io_error("write", &target))?;
         Ok(target)
     }
 
@@ -229,25 +247,17 @@ impl Store {
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         let error = |action| Error::io(action, path);
-        let mut file = tempfile::Builder::new().tempfile_in(&folder).map_err(error("write"))?;
+        let mut file = Unfinished::create(&folder).map_err(error("write"))?;
         parts.iter().try_for_each(|part| file.write_all(part)).map_err(error("write"))?;
         make_readable(file.path()).map_err(error("set the mode of"))?;
-        file.persist(path).map_err(|failure| error("write")(failure.error))?;
+        file.keep(path).map_err(error("write"))?;
         Ok(())
     }
 
     /// Removes unfinished files and folders that nobody has written to for a day: those of processes that were killed.
     /// Failures do not matter, the next run tries again.
     pub fn remove_stale(&self) {
-        let Ok(entries) = fs::read_dir(self.root.join("tmp")) else { return };
-        for entry in entries.flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
-            if age.is_some_and(|age| age > STALE_AFTER) {
-                let path = entry.path();
-                let _ = if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-            }
-        }
+        remove_stale_in(&self.root.join("tmp"), |_| true);
     }
 
     fn fact_path(&self, kind: &str, key: &str) -> PathBuf {
@@ -256,22 +266,29 @@ impl Store {
     }
 }
 
-/// Writes a file whole or not at all, creating its folder; readable by all as far as the umask allows nothing less.
+/// Writes a file whole or not at all, creating its folder; readable by all as far as the umask allows nothing less. Removes
+/// what a process that was killed a day ago or earlier left beside it.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_parts(path, &[bytes])
-}
-
-fn write_parts(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
     let error = |action| Error::io(action, path);
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(error("create the folder of"))?;
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder).map_err(error("write"))?;
-    for part in parts {
-        file.write_all(part).map_err(error("write"))?;
-    }
+    remove_stale_in(folder, is_unfinished);
+    let mut file = Unfinished::create(folder).map_err(error("write"))?;
+    file.write_all(bytes).map_err(error("write"))?;
     make_readable(file.path()).map_err(error("set the mode of"))?;
-    file.persist(path).map_err(|failure| error("write")(failure.error))?;
-    Ok(())
+    file.keep(path).map_err(error("write"))
+}
+
+/// Removes files and folders of such names that nobody has written to for a day.
+fn remove_stale_in(folder: &Path, is_unfinished: impl Fn(&str) -> bool) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(&is_unfinished)) {
+        let age =
+            entry.metadata().ok().filter(fs::Metadata::is_file).and_then(|file| file.modified().ok()?.elapsed().ok());
+        if age.is_some_and(|age| age > STALE_AFTER) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Mode 0644: temporary files start at 0600, which would keep others from a shared cache or layout.

@@ -200,6 +200,9 @@ impl Walk<'_> {
         for entry in fs::read_dir(source).map_err(io_error("list", source))? {
             let path = entry.map_err(io_error("list", source))?.path();
             let name = utf8(Path::new(path.file_name().unwrap_or_default()))?;
+            if store::is_unfinished(&name) {
+                continue;
+            }
             let metadata = fs::symlink_metadata(&path).map_err(io_error("read", &path))?;
             let join = |folder: &str| if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
             self.item(&path, &join(from), &join(to), &metadata)?;

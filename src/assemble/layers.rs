@@ -20,7 +20,7 @@ use super::{environment, files, wheel};
 use crate::diagnostic::Hint;
 use crate::lock::{LAYER_FORMAT, LockedDeb, LockedWheel};
 use crate::oci::{Compression, DiffId, Digest, LayerSource, Platform};
-use crate::store::{self, Store};
+use crate::store::{self, Store, Unfinished};
 
 /// Kind of the store's facts about layers.
 const FACTS: &str = "layers";
@@ -82,11 +82,27 @@ impl Hint for Error {
                 "`imgforge cache prune` forgets the earlier build".to_owned(),
             ],
             Self::Store(error) => error.help(),
-            Self::Layer(_) | Self::Io { .. } => Vec::new(),
+            Self::Io { source, .. } => store::help_for_output(source),
+            Self::Layer(_) => Vec::new(),
         }
     }
     fn notes(&self) -> Vec<String> {
         if let Self::Other(error) = self { error.notes() } else { Vec::new() }
+    }
+}
+
+impl Error {
+    /// If the layer's file could not be written, whatever was to go into it: where that was.
+    fn written_into(self, folder: &Path) -> Self {
+        use layer::Error::Write;
+        let source = match self {
+            Self::Layer(Write(source))
+            | Self::Environment(environment::Error::Layer(Write(source)))
+            | Self::Files(files::Error::Layer(Write(source)))
+            | Self::Wheel(wheel::Error { problem: wheel::Problem::Layer(Write(source)), .. }) => source,
+            other => return other,
+        };
+        Self::Io { action: "write a layer into", path: folder.to_owned(), source }
     }
 }
 
@@ -345,12 +361,12 @@ impl<'a> LayerCache<'a> {
     fn build(&self, job: Job<'_>) -> Result<KnownLayer, Error> {
         let Job { key, modified, compression, build, .. } = job;
         let io_error = |action| move |source| Error::Io { action, path: self.folder.clone(), source };
-        let temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.folder);
-        let (file, path) = temporary.map_err(io_error("create a file in"))?.into_parts();
+        let unfinished = Unfinished::create(&self.folder).map_err(io_error("create a file in"))?;
+        let file = unfinished.file().try_clone().map_err(io_error("open a file in"))?;
         let sink = BufWriter::with_capacity(1 << 18, file);
         let mut layer = LayerWriter::new(sink, modified, compression).map_err(layer::Error::from)?;
-        build(&mut layer)?;
-        let finished = layer.finish()?;
+        build(&mut layer).map_err(|error| error.written_into(&self.folder))?;
+        let finished = layer.finish().map_err(|error| Error::from(error).written_into(&self.folder))?;
         let layer::Finished { digest, diff_id, size, toc, sink } = finished;
         let known = KnownLayer { digest, diff_id, size, toc };
         drop(sink);
@@ -358,8 +374,8 @@ impl<'a> LayerCache<'a> {
             let (remembered, built) = (remembered.digest, known.digest);
             return Err(Error::NotReproducible { key: key.text, remembered, built });
         }
-        store::make_readable(&path).map_err(io_error("set the mode of a file in"))?;
-        path.persist(self.folder.join(known.digest.hex())).map_err(|error| io_error("write into")(error.error))?;
+        store::make_readable(unfinished.path()).map_err(io_error("set the mode of a file in"))?;
+        unfinished.keep(&self.folder.join(known.digest.hex())).map_err(io_error("write into"))?;
         let toc = toc.map(|toc| format!(" {toc}")).unwrap_or_default();
         self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size}{toc}"))?;
         Ok(known)

@@ -73,7 +73,7 @@ impl Hint for Error {
             Self::Damaged(_) => vec!["build again: it is downloaded anew".to_owned()],
             Self::SignByEngine => vec!["leave `--engine` out, or sign it with `cosign sign --key`".to_owned()],
             Self::SignWithoutPush => vec!["signatures lie beside the image in its registry: add `--push`".to_owned()],
-            Self::Io { .. } => Vec::new(),
+            Self::Io { source, .. } => crate::store::help_for_output(source),
         }
     }
 }

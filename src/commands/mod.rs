@@ -35,6 +35,7 @@ use crate::diagnostic::Failure;
 use crate::progress::{Progress, Verbosity};
 use crate::settings::{Environment, catalog_folders};
 use crate::spec::Spec;
+use crate::store;
 
 /// What every command needs.
 pub(crate) struct Context {
@@ -60,6 +61,8 @@ impl Context {
 
 /// Runs a command line; the value is the exit code.
 pub fn run(cli: Cli) -> Result<u8, Failure> {
+    // Without it an interrupted command leaves unfinished files, which does no harm.
+    let _ = store::remove_when_interrupted();
     let verbosity = match (cli.global.quiet, cli.global.verbose) {
         (true, _) => Verbosity::Quiet,
         (_, true) => Verbosity::Verbose,

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{AssembledImage, Digest, LayerSource};
+use crate::store::{self, Unfinished};
 
 /// An image layout folder.
 #[derive(Debug, Clone)]
@@ -136,14 +137,20 @@ impl Layout {
     fn write_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.root.join(name);
         let folder = path.parent().unwrap_or(&self.root);
-        let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
+        let mut file = Unfinished::create(folder)?;
         file.write_all(bytes)?;
-        crate::store::make_readable(file.path())?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(())
+        store::make_readable(file.path())?;
+        file.keep(&path)
     }
 
+    /// Removes the blobs of earlier builds, and what builds that were killed left of unfinished ones.
     fn remove_unreferenced(&self, keep: &BTreeSet<String>) -> io::Result<()> {
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(store::is_unfinished) {
+                fs::remove_file(entry.path())?;
+            }
+        }
         for entry in fs::read_dir(self.blob_folder())? {
             let entry = entry?;
             if !entry.file_name().to_str().is_some_and(|name| keep.contains(name)) {
@@ -160,9 +167,8 @@ fn copy_or_link(from: &Path, to: &Path) -> io::Result<()> {
         return Ok(());
     }
     let folder = to.parent().ok_or_else(|| io::Error::other("a blob has no folder"))?;
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
+    let mut file = Unfinished::create(folder)?;
     io::copy(&mut File::open(from)?, &mut file)?;
-    crate::store::make_readable(file.path())?;
-    file.persist(to).map_err(|error| error.error)?;
-    Ok(())
+    store::make_readable(file.path())?;
+    file.keep(to)
 }

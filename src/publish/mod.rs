@@ -16,7 +16,7 @@ use crate::diagnostic::Hint;
 use crate::oci::{AssembledImage, Digest, LayerSource};
 use crate::progress::Progress;
 use crate::registry::Registries;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// Why an image did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +97,7 @@ impl Hint for Error {
             Self::EngineRefused { message, .. } if message.contains("ermission denied") => {
                 vec!["may this user speak to the engine? Docker wants membership of the group `docker`".to_owned()]
             }
+            Self::Io { source, .. } => store::help_for_output(source),
             _ => Vec::new(),
         }
     }

@@ -30,6 +30,7 @@ use crate::diagnostic::Hint;
 use crate::lock::Lock;
 use crate::oci::{Digest, Platform};
 use crate::plan::Plan;
+use crate::store;
 use template::Templates;
 
 /// How the first line of a generated text goes on after the sign for a comment.
@@ -150,7 +151,7 @@ impl Hint for Error {
             Self::Csv { .. } => "write UTF-8 with commas, a header line and as many values in each record",
             Self::Seed { .. } => "seed paths start from the spec's folder",
             Self::Template(_) => "this is a defect of imgforge: please report it with the lock",
-            Self::Write { .. } => return Vec::new(),
+            Self::Write { source, .. } => return store::help_for_output(source),
         };
         vec![help.to_owned()]
     }

@@ -9,6 +9,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::store::Unfinished;
+
 /// Makes `.env` in `folder` for the rendered `.env.example` beside it: every name that has an empty value there gets a
 /// random secret, unless `.env` has a value already. The file is readable by its owner alone from its first byte on, and
 /// replaced whole. Returns whether a secret was made.
@@ -39,15 +41,15 @@ pub fn ensure_secrets(folder: &Path) -> io::Result<bool> {
             return Ok(false);
         };
         let parent = path.parent().unwrap_or(folder);
-        let mut file = tempfile::Builder::new().prefix(".env-").tempfile_in(parent)?;
+        let mut file = Unfinished::create(parent)?;
         file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        let stored = if present.is_some() { file.persist(&path) } else { file.persist_noclobber(&path) };
+        file.file().sync_all()?;
+        let stored = if present.is_some() { file.keep(&path) } else { file.keep_new(&path) };
         match stored {
-            Ok(_) => return Ok(true),
+            Ok(()) => return Ok(true),
             // Somebody else made it meanwhile, and their secrets may be in use: look again.
-            Err(failure) if failure.error.kind() == ErrorKind::AlreadyExists => {}
-            Err(failure) => return Err(failure.error),
+            Err(failure) if failure.kind() == ErrorKind::AlreadyExists => {}
+            Err(failure) => return Err(failure),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Mutex;
 
 use imgforge::lock::{FORMAT, LAYER_FORMAT, Lock};
@@ -10,20 +9,12 @@ use imgforge::spec::Spec;
 use imgforge::store::Store;
 
 use crate::support::forge::{Forge, standard_output};
+use crate::support::invented::mirror;
 use crate::support::registry::RegistryServer;
-use crate::support::{copy_folder, repository, run, test_cache};
+use crate::support::{copy_folder, repository, test_cache};
 
 fn cases() -> PathBuf {
     repository().join("tests/cases/golden")
-}
-
-/// The invented base in a registry, for `IMGFORGE_REGISTRY_MIRRORS`.
-fn mirror(server: &RegistryServer) -> String {
-    let mut copy = Command::new("skopeo");
-    copy.args(["copy", "--quiet", "--all", "--dest-tls-verify=false"]);
-    copy.arg(format!("oci:{}:1", cases().join("base").display()));
-    run(copy.arg(format!("docker://{}/library/invented:1", server.host())));
-    format!("docker.io={}", server.host())
 }
 
 /// Packages that no archive has, where a build finds those that it fetched before.

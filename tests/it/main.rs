@@ -14,6 +14,7 @@
 //! - `registry`: push and pull as a library, against the CNCF registry
 //! - `reproducible`: same lock, same bytes
 //! - `reuse`: layers that a registry has are not made again
+//! - `robust`: builds that are interrupted, killed, out of space or not alone
 //! - `share`: an environment that a colleague brings back from a registry, verifies and looks into
 //! - `stack`: the quickstart with its database and its tracking server
 //! - `truth`: what experts would answer, against what the program says from the catalog
@@ -32,6 +33,7 @@ mod registry;
 mod render;
 mod reproducible;
 mod reuse;
+mod robust;
 mod share;
 mod stack;
 mod support;

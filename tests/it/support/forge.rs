@@ -15,7 +15,12 @@ const USER_VARIABLES: [&str; 7] =
 /// `imgforge` with an empty home in `home`. The cache of downloads is shared by all tests and outlives them, so that a
 /// wheel is fetched once; settings for proxies, certificates and package indexes stay as the machine has them.
 pub(crate) fn imgforge(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_imgforge"));
+    Command::from_std(program(home))
+}
+
+/// The same, for a test that does not wait for its end.
+fn program(home: &Path) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_imgforge"));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| USER_VARIABLES.iter().any(|prefix| name.starts_with(prefix))) {
             command.env_remove(name);
@@ -90,6 +95,13 @@ impl Forge {
     /// `imgforge` in the working folder.
     pub(crate) fn imgforge(&self) -> Command {
         let mut command = imgforge(&self.home());
+        command.current_dir(self.path(""));
+        command
+    }
+
+    /// The same, for a test that does not wait for its end.
+    pub(crate) fn program(&self) -> std::process::Command {
+        let mut command = program(&self.home());
         command.current_dir(self.path(""));
         command
     }

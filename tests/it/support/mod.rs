@@ -8,6 +8,7 @@ pub(crate) mod engine;
 pub(crate) mod forge;
 pub(crate) mod images;
 pub(crate) mod inside;
+pub(crate) mod invented;
 pub(crate) mod layout;
 pub(crate) mod quickstart;
 pub(crate) mod registry;

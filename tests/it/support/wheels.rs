@@ -23,6 +23,14 @@ pub(crate) struct Pinned {
     pub(crate) input: WheelInput,
 }
 
+impl Pinned {
+    /// As a lock names it.
+    pub(crate) fn locked(&self) -> LockedWheel {
+        let end = format!(" {}", self.input.filename);
+        locked(PINNED.lines().find(|line| line.ends_with(&end)).expect("a line of the list"))
+    }
+}
+
 /// Brings the wheels of the list, the way a build brings those of a lock.
 pub(crate) fn pinned() -> &'static [Pinned] {
     static WHEELS: OnceLock<Vec<Pinned>> = OnceLock::new();
