@@ -90,6 +90,14 @@ pub enum Command {
     Render(RenderArgs),
     /// Push the image that `build` left in `generated/NAME/oci` to the spec's repository.
     Push(PushArgs),
+    /// Bring an environment back from a registry: spec, lock, rendered files, project files.
+    Pull(PullArgs),
+    /// Make an image again from its recipe, and compare the two; exit code 1 if they differ.
+    Verify(VerifyArgs),
+    /// Write the lock in other tools' formats, or a document about its image: bill of materials, provenance.
+    Export(ExportArgs),
+    /// Say who signed an image: exit code 1 if the key's owner has not.
+    Signatures(SignaturesArgs),
     /// Start the stack with `docker compose`.
     Up(StackArgs),
     /// Stop the stack with `docker compose`.
@@ -138,6 +146,12 @@ pub struct BuildArgs {
     /// When pushing, make every layer here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
+    /// When pushing, leave spec, lock and rendered files at home instead of attaching them to the image.
+    #[arg(long)]
+    pub no_recipe: bool,
+    /// What is attached to the image.
+    #[command(flatten)]
+    pub attest: AttestArgs,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -189,9 +203,9 @@ pub struct ExplainArgs {
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// A lock, a spec with a lock beside it, or a folder with `imgforge.lock`.
-    pub a: PathBuf,
+    pub a: String,
     /// What to compare it with.
-    pub b: PathBuf,
+    pub b: String,
     /// Exit with 1 if they differ.
     #[arg(long)]
     pub exit_code: bool,
@@ -221,9 +235,110 @@ pub struct PushArgs {
     /// When pushing, make every layer here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
+    /// When pushing, leave spec, lock and rendered files at home instead of attaching them to the image.
+    #[arg(long)]
+    pub no_recipe: bool,
+    /// What is attached to the image.
+    #[command(flatten)]
+    pub attest: AttestArgs,
     /// Folder that `build` wrote into, instead of `generated/NAME`.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// The image, by tag or by digest.
+    pub reference: String,
+    /// Folder to write into, instead of one with the environment's name.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Overwrite files that differ.
+    #[arg(long)]
+    pub force: bool,
+    /// Where several recipes are attached: this one.
+    #[arg(long, value_name = "DIGEST")]
+    pub recipe: Option<String>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// `imgforge verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The image, by tag or by digest.
+    pub reference: String,
+    /// Only these of its platforms.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<String>,
+    /// Take the project's files from this checkout instead of from the image itself, which nothing else vouches for.
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// Where several recipes are attached: this one.
+    #[arg(long, value_name = "DIGEST")]
+    pub recipe: Option<String>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// What is attached to an image that is pushed.
+#[derive(Debug, Args)]
+pub struct AttestArgs {
+    /// When pushing, attach neither a bill of materials nor provenance.
+    #[arg(long)]
+    pub no_attest: bool,
+    /// When pushing, sign the image with this private key (PEM, P-256); the password of an encrypted one is in
+    /// `COSIGN_PASSWORD`.
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Option<PathBuf>,
+}
+
+/// `imgforge export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// The format.
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// For these platforms only; they must be in the lock.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<String>,
+    /// File to write, instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `--format` of `imgforge export`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// `pylock.toml` (PEP 751), with the addresses of this machine's index.
+    Pylock,
+    /// One requirements file with hashes.
+    Requirements,
+    /// Bill of materials, SPDX 2.3 in JSON.
+    #[value(alias = "sbom")]
+    Spdx,
+    /// Bill of materials, CycloneDX 1.6 in JSON.
+    Cyclonedx,
+    /// SLSA provenance of the image that `build` left in `generated/NAME/oci`, as an in-toto statement.
+    Provenance,
+}
+
+/// `imgforge signatures`.
+#[derive(Debug, Args)]
+pub struct SignaturesArgs {
+    /// The image: `registry.example.com/ml/churn:latest`.
+    pub reference: String,
+    /// The public key (PEM, P-256).
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,

@@ -25,11 +25,13 @@
 //! the image layout `oci/`; the cache (`imgforge cache dir`).
 
 pub mod assemble;
+pub mod attest;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
 pub mod debian;
 pub mod diagnostic;
+pub mod export;
 pub mod http;
 pub mod index;
 pub mod lock;
@@ -43,6 +45,7 @@ pub mod registry;
 pub mod render;
 pub mod resolve;
 pub mod settings;
+pub mod share;
 
 pub mod spec;
 pub mod store;

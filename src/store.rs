@@ -236,18 +236,16 @@ impl Store {
         Ok(())
     }
 
-    /// Removes unfinished files that nobody has written to for a day: those of processes that were killed. Failures do
-    /// not matter, the next run tries again.
+    /// Removes unfinished files and folders that nobody has written to for a day: those of processes that were killed.
+    /// Failures do not matter, the next run tries again.
     pub fn remove_stale(&self) {
         let Ok(entries) = fs::read_dir(self.root.join("tmp")) else { return };
         for entry in entries.flatten() {
-            let age = entry
-                .metadata()
-                .ok()
-                .filter(fs::Metadata::is_file)
-                .and_then(|file| file.modified().ok()?.elapsed().ok());
+            let Ok(metadata) = entry.metadata() else { continue };
+            let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
             if age.is_some_and(|age| age > STALE_AFTER) {
-                let _ = fs::remove_file(entry.path());
+                let path = entry.path();
+                let _ = if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             }
         }
     }
@@ -369,8 +367,10 @@ mod tests {
             let file = File::create(tmp.join(name)).expect("created");
             modified.map_or(Ok(()), |time| file.set_modified(time)).expect("dated");
         }
+        fs::create_dir_all(tmp.join("folder/below")).expect("created");
+        File::open(tmp.join("folder")).and_then(|folder| folder.set_modified(old)).expect("dated");
         store.remove_stale();
-        assert!(!tmp.join("left").exists());
+        assert!(!tmp.join("left").exists() && !tmp.join("folder").exists());
         assert!(tmp.join("running").exists());
     }
 }

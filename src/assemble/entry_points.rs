@@ -3,6 +3,8 @@
 //! Source: "Entry points specification" of the Python packaging specifications. Only `console_scripts` and `gui_scripts`
 //! become files; on Linux both are the same. Module and attribute end up in generated Python, so only identifiers pass.
 
+use std::collections::BTreeMap;
+
 /// One command: `NAME = MODULE:ATTRIBUTE`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EntryPoint {
@@ -24,7 +26,7 @@ impl EntryPoint {
 
 /// The commands of a file's text, sorted by name. An error is the line's text.
 pub(super) fn parse(text: &str) -> Result<Vec<EntryPoint>, String> {
-    let mut commands: Vec<EntryPoint> = Vec::new();
+    let mut commands: BTreeMap<String, EntryPoint> = BTreeMap::new();
     let mut in_scripts = false;
     for line in text.lines().map(str::trim) {
         if line.is_empty() || line.starts_with(['#', ';']) {
@@ -34,15 +36,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<EntryPoint>, String> {
             in_scripts = matches!(section.trim(), "console_scripts" | "gui_scripts");
         } else if in_scripts {
             let command = parse_line(line).ok_or_else(|| line.to_owned())?;
-            match commands.iter().find(|known| known.name == command.name) {
-                Some(known) if *known != command => return Err(line.to_owned()),
-                Some(_) => {}
-                None => commands.push(command),
+            if commands.get(&command.name).is_some_and(|known| *known != command) {
+                return Err(line.to_owned());
             }
+            commands.insert(command.name.clone(), command);
         }
     }
-    commands.sort();
-    Ok(commands)
+    Ok(commands.into_values().collect())
 }
 
 fn parse_line(line: &str) -> Option<EntryPoint> {

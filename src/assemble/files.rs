@@ -15,6 +15,7 @@ use super::ignore::{IgnoreRules, PatternError};
 use super::layer::{self, LayerWriter};
 use super::tar::Owner;
 use crate::diagnostic::Hint;
+use crate::lock::LockedFile;
 use crate::oci::{Digest, Hasher};
 use crate::plan::{FileCopy, VENV};
 use crate::store;
@@ -218,6 +219,21 @@ impl Walk<'_> {
     }
 }
 
+/// Where a path of the layer, without slash in front, lies in the project: the reverse of what [`Collection::collect`] does.
+/// `None` for what no copy leads to, such as folders above one.
+pub fn project_path(path: &str, files: &[LockedFile]) -> Option<String> {
+    let below = |file: &LockedFile| {
+        let (to, from) = (relative(&file.to), relative(&file.from));
+        let rest = path.strip_prefix(to.as_str())?;
+        if rest.is_empty() {
+            return Some((to.len(), from));
+        }
+        let rest = if to.is_empty() { rest } else { rest.strip_prefix('/')? };
+        Some((to.len(), if from.is_empty() { rest.to_owned() } else { format!("{from}/{rest}") }))
+    };
+    files.iter().filter_map(below).max_by_key(|(length, _)| *length).map(|(_, path)| path)
+}
+
 /// Without `.` and empty components; `..` stays, for [`layer::check_path`] to refuse.
 fn relative(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
@@ -225,7 +241,7 @@ fn relative(path: &str) -> String {
 }
 
 /// Whether a link at `link`, relative to the copied folder, leads to a place in that folder.
-fn stays_inside(link: &str, target: &str) -> bool {
+pub fn stays_inside(link: &str, target: &str) -> bool {
     if target.starts_with('/') {
         return false;
     }
@@ -254,7 +270,7 @@ fn environment_folders<'a>(paths: impl Iterator<Item = &'a String>) -> BTreeSet<
 }
 
 /// By name alone: what tools call the files in which they keep secrets. Examples and public halves are let through.
-fn looks_like_credential(path: &str) -> bool {
+pub fn looks_like_credential(path: &str) -> bool {
     let lower = path.to_lowercase();
     let (folder, name) = lower.rsplit_once('/').unwrap_or(("", &lower));
     let parent = folder.rsplit('/').next().unwrap_or_default();

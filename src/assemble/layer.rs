@@ -22,6 +22,9 @@ use crate::oci::{Compression, DiffId, Digest, Hasher};
 /// A stream below this size is inflated into our own bytes: with the members and headers around it, a copy costs more space
 /// than deflating it again together with its neighbours.
 const COPY_MINIMUM: u64 = 4096;
+/// Bytes of a file's name, and of a path, that Linux takes (limits.h); no engine could unpack longer ones.
+const NAME_LIMIT: usize = 255;
+const PATH_LIMIT: usize = 4095;
 /// Mode of a folder nobody described.
 const FOLDER_MODE: u32 = 0o755;
 
@@ -501,17 +504,21 @@ impl<W: Write> Write for Counted<W> {
 }
 
 /// Whether a path may name an entry: relative, without empty, `.` and `..` components, without NUL, and not a whiteout,
-/// since an entry `.wh.NAME` deletes NAME when the layer is applied (OCI image specification, layer.md).
+/// since an entry `.wh.NAME` deletes NAME when the layer is applied (OCI image specification, layer.md). No longer than Linux takes.
 pub fn check_path(path: &str) -> Result<(), Error> {
     let refuse = |reason| Err(Error::Path { path: path.to_owned(), reason });
     if path.contains('\0') {
         return refuse("it holds a NUL");
+    }
+    if path.len() > PATH_LIMIT {
+        return refuse("Linux takes no path of more than 4095 bytes");
     }
     for component in path.split('/') {
         match component {
             "" => return refuse("it must be relative, without empty components"),
             "." | ".." => return refuse("it must not hold `.` or `..`"),
             name if name.starts_with(".wh.") => return refuse("names that start with `.wh.` delete files in layers"),
+            name if name.len() > NAME_LIMIT => return refuse("Linux takes no name of more than 255 bytes"),
             _ => {}
         }
     }

@@ -28,8 +28,14 @@ use crate::version::wheel_tag::{FilenameError, WheelFilename, normalize_name};
 
 pub use set::{Conflict, WheelInput, examine, write_opened, write_wheels};
 
-/// Files of `.dist-info` and scripts that are read into memory may be this large; the largest RECORDs have a few MB.
+/// Files of `.dist-info` that are read into memory may be this large, and so may all scripts of a wheel together whose first
+/// line is rewritten. The largest RECORDs have a few MB.
 const MEMORY_LIMIT: u64 = 64 << 20;
+
+/// What is wrong with a file that must be read into memory and cannot be.
+const TOO_LARGE: &str = "is too large for what it is";
+/// What is wrong with a file in the place of the environment's interpreter or of a folder.
+const OWN: &str = "would replace a part of the environment itself";
 
 /// A wheel that cannot be installed, and why.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +156,14 @@ impl Site {
     pub(super) fn root(&self) -> &str {
         self.prefix.trim_matches('/')
     }
+    /// Whether a file at this path below [`Self::root`] would take away the interpreter or a folder that wheels share.
+    fn is_own(&self, path: &str) -> bool {
+        let library = self.library();
+        let is_above =
+            |folder: &str| folder == path || folder.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        ["pyvenv.cfg", "lib64", "bin", "include", library.as_str()].into_iter().any(is_above)
+            || self.interpreter_names().iter().any(|name| name == path)
+    }
     /// `site-packages` below [`Self::root`]; pure and platform-specific files share it.
     pub(super) fn library(&self) -> String {
         format!("lib/python{}/site-packages", self.python)
@@ -261,6 +275,8 @@ impl<R: Read + Seek> Wheel<R> {
             Some(_) => Err(Problem::Twice(path)),
         };
         let mut notes = Vec::new();
+        let is_command = |name: &str| commands.binary_search_by(|known| known.name.as_str().cmp(name)).is_ok();
+        let mut rewritten = 0;
         let record_name = format!("{}.dist-info/RECORD", self.dist_info);
         let installer = format!("{}.dist-info/INSTALLER", self.dist_info);
         for index in 0..self.archive.members().len() {
@@ -283,11 +299,15 @@ impl<R: Read + Seek> Wheel<R> {
             let mut executable = member.unix_mode & 0o111 != 0;
             if destination.is_script {
                 let command = destination.path.strip_prefix("bin/").unwrap_or_default();
-                if commands.iter().any(|known| known.name == launcher_name(command)) {
+                if is_command(launcher_name(command)) {
                     continue;
                 }
                 executable = true;
                 if self.read_start(&member)?.starts_with(b"#!python") {
+                    rewritten += member.uncompressed_size;
+                    if rewritten > MEMORY_LIMIT {
+                        return Err(Problem::Member { name: member.name, reason: TOO_LARGE });
+                    }
                     let script = with_interpreter(&self.read_member(index)?, &site.interpreter());
                     let row = Row { hash: Some(RecordedHash::of(&script)), size: Some(script.len() as u64) };
                     insert(destination.path, InstalledFile::from_bytes(script, true), row)?;
@@ -299,22 +319,22 @@ impl<R: Read + Seek> Wheel<R> {
         }
         let library = site.library();
         let mut generated = vec![(format!("{library}/{installer}"), b"imgforge\n".to_vec(), false)];
-        for command in commands {
-            let script = command.script(&site.interpreter()).into_bytes();
-            generated.push((format!("bin/{}", command.name), script, true));
+        for command in &commands {
+            let path = format!("bin/{}", command.name);
+            if site.is_own(&path) {
+                return Err(Problem::Member {
+                    name: format!("{}.dist-info/entry_points.txt", self.dist_info),
+                    reason: OWN,
+                });
+            }
+            generated.push((path, command.script(&site.interpreter()).into_bytes(), true));
         }
         for (path, bytes, executable) in generated {
             let row = Row { hash: Some(RecordedHash::of(&bytes)), size: Some(bytes.len() as u64) };
             insert(path, InstalledFile::from_bytes(bytes, executable), row)?;
         }
-        let up = "../".repeat(library.split('/').count());
-        let mut rows: BTreeMap<String, Row> = files
-            .iter()
-            .map(|(path, (_, row))| match path.strip_prefix(&format!("{library}/")) {
-                Some(inner) => (inner.to_owned(), row.clone()),
-                None => (format!("{up}{path}"), row.clone()),
-            })
-            .collect();
+        let mut rows: BTreeMap<String, Row> =
+            files.iter().map(|(path, (_, row))| (relative(path, &library), row.clone())).collect();
         rows.insert(record_name.clone(), Row::default());
         let record = InstalledFile::from_bytes(record::render(&rows).into_bytes(), false);
         if files.insert(format!("{library}/{record_name}"), (record, Row::default())).is_some() {
@@ -342,14 +362,11 @@ impl<R: Read + Seek> Wheel<R> {
             "scripts" => format!("bin/{rest}"),
             // `lib64` is a link to `lib`; a folder in its place would hide what lies there.
             "data" => rest.strip_prefix("lib64/").map_or_else(|| rest.to_owned(), |rest| format!("lib/{rest}")),
-            "headers" => {
-                let name = self.dist_info.rsplit_once('-').map_or(self.dist_info.as_str(), |(name, _)| name);
-                format!("include/site/python{}/{name}/{rest}", site.python)
-            }
+            "headers" => format!("include/site/python{}/{}/{rest}", site.python, self.filename.name),
             _ => return Err(refuse("lies in `.data` under a scheme that is not known")),
         };
-        if path == "pyvenv.cfg" || path == "lib64" || site.interpreter_names().contains(&path) {
-            return Err(refuse("would replace a part of the environment itself"));
+        if site.is_own(&path) {
+            return Err(refuse(OWN));
         }
         Ok(Destination { path, is_script: scheme == "scripts" })
     }
@@ -371,7 +388,7 @@ impl<R: Read + Seek> Wheel<R> {
             return Err(Problem::Missing(index.to_string()));
         };
         if member.uncompressed_size > MEMORY_LIMIT {
-            return Err(Problem::Member { name: member.name, reason: "is too large for what it is" });
+            return Err(Problem::Member { name: member.name, reason: TOO_LARGE });
         }
         let mut content = Vec::new();
         let reader = self.archive.raw(&member)?;
@@ -490,6 +507,13 @@ fn check_hash(name: &str, recorded: &RecordedHash, found: &RecordedHash) -> Resu
     }
     let (recorded, found) = (recorded.to_string(), found.to_string());
     Err(Problem::NotAsRecorded { name: name.to_owned(), recorded, found })
+}
+
+/// The way from a folder to a path, as RECORD names files outside of the library.
+fn relative(path: &str, folder: &str) -> String {
+    let shared = path.split('/').zip(folder.split('/')).take_while(|(one, other)| one == other).count();
+    let up = folder.split('/').skip(shared).map(|_| "..");
+    up.chain(path.split('/').skip(shared)).collect::<Vec<_>>().join("/")
 }
 
 /// Signatures of RECORD have no row in it.

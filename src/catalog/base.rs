@@ -57,6 +57,10 @@ pub struct DebianSuite {
     pub release: String,
     /// The line of its `python3`.
     pub python: PythonVersion,
+    /// The release of its `python3`, `3.11.2`, if it does not change while the suite is stable. Locking starts from it and
+    /// holds the archive against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python_release: Option<pep440_rs::Version>,
     /// Its C library.
     #[serde(with = "super::text::glibc")]
     pub glibc: (u32, u32),

@@ -1,6 +1,9 @@
 //! CUDA toolkits, what driver each asks for, and cuDNN.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::hardware::is_false;
 use crate::version::{ComputeCapability, CudnnVersion, Dotted, DriverBranch, DriverVersion, ToolkitVersion};
@@ -125,4 +128,78 @@ pub struct Cudnn {
     pub cuda_majors: Vec<u64>,
     /// Citation.
     pub source: String,
+}
+
+/// What a build asks of cuDNN: `9.1.0.70` is a pin, as far as it is written out; `>=9.8` takes every later release too, of the
+/// same major (the catalog's rule `cudnn-major`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CudnnNeed {
+    /// The pin, or the oldest release that will do.
+    pub version: CudnnVersion,
+    /// Whether later releases of the major will do as well.
+    pub or_newer: bool,
+}
+
+impl CudnnNeed {
+    /// Whether this release will do.
+    pub fn takes(&self, release: &CudnnVersion) -> bool {
+        match self.or_newer {
+            true => release.major() == self.version.major() && *release >= self.version,
+            false => release.dotted().starts_with(self.version.dotted()),
+        }
+    }
+}
+
+impl fmt::Display for CudnnNeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.or_newer { ">=" } else { "" })?;
+        self.version.fmt(f)
+    }
+}
+
+impl FromStr for CudnnNeed {
+    type Err = <CudnnVersion as FromStr>::Err;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let oldest = text.strip_prefix(">=");
+        Ok(Self { version: oldest.unwrap_or(text).trim().parse()?, or_newer: oldest.is_some() })
+    }
+}
+
+impl Serialize for CudnnNeed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CudnnNeed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_need_is_a_pin_or_the_oldest_of_its_major() {
+        let takes = |need: &str, release: &str| {
+            let need: CudnnNeed = need.parse().expect("a need");
+            need.takes(&release.parse().expect("a release"))
+        };
+        for (need, release, expected) in [
+            ("9.1.0.70", "9.1.0.70", true),
+            ("9.1.0.70", "9.1.1.17", false),
+            ("9.1", "9.1.1.17", true),
+            ("9", "9.28.0.42", true),
+            (">=9.8", "9.8.0.87", true),
+            (">=9.8", "9.28.0.42", true),
+            (">=9.8", "9.7.1.26", false),
+            (">=9.8", "10.0", false),
+        ] {
+            assert_eq!(takes(need, release), expected, "{release} for {need}");
+        }
+        assert_eq!(">=9.8".parse::<CudnnNeed>().map(|need| need.to_string()), Ok(">=9.8".to_owned()));
+        assert!(">9.8".parse::<CudnnNeed>().is_err());
+    }
 }

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use pep440_rs::{Version, VersionSpecifiers};
 use serde::{Deserialize, Serialize};
 
+use super::cuda::CudnnNeed;
 use super::hardware::{Gpu, GpuClass, is_false};
 use crate::oci::Platform;
-use crate::version::{ComputeCapability, CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
+use crate::version::{ComputeCapability, Dotted, PythonVersion, ToolkitVersion};
 
 /// A family of packages that are released together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -87,9 +88,9 @@ pub struct Build {
     /// CUDA it was built with, as precise as is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub toolkit: Option<ToolkitVersion>,
-    /// cuDNN it asks for: the pin, or the oldest it accepts where the pin is a range.
+    /// cuDNN it asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cudnn: Option<CudnnVersion>,
+    pub cudnn: Option<CudnnNeed>,
     /// ROCm it was built with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rocm: Option<Dotted>,

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use base::{Bases, CudaFlavour, CudaImage, DataPath, DebianSuite, PythonLine, PythonStatus, Service, SlimImage};
 pub use check::{Finding, check};
-pub use cuda::{Branch, Cuda, Cudnn, CudnnFloor, Floor, RocmDriver, Toolkit};
+pub use cuda::{Branch, Cuda, Cudnn, CudnnFloor, CudnnNeed, Floor, RocmDriver, Toolkit};
 pub use framework::{Accelerator, Build, Framework, PlatformSupport, Release, Support};
 pub use hardware::{AttachableGpu, Gpu, GpuClass, Instance, MachineFamily, Vendor};
 pub use locate::locate;

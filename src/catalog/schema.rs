@@ -10,7 +10,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 use serde::Deserialize;
 
 use super::base::{CudaFlavour, CudaImage, DebianSuite, PythonLine, Service, SlimImage};
-use super::cuda::{Branch, Cudnn, CudnnFloor, Floor, RocmDriver, Toolkit};
+use super::cuda::{Branch, Cudnn, CudnnFloor, CudnnNeed, Floor, RocmDriver, Toolkit};
 use super::framework::{Accelerator, Build, Framework, PlatformSupport, Release};
 use super::hardware::{AttachableGpu, Gpu, Instance, MachineFamily, fold_name};
 use super::other_system::OtherSystem;
@@ -141,7 +141,7 @@ struct BuildSection {
     #[serde(default)]
     toolkit: Option<ToolkitVersion>,
     #[serde(default)]
-    cudnn: Option<CudnnVersion>,
+    cudnn: Option<CudnnNeed>,
     #[serde(default)]
     rocm: Option<Dotted>,
     /// The release's platforms it has wheels for, where it has not all of them.

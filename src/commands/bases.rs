@@ -1,40 +1,44 @@
 //! What locking must know of a base: its interpreter's patch release, its packages, its digest. Asked once each.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use pep440_rs::{Version, VersionSpecifiers};
 
 use crate::assemble::base::{self, Base, FileLimits};
 use crate::catalog::Catalog;
-use crate::debian::{self, Archive, InstalledPackage, PackageSet, SnapshotFiles, Wanted};
+use crate::debian::{self, InstalledPackage, Wanted};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{LockedArchive, LockedBase, LockedDeb};
 use crate::oci::{Digest, Platform, Reference};
 use crate::resolve::{BaseRow, Preferences, StackAnswer, resolve_stack};
-use crate::settings::ArchiveLocation;
 use crate::spec::{BaseChoice, Located, Spec};
 use crate::version::PythonVersion;
 
 use super::Context;
+use super::archives::{Archives, Release};
 use super::outside::Outside;
 
 /// Answers about bases, each found out once.
 pub(super) struct BaseFacts<'a> {
     context: &'a Context,
     outside: &'a Outside,
-    archives: RefCell<HashMap<(Release, Platform), Rc<PackageSet>>>,
+    archives: Archives<'a>,
     images: RefCell<HashMap<(String, Platform), Rc<Base>>>,
+    /// The catalog's releases of interpreters, by suite and line.
+    known: HashMap<(String, PythonVersion), Version>,
+    /// Those that were given out before the archive was read.
+    assumed: RefCell<HashSet<Assumed>>,
 }
 
-/// A release of a distribution.
+/// What was taken for the interpreter's release while the archive that tells it is being read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Release {
-    /// `debian` or `ubuntu`.
-    distribution: String,
-    /// `trixie`.
+struct Assumed {
     suite: String,
+    line: PythonVersion,
+    platform: Platform,
+    release: Version,
 }
 
 /// A base as the lock writes it, with the packages to put on it.
@@ -60,12 +64,8 @@ enum Error {
     },
     #[error("`{reference}` is not an image reference: {cause}")]
     Reference { reference: String, cause: String },
-    #[error("the keys of the archive `{archive}` cannot be used: {cause}")]
-    Keyring { archive: String, cause: String },
     #[error("packages cannot be installed on the base `{reference}`: it is neither Debian nor Ubuntu but {os}")]
     OtherSystem { reference: String, os: String },
-    #[error("this machine's settings have no archive of {distribution} for {architecture}")]
-    NoArchive { distribution: String, architecture: &'static str },
 }
 
 /// A base that cannot be asked, when another Python would need no registry.
@@ -114,20 +114,57 @@ impl Hint for Error {
 }
 
 impl<'a> BaseFacts<'a> {
-    pub(super) fn new(context: &'a Context, outside: &'a Outside) -> Self {
-        Self { context, outside, archives: RefCell::default(), images: RefCell::default() }
+    pub(super) fn new(context: &'a Context, outside: &'a Outside, catalog: &Catalog) -> Self {
+        let suites = catalog.bases.debian.iter();
+        let known =
+            suites.filter_map(|suite| Some(((suite.suite.clone(), suite.python), suite.python_release.clone()?)));
+        Self {
+            context,
+            outside,
+            archives: Archives::new(context, outside),
+            images: RefCell::default(),
+            known: known.collect(),
+            assumed: RefCell::default(),
+        }
+    }
+
+    /// The interpreter's release as the catalog has it, if it does, while the suite's archive is read in the background; else
+    /// [`BaseFacts::python`]. Whoever asks this asks [`BaseFacts::assumed_wrongly`] in the end.
+    pub(super) fn likely_python(
+        &self,
+        line: PythonVersion,
+        base: &BaseRow,
+        platform: Platform,
+    ) -> Result<Version, Failure> {
+        let Some(suite) = &base.suite else { return self.python(line, base, platform) };
+        let Some(release) = self.known.get(&(suite.clone(), line)) else { return self.python(line, base, platform) };
+        self.archives.begin(&Release::debian(suite), platform)?;
+        let assumed = Assumed { suite: suite.clone(), line, platform, release: release.clone() };
+        self.assumed.borrow_mut().insert(assumed);
+        Ok(release.clone())
+    }
+
+    /// Whether an archive has another release than [`BaseFacts::likely_python`] said. Waits for what is being read.
+    pub(super) fn assumed_wrongly(&self) -> Result<bool, Failure> {
+        let mut wrongly = false;
+        for Assumed { suite, line, platform, release } in self.assumed.take() {
+            wrongly |= self.debian_python(&suite, line, platform)? != release;
+        }
+        Ok(wrongly)
+    }
+
+    fn debian_python(&self, suite: &str, line: PythonVersion, platform: Platform) -> Result<Version, Failure> {
+        let newest = self.archives.ask(&Release::debian(suite), platform, |packages| {
+            let versions = packages.versions(&format!("python{line}"))?.into_iter();
+            Ok(versions.filter_map(|package| upstream_release(package.version.as_str(), line)).max())
+        })?;
+        Ok(newest.ok_or_else(|| Error::NoPython { suite: suite.to_owned(), python: line })?)
     }
 
     /// The interpreter's release, `3.11.2`: some markers look at the patch number.
     pub(super) fn python(&self, line: PythonVersion, base: &BaseRow, platform: Platform) -> Result<Version, Failure> {
         match (&base.suite, &base.reference) {
-            (Some(suite), _) => {
-                let newest = self.with_archive(&Release::debian(suite), platform, |packages| {
-                    let versions = packages.versions(&format!("python{line}"))?.into_iter();
-                    Ok(versions.filter_map(|package| upstream_release(package.version.as_str(), line)).max())
-                })?;
-                Ok(newest.ok_or_else(|| Error::NoPython { suite: suite.clone(), python: line })?)
-            }
+            (Some(suite), _) => self.debian_python(suite, line, platform),
             (None, Some(reference)) => {
                 // A base out of reach is no reason to stop yet: this line may not do anyway. If it does, locking says so.
                 let image = self.image(reference, platform).ok();
@@ -186,7 +223,7 @@ impl<'a> BaseFacts<'a> {
         let installed = debian::installed_packages(status, platform.architecture_name());
         if interpreter.is_none() {
             let package = format!("python{}", stack.python);
-            if self.with_archive(&release, platform, |packages| Ok(packages.versions(&package)?.is_empty()))? {
+            if self.archives.ask(&release, platform, |packages| Ok(packages.versions(&package)?.is_empty()))? {
                 return Err(no_interpreter().into());
             }
             wanted.splice(0..0, debian::python_packages(stack.python));
@@ -202,7 +239,7 @@ impl<'a> BaseFacts<'a> {
         wanted: &[Wanted],
         installed: &[InstalledPackage],
     ) -> Result<LockedSystem, Failure> {
-        let (debs, archives) = self.with_archive(release, platform, |packages| {
+        let (debs, archives) = self.archives.ask(release, platform, |packages| {
             Ok((debian::resolve(packages, wanted, installed)?, packages.states().to_vec()))
         })?;
         Ok(LockedSystem { base, archives, debs })
@@ -244,44 +281,6 @@ impl<'a> BaseFacts<'a> {
         let Outside { registries, store, .. } = self.outside;
         let mut advance = |bytes| task.advance(bytes);
         Ok(base::read_files(registries, store, image, paths, FileLimits::default(), &mut advance)?)
-    }
-
-    /// What `ask` finds out of a release's packages. If the cache turns out to be damaged, it is asked once more of a new one.
-    fn with_archive<T>(
-        &self,
-        release: &Release,
-        platform: Platform,
-        ask: impl Fn(&PackageSet) -> Result<T, debian::Error>,
-    ) -> Result<T, Failure> {
-        match ask(&*self.archive(release, platform)?) {
-            Err(debian::Error::DamagedIndex { .. }) => {
-                self.archives.borrow_mut().remove(&(release.clone(), platform));
-                Ok(ask(&*self.archive(release, platform)?)?)
-            }
-            answer => Ok(answer?),
-        }
-    }
-
-    fn archive(&self, release: &Release, platform: Platform) -> Result<Rc<PackageSet>, Failure> {
-        let key = (release.clone(), platform);
-        if let Some(packages) = self.archives.borrow().get(&key) {
-            return Ok(Rc::clone(packages));
-        }
-        let Release { distribution, suite } = release;
-        let architecture = platform.architecture_name();
-        let mut archives = Vec::new();
-        for location in self.outside.settings.archives() {
-            if location.distribution == *distribution && location.has(architecture) {
-                archives.extend(archive(self.outside, location, suite)?);
-            }
-        }
-        if archives.is_empty() {
-            return Err(Error::NoArchive { distribution: distribution.clone(), architecture }.into());
-        }
-        let Outside { http, store, .. } = self.outside;
-        let packages = Rc::new(debian::fetch_packages(&archives, platform, http, store, &self.context.progress)?);
-        self.archives.borrow_mut().insert(key, Rc::clone(&packages));
-        Ok(packages)
     }
 
     fn image(&self, reference: &str, platform: Platform) -> Result<Rc<Base>, Failure> {
@@ -339,57 +338,6 @@ fn without_toolkit(spec: &Spec, catalog: &Catalog) -> Vec<String> {
     offers
 }
 
-impl Release {
-    fn debian(suite: &str) -> Self {
-        Self { distribution: "debian".to_owned(), suite: suite.to_owned() }
-    }
-
-    /// The release that os-release(5) names. The error is the system's own name, if it is neither Debian nor Ubuntu.
-    fn parse(text: &[u8]) -> Result<Self, String> {
-        let text = String::from_utf8_lossy(text);
-        let field = |name: &str| {
-            let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            values.map(|value| value.trim().trim_matches(['"', '\'']).to_owned()).next()
-        };
-        match (field("ID"), field("VERSION_CODENAME")) {
-            (Some(distribution), Some(suite))
-                if matches!(distribution.as_str(), "debian" | "ubuntu")
-                    && !suite.is_empty()
-                    && suite.chars().all(|character| character.is_ascii_alphanumeric()) =>
-            {
-                Ok(Self { distribution, suite })
-            }
-            _ => Err(field("PRETTY_NAME").unwrap_or_else(|| "something unknown".to_owned())),
-        }
-    }
-}
-
-/// The archives of this machine's settings, each with the keys that may sign it. Where only files are fetched, `suite` may
-/// be empty.
-pub(super) fn archives(outside: &Outside, suite: &str) -> Result<Vec<Archive>, Failure> {
-    let archives = outside.settings.archives().map(|location| archive(outside, location, suite));
-    archives.filter_map(Result::transpose).collect()
-}
-
-/// An archive, if there are keys for it.
-fn archive(outside: &Outside, location: &ArchiveLocation, suite: &str) -> Result<Option<Archive>, Failure> {
-    let keyring = debian::Keyring::embedded(&location.name).transpose();
-    let keyring =
-        keyring.map_err(|cause| Error::Keyring { archive: location.name.clone(), cause: cause.to_string() })?;
-    let snapshot = outside.settings.snapshot(&location.distribution).map(|snapshot| debian::Snapshot {
-        dated: snapshot.dated.clone(),
-        listed: snapshot.list.clone().zip(snapshot.file.clone()).map(|(list, file)| SnapshotFiles { list, file }),
-    });
-    Ok(keyring.map(|keyring| Archive {
-        name: location.name.clone(),
-        url: location.url.clone(),
-        suites: location.suites(suite),
-        components: location.components.clone(),
-        keyring,
-        snapshot,
-    }))
-}
-
 /// `3.11.2` of `3.11.2-6+deb12u6`, if it is of that line.
 fn upstream_release(debian_version: &str, line: PythonVersion) -> Option<Version> {
     let upstream = debian_version.split(['-', '~', '+']).next()?;
@@ -398,21 +346,4 @@ fn upstream_release(debian_version: &str, line: PythonVersion) -> Option<Version
 
 fn is_line(release: &Version, line: PythonVersion) -> bool {
     release.release().starts_with(&[u64::from(line.major), u64::from(line.minor)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_which_release_a_base_is() {
-        let release = |text: &str| Release::parse(text.as_bytes());
-        let jammy = "PRETTY_NAME=\"Ubuntu 22.04.5 LTS\"\nID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=jammy\n";
-        let expected = Release { distribution: "ubuntu".to_owned(), suite: "jammy".to_owned() };
-        assert_eq!(release(jammy), Ok(expected));
-        assert_eq!(release("ID=debian\nVERSION_CODENAME='trixie'\n"), Ok(Release::debian("trixie")));
-        assert_eq!(release("PRETTY_NAME=\"Alpine Linux v3.20\"\nID=alpine\n"), Err("Alpine Linux v3.20".to_owned()));
-        assert!(release("ID=debian\nVERSION_CODENAME=../../x\n").is_err());
-        assert_eq!(release(""), Err("something unknown".to_owned()));
-    }
 }

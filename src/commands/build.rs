@@ -14,6 +14,7 @@ use crate::debian;
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{Lock, LockedPlatform};
 use crate::oci::layout::Layout;
+use crate::oci::tag::{is_tag, with_digest};
 use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Platform, Reference};
 use crate::plan::Plan;
 use crate::progress::human_bytes;
@@ -23,9 +24,10 @@ use crate::render::mlflow_lock;
 use crate::spec::Spec;
 use crate::store::Store;
 
+use super::attestations::{self, Attest};
 use super::kept::Kept;
 use super::outside::Outside;
-use super::{Context, answer_in, bases, engines, lock, print, print_json, render, summary};
+use super::{Context, answer_in, archives, attach, engines, lock, print, print_json, render, summary};
 
 /// 1980-01-01, in seconds since 1970.
 const DEFAULT_EPOCH: u64 = 315_532_800;
@@ -45,6 +47,10 @@ pub(super) enum Error {
     SourceDateEpoch(String),
     #[error("the cache's copy of {} was damaged, and is removed", .0.join(", "))]
     Damaged(Vec<String>),
+    #[error("an image that an engine builds is not signed here")]
+    SignByEngine,
+    #[error("there is nothing to sign without `--push`")]
+    SignWithoutPush,
     #[error("{action} `{path}`: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }
@@ -65,6 +71,8 @@ impl Hint for Error {
                 vec!["write it like `registry.example.com/ml/churn`, without a tag, in lower case".to_owned()]
             }
             Self::Damaged(_) => vec!["build again: it is downloaded anew".to_owned()],
+            Self::SignByEngine => vec!["leave `--engine` out, or sign it with `cosign sign --key`".to_owned()],
+            Self::SignWithoutPush => vec!["signatures lie beside the image in its registry: add `--push`".to_owned()],
             Self::Io { .. } => Vec::new(),
         }
     }
@@ -101,6 +109,14 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     let spec = Spec::load(&arguments.spec)?;
     // Said before anything is written.
     created()?;
+    let wanted = attach::Wanted { recipe: arguments.push && !arguments.no_recipe };
+    wanted.check(&spec)?;
+    let attest = Attest::new(&arguments.attest)?;
+    match (attest.signs(), arguments.push, arguments.engine) {
+        (true, false, _) => return Err(Error::SignWithoutPush.into()),
+        (true, true, engine) if engine != Engine::Native => return Err(Error::SignByEngine.into()),
+        _ => {}
+    }
     let outside = Outside::new(context, &spec)?;
     let repository = match arguments.push {
         true => Some(repository(arguments.repository.as_deref(), &spec)?),
@@ -127,7 +143,8 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     if arguments.load {
         load(context, &outside, &built)?;
     }
-    let published = publish_all(&mut built)?;
+    let published = publish_all(context, &outside, &spec, &mut built, wanted)?;
+    attestations::attach(context, &outside, &spec, &built, &published, &attest)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => print(&summary::first_line(&built, &published)),
@@ -160,7 +177,7 @@ fn ready_lock(
 }
 
 /// The lock with the wanted platforms only.
-fn restrict(mut lock: Lock, wanted: &[String]) -> Result<Lock, Failure> {
+pub(super) fn restrict(mut lock: Lock, wanted: &[String]) -> Result<Lock, Failure> {
     if wanted.is_empty() {
         return Ok(lock);
     }
@@ -192,12 +209,17 @@ pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, 
 /// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else the first second that a zip archive can hold, so that
 /// programs in the image can pack what is there.
 fn created() -> Result<u64, Failure> {
+    Ok(source_date_epoch()?.unwrap_or(DEFAULT_EPOCH))
+}
+
+/// `SOURCE_DATE_EPOCH`, if it is set.
+pub(super) fn source_date_epoch() -> Result<Option<u64>, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => {
             let seconds = text.parse().ok().filter(|&seconds| seconds <= LAST_EPOCH);
-            Ok(seconds.ok_or(Error::SourceDateEpoch(text))?)
+            Ok(Some(seconds.ok_or(Error::SourceDateEpoch(text))?))
         }
-        _ => Ok(DEFAULT_EPOCH),
+        _ => Ok(None),
     }
 }
 
@@ -259,6 +281,7 @@ fn assemble_one(
         let to = publish::registry::Target {
             repository: &target.repository,
             tags: &lock.image.tags,
+            immutable_tags: &lock.image.immutable_tags,
             mount_from: &mount_from,
         };
         Upload::begin(registries, store, &to, &context.progress)
@@ -315,7 +338,8 @@ fn recipe<'p>(
     let mut published = PublishedLayers::default();
     let target = target.filter(|target| target.reuse);
     if let Some(PushTarget { repository, .. }) = target {
-        for tag in &lock.image.tags {
+        // A tag with the digest in it is that of no earlier image.
+        for tag in lock.image.tags.iter().filter(|tag| is_tag(tag)) {
             let (registry, repository) = (repository.registry().to_owned(), repository.repository().to_owned());
             let reference = Reference::with_tag(registry, repository, tag.clone());
             match PublishedLayers::read(registries, store, &reference, plan.platform) {
@@ -337,7 +361,7 @@ fn recipe<'p>(
 }
 
 /// When assembling failed: the files in the cache that are no longer what the lock names, which explains it.
-fn damaged(store: &Store, platform: &LockedPlatform) -> Option<Error> {
+pub(super) fn damaged(store: &Store, platform: &LockedPlatform) -> Option<Error> {
     let wheels = platform.wheels.iter().map(|wheel| (&wheel.digest, wheel.file.as_str()));
     let debs = platform.debs.iter().map(|deb| (&deb.digest, deb.path.as_str()));
     let removed = wheels.chain(debs).filter(|(digest, _)| store.discard_if_damaged(digest));
@@ -361,14 +385,14 @@ fn report(context: &Context, image: &AssembledImage, findings: &Findings) {
 }
 
 /// The base of a platform, unless it is made of packages: config and addresses of its layers.
-fn base_image(outside: &Outside, platform: &LockedPlatform) -> Result<Option<Base>, Failure> {
+pub(super) fn base_image(outside: &Outside, platform: &LockedPlatform) -> Result<Option<Base>, Failure> {
     let Some(reference) = &platform.base.reference else { return Ok(None) };
     let pinned = pinned(reference, platform.base.digest)?;
     Ok(Some(base::resolve(&outside.registries, &outside.store, &pinned, platform.name)?))
 }
 
 /// Brings what is wanted of a platform's inputs into the store.
-fn materials(
+pub(super) fn materials(
     context: &Context,
     outside: &Outside,
     platform: &LockedPlatform,
@@ -387,8 +411,7 @@ fn materials(
     }
     materials.base = base;
     if wanted.debs && !platform.debs.is_empty() {
-        // No suite is read: what is locked has an archive and a path.
-        let archives = bases::archives(outside, "")?;
+        let archives = archives::every(outside)?;
         let (debs, states) = (&platform.debs, &platform.archives);
         materials.debs = debian::fetch(debs, states, &archives, http, store, &context.progress)?;
     }
@@ -414,7 +437,8 @@ fn load(context: &Context, outside: &Outside, built: &[Built]) -> Result<(), Fai
     let engine = engine::Engine::find(None)?;
     for image in built {
         let name = image.lock.image.repository.as_ref().unwrap_or(&image.name);
-        let names: Vec<String> = image.lock.image.tags.iter().map(|tag| format!("{name}:{tag}")).collect();
+        let tags = with_digest(&image.lock.image.tags, &image.digest);
+        let names: Vec<String> = tags.iter().map(|tag| format!("{name}:{tag}")).collect();
         let native = native_image(&image.images);
         let Outside { registries, store, .. } = outside;
         engine.load(registries, store, native, &names, &context.progress)?;
@@ -431,14 +455,21 @@ fn native_image(images: &[AssembledImage]) -> &AssembledImage {
     images.iter().find(|image| image.platform == own).unwrap_or(&images[0])
 }
 
-/// Completes the pushes that have begun: manifests, then tags.
-pub(super) fn publish_all(built: &mut [Built]) -> Result<Vec<Published>, Failure> {
+/// Completes the pushes that have begun: manifests, then tags, then what is attached to them.
+pub(super) fn publish_all(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    built: &mut [Built],
+    wanted: attach::Wanted,
+) -> Result<Vec<Published>, Failure> {
     let mut done = Vec::new();
-    for image in built {
+    for image in built.iter_mut() {
         if let Some(upload) = image.upload.take() {
             done.push(upload.publish(&image.images)?);
         }
     }
+    attach::attach(context, outside, spec, built, &mut done, wanted)?;
     Ok(done)
 }
 

@@ -17,6 +17,7 @@ use crate::lock::{Lock, LockedDeb, LockedPlatform, LockedWheel};
 use crate::oci::{Digest, Platform};
 use crate::progress::human_bytes;
 
+use super::named::Named;
 use super::{print, print_json};
 
 /// Why an argument cannot be compared.
@@ -25,12 +26,6 @@ enum Error {
     /// It names an image.
     #[error("`{argument}` looks like an image, and only locks can be compared")]
     Image {
-        /// As given.
-        argument: String,
-    },
-    /// There is nothing of that name.
-    #[error("there is no file or folder `{argument}`")]
-    Missing {
         /// As given.
         argument: String,
     },
@@ -47,7 +42,7 @@ enum Error {
 impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
-            Self::Image { .. } | Self::Missing { .. } => {
+            Self::Image { .. } => {
                 vec![
                     "give two of these: a lock, a spec with a lock beside it, a folder with `imgforge.lock`".to_owned(),
                 ]
@@ -70,27 +65,20 @@ pub(super) fn run(arguments: &DiffArgs) -> Result<u8, Failure> {
 }
 
 /// The lock an argument means: the file itself, or the one beside a spec or in a folder.
-fn read(argument: &Path) -> Result<(PathBuf, Lock), Failure> {
-    let text = argument.to_string_lossy();
-    if !argument.exists() {
-        let argument = text.into_owned();
-        // `host/name:tag`, `name:tag`, `name@sha256:...`; a path with a colon in it would exist.
-        let image = argument.contains("@sha256:")
-            || argument.rsplit('/').next().is_some_and(|name| name.contains(':'))
-            || argument.split_once('/').is_some_and(|(host, _)| {
-                (host.contains('.') && !host.starts_with('.')) || host.contains(':') || host == "localhost"
-            });
-        return Err(if image { Error::Image { argument }.into() } else { Error::Missing { argument }.into() });
-    }
+fn read(argument: &str) -> Result<(PathBuf, Lock), Failure> {
+    let argument = match Named::find(argument)? {
+        Named::Path(path) => path,
+        Named::Image(_) => return Err(Error::Image { argument: argument.to_owned() }.into()),
+    };
     let is_spec = argument.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     let path = match (argument.is_dir(), is_spec) {
         (true, _) => argument.join("imgforge.lock"),
-        (false, true) => Lock::path_for(argument),
-        (false, false) => argument.to_owned(),
+        (false, true) => Lock::path_for(&argument),
+        (false, false) => argument.clone(),
     };
     match Lock::read(&path)? {
         Some(lock) => Ok((path, lock)),
-        None => Err(Error::NoLock { path, spec: is_spec.then(|| argument.to_owned()) }.into()),
+        None => Err(Error::NoLock { path, spec: is_spec.then_some(argument) }.into()),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cli::{Engine, StackArgs};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::Lock;
 use crate::oci::Reference;
+use crate::oci::tag::is_tag;
 use crate::spec::Spec;
 use crate::version::WheelPlace;
 
@@ -56,7 +57,9 @@ pub(super) fn build(
     if let Some(server) = crate::render::mlflow_lock(lock) {
         contexts.push((server, folder.join("services/mlflow")));
     }
-    let tagged = |name: &str| -> Vec<String> { lock.image.tags.iter().map(|tag| format!("{name}:{tag}")).collect() };
+    // What an engine builds has its digest only after the push.
+    let tags: Vec<&String> = lock.image.tags.iter().filter(|tag| is_tag(tag)).collect();
+    let tagged = |name: &str| -> Vec<String> { tags.iter().map(|tag| format!("{name}:{tag}")).collect() };
     let mut references = Vec::new();
     for (image, folder) in &contexts {
         let name = image.image.repository.as_ref().unwrap_or(&image.name);

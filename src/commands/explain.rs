@@ -13,7 +13,8 @@ use crate::diagnostic::{Failure, Hint, Origin, suggestion};
 use crate::lock::Lock;
 use crate::oci::Platform;
 use crate::resolve::{
-    BaseRow, Cause, Explanation, Preferences, StackAnswer, explain_package, explain_stack, short_citation,
+    BaseRow, Cause, Explanation, PackageExplanation, Preferences, StackAnswer, explain_package, explain_stack,
+    short_citation,
 };
 use crate::spec::Spec;
 use crate::version::PythonVersion;
@@ -72,8 +73,8 @@ pub(super) fn run(context: &Context, arguments: &ExplainArgs) -> Result<u8, Fail
     };
     let wanted = normalize_name(name);
     let of_stack = stack.iter().find(|known| known.subject == wanted || known.aliases.contains(&wanted));
-    let explanation = if let Some(known) = of_stack {
-        known.clone()
+    let explanations = if let Some(known) = of_stack {
+        vec![PackageExplanation { platforms: answer.platforms.clone(), files: Vec::new(), explanation: known.clone() }]
     } else {
         // A lock that answers the spec holds every package there is; only what it has is worth asking an index about.
         let package = match lock.as_ref().filter(|_| !stale).map(|lock| from_lock(lock, &wanted)) {
@@ -92,8 +93,8 @@ pub(super) fn run(context: &Context, arguments: &ExplainArgs) -> Result<u8, Fail
         answer_in(arguments.format, package)?.map_err(absent)?
     };
     match arguments.format {
-        Format::Json => print_json(&to_json(&explanation)),
-        Format::Text => print(&to_text(&explanation, &mut BTreeSet::new())),
+        Format::Json => print_json(&package_json(&explanations, &answer.platforms)),
+        Format::Text => print(&package_text(&explanations, &answer.platforms)),
     }
     Ok(0)
 }
@@ -106,9 +107,9 @@ fn package(
     preferences: &Preferences,
     lock: Option<&Lock>,
     name: &str,
-) -> Result<Result<Explanation, Vec<String>>, Failure> {
+) -> Result<Result<Vec<PackageExplanation>, Vec<String>>, Failure> {
     let outside = Outside::new(context, spec)?;
-    let bases = BaseFacts::new(context, &outside);
+    let bases = BaseFacts::new(context, &outside, catalog);
     let full_python = |line: PythonVersion, base: &BaseRow, platform: Platform| -> Result<Version, Failure> {
         bases.python(line, base, platform)
     };
@@ -119,12 +120,14 @@ fn package(
         (Ok(found), _) => Ok(found),
         // The lock answers in part what the index cannot be asked.
         (Err(crate::resolve::Error::Source(failure)), Some(lock)) => {
-            Ok(from_lock(lock, name).map(|mut explanation| {
-                explanation.remarks.push(format!(
-                    "what requires it and what holds it back is unknown, as the index cannot be asked: {}",
-                    failure.0
-                ));
-                explanation
+            Ok(from_lock(lock, name).map(|mut explanations| {
+                for known in &mut explanations {
+                    known.explanation.remarks.push(format!(
+                        "what requires it and what holds it back is unknown, as the index cannot be asked: {}",
+                        failure.0
+                    ));
+                }
+                explanations
             }))
         }
         (Err(error), _) => Err(error.into()),
@@ -132,17 +135,73 @@ fn package(
 }
 
 /// What a lock alone knows of a package.
-fn from_lock(lock: &Lock, name: &str) -> Result<Explanation, Vec<String>> {
-    let wheels = || lock.platforms.iter().flat_map(|platform| &platform.wheels);
-    let Some(wheel) = wheels().find(|wheel| wheel.name == name) else {
-        return Err(wheels().map(|wheel| wheel.name.clone()).collect());
+fn from_lock(lock: &Lock, name: &str) -> Result<Vec<PackageExplanation>, Vec<String>> {
+    let mut explanations = Vec::new();
+    for platform in &lock.platforms {
+        for wheel in platform.wheels.iter().filter(|wheel| wheel.name == name) {
+            let explanation = Explanation {
+                subject: name.to_owned(),
+                value: wheel.version.clone(),
+                details: vec![("version", wheel.version.clone()), ("index", wheel.index.clone())],
+                ..Explanation::default()
+            };
+            PackageExplanation::add(&mut explanations, platform.name, wheel.file.clone(), explanation);
+        }
+    }
+    let names = || lock.platforms.iter().flat_map(|platform| &platform.wheels).map(|wheel| wheel.name.clone());
+    if explanations.is_empty() { Err(names().collect()) } else { Ok(explanations) }
+}
+
+/// Platforms of the environment that do not have the package.
+fn absent_on(explanations: &[PackageExplanation], all: &[Platform]) -> Vec<Platform> {
+    let has = |platform: &&Platform| explanations.iter().any(|known| known.platforms.contains(platform));
+    all.iter().filter(|platform| !has(platform)).copied().collect()
+}
+
+/// The first explanation's keys, and the others beside it where platforms differ.
+fn package_json(explanations: &[PackageExplanation], all: &[Platform]) -> Value {
+    let one = |known: &PackageExplanation| {
+        let mut told = to_json(&known.explanation);
+        told["platforms"] = known.platforms.iter().map(ToString::to_string).collect();
+        if let Some(file) = known.files.first() {
+            let files = known.platforms.iter().zip(&known.files);
+            let files = files.map(|(platform, file)| (platform.to_string(), json!(file)));
+            told["details"]["file"] = json!(file);
+            told["files"] = Value::Object(files.collect());
+        }
+        told
     };
-    Ok(Explanation {
-        subject: name.to_owned(),
-        value: wheel.version.clone(),
-        details: vec![("version", wheel.version.clone()), ("index", wheel.index.clone()), ("file", wheel.file.clone())],
-        ..Explanation::default()
-    })
+    let mut told = explanations.iter().map(one);
+    let mut first = told.next().unwrap_or_default();
+    first["on_other_platforms"] = told.collect();
+    first["absent_on"] = absent_on(explanations, all).iter().map(ToString::to_string).collect();
+    first
+}
+
+/// What is said of a package, once for all platforms of which the same is true.
+fn package_text(explanations: &[PackageExplanation], all: &[Platform]) -> String {
+    let absent = absent_on(explanations, all);
+    let named = |platforms: &[Platform]| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let is_everywhere = explanations.len() == 1 && absent.is_empty();
+    let mut cited = BTreeSet::new();
+    let mut texts: Vec<String> = Vec::new();
+    for known in explanations {
+        let mut explanation = known.explanation.clone();
+        let is_one = known.files.iter().all(|file| Some(file) == known.files.first());
+        for (platform, file) in known.platforms.iter().zip(&known.files).take(if is_one { 1 } else { usize::MAX }) {
+            let file = if is_one { file.clone() } else { format!("{file} for {platform}") };
+            explanation.details.push(("file", file));
+        }
+        if !is_everywhere {
+            explanation.value = format!("{} on {}", explanation.value, named(&known.platforms));
+        }
+        texts.push(to_text(&explanation, &mut cited));
+    }
+    if !absent.is_empty() {
+        let name = explanations.first().map(|known| known.explanation.subject.as_str()).unwrap_or_default();
+        texts.push(format!("{name} is not in the environment for {}: nothing requires it there\n", named(&absent)));
+    }
+    texts.join("\n")
 }
 
 fn whole_json(answer: &StackAnswer, stack: &[Explanation]) -> Value {
@@ -227,4 +286,89 @@ fn cited(cause: &Cause, known: &mut BTreeSet<String>) -> String {
     });
     let places: Vec<String> = place.into_iter().chain(source).collect();
     if places.is_empty() { cause.fact.clone() } else { format!("{} [{}]", cause.fact, places.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(platform: &str, version: &str, fact: &str, known: &mut Vec<PackageExplanation>) {
+        let cause = Cause { fact: fact.to_owned(), source: "metadata of a 1.0".to_owned(), origin: None };
+        let explanation = Explanation {
+            subject: "c".to_owned(),
+            value: version.to_owned(),
+            details: vec![("version", version.to_owned()), ("index", "default".to_owned())],
+            chosen_by: vec![cause],
+            ..Explanation::default()
+        };
+        let platform: Platform = platform.parse().expect("a platform");
+        let file = format!("c-{version}-{}.whl", platform.architecture_name());
+        PackageExplanation::add(known, platform, file, explanation);
+    }
+
+    fn platforms(names: &[&str]) -> Vec<Platform> {
+        names.iter().map(|name| name.parse().expect("a platform")).collect()
+    }
+
+    #[test]
+    fn the_same_on_all_platforms_is_one_text_with_a_file_for_each() {
+        let mut known = Vec::new();
+        said("linux/amd64", "1.0", "a 1.0 requires `c<2`", &mut known);
+        said("linux/arm64", "1.0", "a 1.0 requires `c<2`", &mut known);
+        let all = platforms(&["linux/amd64", "linux/arm64"]);
+        insta::assert_snapshot!(package_text(&known, &all), @r"
+        c 1.0
+          index default
+          file c-1.0-amd64.whl for linux/amd64
+          file c-1.0-arm64.whl for linux/arm64
+          chosen because
+            a 1.0 requires `c<2` [metadata of a 1.0]
+        ");
+        let json = package_json(&known, &all);
+        assert_eq!(json["platforms"], json!(["linux/amd64", "linux/arm64"]));
+        assert_eq!(json["details"]["file"], "c-1.0-amd64.whl");
+        assert_eq!(json["files"]["linux/arm64"], "c-1.0-arm64.whl");
+        assert_eq!((&json["on_other_platforms"], &json["absent_on"]), (&json!([]), &json!([])));
+    }
+
+    #[test]
+    fn what_differs_is_told_platform_by_platform() {
+        let mut known = Vec::new();
+        said("linux/amd64", "2.0", "a 1.0 requires `c`", &mut known);
+        said("linux/arm64", "1.0", "a 1.0 requires `c<2`", &mut known);
+        let all = platforms(&["linux/amd64", "linux/arm64"]);
+        insta::assert_snapshot!(package_text(&known, &all), @r"
+        c 2.0 on linux/amd64
+          index default
+          file c-2.0-amd64.whl
+          chosen because
+            a 1.0 requires `c` [metadata of a 1.0]
+
+        c 1.0 on linux/arm64
+          index default
+          file c-1.0-arm64.whl
+          chosen because
+            a 1.0 requires `c<2` [metadata of a 1.0]
+        ");
+        let json = package_json(&known, &all);
+        assert_eq!((&json["value"], &json["platforms"]), (&json!("2.0"), &json!(["linux/amd64"])));
+        assert_eq!(json["on_other_platforms"][0]["value"], "1.0");
+    }
+
+    #[test]
+    fn a_platform_without_the_package_is_named() {
+        let mut known = Vec::new();
+        said("linux/arm64", "1.0", "a 1.0 requires `c`", &mut known);
+        let all = platforms(&["linux/amd64", "linux/arm64"]);
+        insta::assert_snapshot!(package_text(&known, &all), @r"
+        c 1.0 on linux/arm64
+          index default
+          file c-1.0-arm64.whl
+          chosen because
+            a 1.0 requires `c` [metadata of a 1.0]
+
+        c is not in the environment for linux/amd64: nothing requires it there
+        ");
+        assert_eq!(package_json(&known, &all)["absent_on"], json!(["linux/amd64"]));
+    }
 }

@@ -1,10 +1,8 @@
 //! `imgforge lock`: everything decided and written down.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use pep440_rs::Version;
 use serde_json::json;
 
 use crate::catalog::Catalog;
@@ -90,7 +88,7 @@ pub(super) fn summary(lock: &Lock) -> String {
 /// Resolves everything a spec needs. Nothing is written.
 pub(super) fn make(context: &Context, outside: &Outside, spec: &Spec, kept: &Kept) -> Result<Lock, Failure> {
     let catalog = context.catalog()?;
-    let bases = BaseFacts::new(context, outside);
+    let bases = BaseFacts::new(context, outside, &catalog);
     let resolution = packages(context, outside, spec, &catalog, &kept.preferences(), &bases)?;
     let mut platforms = Vec::new();
     for packages in &resolution.platforms {
@@ -119,20 +117,20 @@ fn packages(
     bases: &BaseFacts<'_>,
 ) -> Result<Resolution, Failure> {
     let task = context.progress.task(format!("resolving packages of `{}`", spec.name.value), None);
-    let base_time = Cell::new(Duration::ZERO);
-    let full_python = |line: PythonVersion, base: &BaseRow, platform: Platform| -> Result<Version, Failure> {
-        let asked = Instant::now();
-        let release = bases.python(line, base, platform);
-        base_time.set(base_time.get() + asked.elapsed());
-        release
-    };
     let started = Instant::now();
-    let resolution = resolve(spec, catalog, &outside.index, preferences, &full_python)?;
-    let packages_time = started.elapsed().saturating_sub(base_time.get());
+    let likely = |line: PythonVersion, base: &BaseRow, platform: Platform| bases.likely_python(line, base, platform);
+    let mut resolution = resolve(spec, catalog, &outside.index, preferences, &likely);
+    let packages_time = started.elapsed();
+    // An answer, and a conflict as well, holds only for the interpreter that it was found for.
+    if bases.assumed_wrongly()? {
+        let known = |line: PythonVersion, base: &BaseRow, platform: Platform| bases.python(line, base, platform);
+        resolution = resolve(spec, catalog, &outside.index, preferences, &known);
+    }
+    let resolution = resolution?;
     context.progress.detail(format!(
-        "the packages took {} ms, the base {} ms; {} so far",
+        "the packages took {} ms, and the base {} ms more; {} so far",
         packages_time.as_millis(),
-        base_time.get().as_millis(),
+        started.elapsed().saturating_sub(packages_time).as_millis(),
         counted(outside.http.request_count() as usize, "request")
     ));
     let count: usize = resolution.platforms.iter().map(|platform| platform.wheels.len()).sum();

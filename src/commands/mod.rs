@@ -1,5 +1,8 @@
 //! One file per subcommand, each a short list of calls to the stages.
 
+mod archives;
+mod attach;
+mod attestations;
 mod bases;
 mod build;
 mod cache;
@@ -7,13 +10,19 @@ mod catalog;
 mod diff;
 mod engines;
 mod explain;
+mod export;
 mod kept;
 mod lock;
+mod named;
 mod outside;
+mod pull;
 mod push;
 mod render;
 mod resolve;
+mod signatures;
+mod stage;
 mod summary;
+mod verify;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -66,6 +75,10 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Render(arguments) => render::run(&context, &arguments),
         Command::Push(arguments) => push::run(&context, &arguments),
+        Command::Pull(arguments) => pull::run(&context, &arguments),
+        Command::Verify(arguments) => verify::run(&context, &arguments),
+        Command::Export(arguments) => export::run(&context, &arguments),
+        Command::Signatures(arguments) => signatures::run(&context, &arguments),
         Command::Up(arguments) => engines::stack(&arguments, true),
         Command::Down(arguments) => engines::stack(&arguments, false),
         Command::Cache(command) => cache::run(&context, &command),

@@ -5,20 +5,25 @@ use crate::diagnostic::Failure;
 use crate::lock::Lock;
 use crate::spec::Spec;
 
+use super::attestations::{self, Attest};
 use super::build::{PushTo, assemble_all, output_folder, publish_all, repository};
 use super::outside::Outside;
-use super::{Context, lock, print, print_json, summary};
+use super::{Context, attach, lock, print, print_json, summary};
 
 pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure> {
     let spec = Spec::load(&arguments.spec)?;
     let repository = repository(arguments.repository.as_deref(), &spec)?;
+    let wanted = attach::Wanted { recipe: !arguments.no_recipe };
+    wanted.check(&spec)?;
+    let attest = Attest::new(&arguments.attest)?;
     let path = Lock::path_for(&arguments.spec);
     let locked = lock::current(&spec, Lock::read(&path)?, &path)?;
     let outside = Outside::new(context, &spec)?;
     let folder = output_folder(arguments.output.as_deref(), &locked.name);
     let to = PushTo { repository, reuse: !arguments.no_reuse };
     let mut built = assemble_all(context, &outside, &spec, &locked, &folder, Some(&to))?;
-    let published = publish_all(&mut built)?;
+    let published = publish_all(context, &outside, &spec, &mut built, wanted)?;
+    attestations::attach(context, &outside, &spec, &built, &published, &attest)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => published.first().iter().for_each(|published| print(&published.reference.whole())),

@@ -6,6 +6,7 @@ use crate::cli::RenderArgs;
 use crate::diagnostic::Failure;
 use crate::lock::Lock;
 use crate::plan::Plan;
+use crate::render::Rendered;
 use crate::spec::Spec;
 
 use super::build::output_folder;
@@ -22,13 +23,18 @@ pub(super) fn run(context: &Context, arguments: &RenderArgs) -> Result<u8, Failu
     Ok(0)
 }
 
-/// Renders into `folder`; the stack's secrets are made once and kept. Returns the files' paths below the folder.
-pub(super) fn write(context: &Context, lock: &Lock, spec: &Spec, folder: &Path) -> Result<Vec<String>, Failure> {
+/// The rendered files of a lock.
+pub(super) fn rendered(lock: &Lock, spec: &Spec) -> Result<Rendered, Failure> {
     let digest = lock.digest();
     let plans: Vec<Plan> =
         lock.platforms.iter().map(|platform| Plan::from_lock(lock, platform, digest, &spec.folder)).collect();
     let read = |path: &str| std::fs::read(spec.folder.join(path));
-    let rendered = crate::render::render(lock, &digest, &plans, &read)?;
+    Ok(crate::render::render(lock, &digest, &plans, &read)?)
+}
+
+/// Renders into `folder`; the stack's secrets are made once and kept. Returns the files' paths below the folder.
+pub(super) fn write(context: &Context, lock: &Lock, spec: &Spec, folder: &Path) -> Result<Vec<String>, Failure> {
+    let rendered = rendered(lock, spec)?;
     rendered.write(folder)?;
     if !lock.services.is_empty() {
         let failed =

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use crate::cli::BuildArgs;
 use crate::lock::Lock;
 use crate::oci::AssembledImage;
+use crate::oci::tag::with_digest;
 use crate::progress::human_bytes;
-use crate::publish::registry::Published;
+use crate::publish::registry::{Attachment, Published};
 
 use super::Context;
 use super::build::Built;
@@ -33,11 +34,12 @@ pub(super) fn to_json(built: &[Built], published: &[Published], folder: &Path) -
         json!({
             "name": built.name,
             "digest": built.digest,
-            "tags": built.lock.image.tags,
+            "tags": tags(built),
             "layout": built.layout,
             "size": built.images.iter().map(AssembledImage::layers_size).sum::<u64>(),
             "layers": layers,
             "reference": published.get(position).map(|published| published.reference.whole()),
+            "attached": published.get(position).map_or_else(Vec::new, attachments),
         })
     };
     json!({
@@ -45,6 +47,17 @@ pub(super) fn to_json(built: &[Built], published: &[Published], folder: &Path) -
         "folder": folder,
         "images": built.iter().enumerate().map(|(position, built)| image(position, built)).collect::<Vec<_>>(),
     })
+}
+
+/// Tags as they are, or would be, in the registry.
+fn tags(built: &Built) -> Vec<String> {
+    let image = &built.lock.image;
+    [with_digest(&image.tags, &built.digest), with_digest(&image.immutable_tags, &built.digest)].concat()
+}
+
+fn attachments(published: &Published) -> Vec<Value> {
+    let attachment = |known: &Attachment| json!({"type": known.artifact_type, "digest": known.digest});
+    published.attached.iter().map(attachment).collect()
 }
 
 pub(super) fn say(

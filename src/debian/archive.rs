@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use reqwest::{StatusCode, header};
 use url::Url;
@@ -34,6 +34,9 @@ const TABLES: &str = "debian-packages";
 const RELEASES: &str = "debian-inrelease";
 /// Pieces of an index that its download may be ahead of its reading, each at most 256 KiB.
 const CHUNKS_AHEAD: usize = 32;
+/// Bytes a second from which on an index comes in its larger form: unpacking gzip takes half as long as xz, which is more than
+/// the download of a third more bytes takes then.
+const FAST: f64 = 20e6;
 /// Most bytes of an `InRelease`; real ones have about 150 kB.
 const MAX_RELEASE_BYTES: u64 = 16 * 1024 * 1024;
 /// Most bytes of an unpacked `Packages`; real ones have about 60 MB.
@@ -61,6 +64,8 @@ struct Suite<'a> {
     archive: &'a Archive,
     name: &'a str,
     release: Release,
+    /// Whether its `InRelease` came at [`FAST`] or more.
+    is_fast: bool,
 }
 
 /// What a suite holds, and which state of it that is.
@@ -118,8 +123,8 @@ impl Fetcher<'_> {
     fn read_suite(&self, archive: &Archive, suite: &str, advance: &dyn Fn(u64)) -> Result<SuiteTables, Error> {
         let mut renewed = false;
         loop {
-            let release = self.release(archive, suite, renewed)?;
-            let source = Suite { archive, name: suite, release };
+            let (release, is_fast) = self.release(archive, suite, renewed)?;
+            let source = Suite { archive, name: suite, release, is_fast };
             let tables = archive.components.iter().map(|component| self.table(&source, component, advance));
             match tables.collect::<Result<Vec<_>, _>>() {
                 // An archive being updated may hold a new index beside an old `InRelease`, or the reverse: look once more.
@@ -139,29 +144,33 @@ impl Fetcher<'_> {
     /// What a component's index holds: remembered under the hash that the Release gives it, else read from the index.
     fn table(&self, suite: &Suite<'_>, component: &str, advance: &dyn Fn(u64)) -> Result<Table, Error> {
         let archive = &suite.archive.name;
-        let index = find_index(&suite.release, component, self.architecture).ok_or_else(|| Error::NoIndex {
+        let indexes = find_indexes(suite, component, self.architecture);
+        let wanted = indexes.first().ok_or_else(|| Error::NoIndex {
             archive: archive.clone(),
             suite: suite.name.to_owned(),
             component: component.to_owned(),
             architecture: self.architecture.to_owned(),
         })?;
-        let key = format!("{} {} {}", table::FORMAT, self.architecture, index.digest);
-        let remembered = self.store.open_fact(TABLES, &key);
-        if let Some((file, start, path)) = remembered
-            && let Ok(table) = Table::open(archive, self.architecture, file, start, path)
-        {
-            return Ok(table);
+        let key = |index: &Index| format!("{} {} {}", table::FORMAT, self.architecture, index.digest);
+        // All forms hold the same text.
+        for index in &indexes {
+            if let Some((file, start, path)) = self.store.open_fact(TABLES, &key(index))
+                && let Ok(table) = Table::open(archive, self.architecture, file, start, path)
+            {
+                return Ok(table);
+            }
         }
-        let text = match self.store.blob(&index.digest) {
-            Some(path) => {
+        let kept = indexes.iter().find_map(|index| Some((index, self.store.blob(&index.digest)?)));
+        let (index, text) = match kept {
+            Some((index, path)) => {
                 let failed = |source| Error::Io { action: "read", path: path.clone(), source };
                 let file = BufReader::new(File::open(&path).map_err(failed)?);
-                digest_index(unpack(file, &index.path), self.architecture).map_err(failed)?
+                (index, digest_index(unpack(file, &index.path), self.architecture).map_err(failed)?)
             }
-            None => self.fetch_index(suite, &index, advance)?,
+            None => (wanted, self.fetch_index(suite, wanted, advance)?),
         };
-        self.store.remember(TABLES, &key, &text)?;
-        match self.store.open_fact(TABLES, &key) {
+        self.store.remember(TABLES, &key(index), &text)?;
+        match self.store.open_fact(TABLES, &key(index)) {
             Some((file, start, path)) => Table::open(archive, self.architecture, file, start, path),
             // Another process removed it meanwhile.
             None => Table::from_text(archive, self.architecture, text),
@@ -169,8 +178,8 @@ impl Fetcher<'_> {
         .map_err(|cause| Error::DamagedIndex { cause })
     }
 
-    /// The verified Release of a suite: remembered, confirmed by the server, or fetched.
-    fn release(&self, archive: &Archive, suite: &str, renew: bool) -> Result<Release, Error> {
+    /// The verified Release of a suite: remembered, confirmed by the server, or fetched; and whether it came fast.
+    fn release(&self, archive: &Archive, suite: &str, renew: bool) -> Result<(Release, bool), Error> {
         let url = join(&archive.url, &format!("dists/{suite}/InRelease"))?;
         let mut usable = None;
         if let Some(text) = self.store.recall(RELEASES, url.as_str())
@@ -178,8 +187,8 @@ impl Fetcher<'_> {
         {
             let is_fresh = !renew && self.now.saturating_sub(remembered.fetched) < FRESH;
             match self.verified(archive, suite, remembered.text.as_bytes()) {
-                outcome if self.http.is_offline() => return outcome,
-                Ok(release) if is_fresh => return Ok(release),
+                outcome if self.http.is_offline() => return Ok((outcome?, false)),
+                Ok(release) if is_fresh => return Ok((release, false)),
                 Ok(release) => usable = Some((remembered, release)),
                 Err(_) => {}
             }
@@ -195,7 +204,7 @@ impl Fetcher<'_> {
         if let Some((remembered, release)) = usable.filter(|_| response.status() == StatusCode::NOT_MODIFIED) {
             let confirmed = Remembered { fetched: self.now, ..remembered };
             self.store.remember(RELEASES, url.as_str(), &confirmed.to_text())?;
-            return Ok(release);
+            return Ok((release, false));
         }
         let modified = response.headers().get(header::LAST_MODIFIED).and_then(|value| value.to_str().ok());
         let modified = modified.unwrap_or_default().to_owned();
@@ -205,12 +214,14 @@ impl Fetcher<'_> {
             url: crate::redact::url(&url),
             cause: error.to_string(),
         };
+        let started = Instant::now();
         response.by_ref().take(MAX_RELEASE_BYTES).read_to_end(&mut bytes).map_err(broken)?;
+        let is_fast = bytes.len() as f64 >= FAST * started.elapsed().as_secs_f64();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let release = self.verified(archive, suite, text.as_bytes())?;
         let current = Remembered { fetched: self.now, modified, text };
         self.store.remember(RELEASES, url.as_str(), &current.to_text())?;
-        Ok(release)
+        Ok((release, is_fast))
     }
 
     fn verified(&self, archive: &Archive, suite: &str, message: &[u8]) -> Result<Release, Error> {
@@ -284,12 +295,17 @@ struct Index {
     size: u64,
 }
 
-/// The best packed `Packages` of a component that the Release lists.
-fn find_index(release: &Release, component: &str, architecture: &str) -> Option<Index> {
-    ["Packages.xz", "Packages.gz", "Packages"].iter().find_map(|file| {
+/// The forms of a component's `Packages` that the Release lists, the one to fetch first.
+fn find_indexes(suite: &Suite<'_>, component: &str, architecture: &str) -> Vec<Index> {
+    let forms = match suite.is_fast {
+        true => ["Packages.gz", "Packages.xz", "Packages"],
+        false => ["Packages.xz", "Packages.gz", "Packages"],
+    };
+    let listed = forms.iter().filter_map(|file| {
         let path = format!("{component}/binary-{architecture}/{file}");
-        release.files.get(&path).map(|&(digest, size)| Index { path, digest, size })
-    })
+        suite.release.files.get(&path).map(|&(digest, size)| Index { path, digest, size })
+    });
+    listed.collect()
 }
 
 /// A source whose bytes go to another thread as well, which may stop listening.
@@ -410,15 +426,19 @@ mod tests {
             packed
         }
 
-        fn read(&self, offline: bool) -> Result<Vec<String>, Error> {
-            let archive = Archive {
+        fn archive(&self) -> Archive {
+            Archive {
                 name: "debian".to_owned(),
                 url: self.server.url.clone(),
                 suites: vec!["trixie".to_owned()],
                 components: vec!["main".to_owned()],
                 keyring: test_keyring(),
                 snapshot: None,
-            };
+            }
+        }
+
+        fn read(&self, offline: bool) -> Result<Vec<String>, Error> {
+            let archive = self.archive();
             let http = http::Client::new(&http::Options { offline, ..http::Options::default() }).expect("a client");
             let store = Store::open(self.folder.path());
             let packages = fetch_packages(&[archive], Platform::AMD64, &http, &store, &Progress::hidden())?;
@@ -613,6 +633,35 @@ mod tests {
 
         world.server.put(RELEASE, sign("Codename: trixie\n"));
         assert!(matches!(world.read(false), Err(Error::NoIndex { .. })));
+    }
+
+    #[test]
+    fn takes_the_larger_form_where_bytes_are_cheap_and_any_form_that_is_here() {
+        const LARGER: &str = "dists/trixie/main/binary-amd64/Packages.gz";
+        let world = World::new();
+        let text = index_entry("a", "1", "");
+        let (small, large) = (xz(text.as_bytes()), gzip(text.as_bytes()));
+        world.server.put(INDEX, small.clone());
+        world.server.put(LARGER, large.clone());
+        let listed = [("Packages.xz", &small), ("Packages.gz", &large)]
+            .map(|(file, packed)| format!(" {} {} main/binary-amd64/{file}\n", Digest::of(packed).hex(), packed.len()));
+        let release = Release::parse(&format!("Codename: trixie\nSHA256:\n{}", listed.concat()));
+        let archive = world.archive();
+        let http = http::Client::new(&http::Options::default()).expect("a client");
+        let store = Store::open(world.folder.path());
+        let fetcher = Fetcher { http: &http, store: &store, now: 0, architecture: "amd64" };
+        let read = |is_fast| {
+            let suite = Suite { archive: &archive, name: "trixie", release: release.clone(), is_fast };
+            let table = fetcher.table(&suite, "main", &|_| {}).expect("a table");
+            assert_eq!(table.packages("a").expect("read").count(), 1);
+            world.server.take_requests()
+        };
+        assert_eq!(read(false), [INDEX]);
+        assert_eq!(read(true), Vec::<String>::new(), "what is kept of one form is that of the other");
+        world.forget_indexes();
+        assert_eq!(read(true), [LARGER]);
+        std::fs::remove_dir_all(world.folder.path().join("facts").join(TABLES)).expect("removed");
+        assert_eq!(read(false), Vec::<String>::new(), "any form that is here does");
     }
 
     #[test]

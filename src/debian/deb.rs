@@ -178,14 +178,16 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// Walks a tar. Long names are read here, with a limit, instead of by the `tar` crate, which has none.
+/// Walks a tar, to the end of what it is packed in. Long names are read here, with a limit, instead of by the `tar` crate,
+/// which has none. What was visited counts only if the result is no error.
 fn visit_tar(
     package: &str,
     source: impl Read,
     visit: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let failed = |error: io::Error| malformed(package, error);
-    let mut archive = tar::Archive::new(source);
+    let mut source = source;
+    let mut archive = tar::Archive::new(source.by_ref());
     let (mut long_path, mut long_target) = (None, None);
     for (index, entry) in archive.entries().map_err(failed)?.raw(true).enumerate() {
         let mut entry = entry.map_err(failed)?;
@@ -232,6 +234,8 @@ fn visit_tar(
         };
         visit(Entry { path, kind, mode: mode & 0o7777, uid, gid }, &mut entry)?;
     }
+    // A tar ends before its packing does, and there is the checksum.
+    io::copy(&mut source, &mut io::sink()).map_err(failed)?;
     Ok(())
 }
 

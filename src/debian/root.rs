@@ -135,6 +135,9 @@ impl Builder<'_> {
         deb::visit_entries(&name, open(&path)?, &mut |entry, content| {
             let bad = |cause| Error::BadPath { package: name.clone(), path: entry.path.clone(), cause };
             let shipped = clean(&entry.path).ok_or_else(|| bad("leaves the root"))?;
+            if shipped.split('/').any(|name| name.starts_with(".wh.")) {
+                return Err(bad("has a name that deletes files in layers"));
+            }
             if is_left_out(&shipped, &entry.kind) {
                 return Ok(());
             }
@@ -262,13 +265,19 @@ impl Builder<'_> {
         add_database(&mut root, &self.parts, before, &self.architecture);
         add_parents(&mut root);
         for (path, node) in &root.nodes {
-            if let NodeKind::Hardlink(target) = &node.kind
-                && !matches!(root.get(target).map(|node| &node.kind), Some(NodeKind::File(_)))
-            {
-                let package =
-                    self.owners.get(path).map_or_else(String::new, |&owner| self.parts[owner].deb.name.clone());
-                return Err(Error::BadPath { package, path: path.clone(), cause: "links to a file that is not there" });
-            }
+            let kind = |path: &str| root.get(path).map(|node| &node.kind);
+            let above = path.rsplit_once('/').map(|(folder, _)| folder);
+            let cause = match &node.kind {
+                _ if above.is_some_and(|folder| kind(folder) != Some(&NodeKind::Directory)) => {
+                    "lies below what is no folder"
+                }
+                NodeKind::Hardlink(target) if !matches!(kind(target), Some(NodeKind::File(_))) => {
+                    "links to a file that is not there"
+                }
+                _ => continue,
+            };
+            let package = self.owners.get(path).map_or_else(String::new, |&owner| self.parts[owner].deb.name.clone());
+            return Err(Error::BadPath { package, path: path.clone(), cause });
         }
         Ok(root)
     }
@@ -406,6 +415,9 @@ fn add_database(root: &mut Root, parts: &[Part<'_>], before: Option<&[u8]>, arch
     }
 }
 
+#[cfg(test)]
+#[path = "root_hostile_tests.rs"]
+mod hostile_tests;
 #[cfg(test)]
 #[path = "root_tests.rs"]
 mod tests;

@@ -36,7 +36,7 @@ impl Inner {
     }
 
     /// The page's entry for a wheel. A page from the cache may be older than the file, so absence is asked about again.
-    fn find(&self, index: &IndexLocation, wheel: &LockedWheel) -> Result<ProjectFile, Error> {
+    pub(super) fn find(&self, index: &IndexLocation, wheel: &LockedWheel) -> Result<ProjectFile, Error> {
         let file_of = |project: &Project| project.file(&wheel.file).cloned();
         if let Some(file) = self.project(&wheel.index, &wheel.name)?.as_deref().and_then(file_of) {
             return Ok(file);

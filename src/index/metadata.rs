@@ -19,7 +19,7 @@ use crate::version::wheel_tag::{WheelFilename, normalize_name};
 use crate::{http, redact};
 
 /// Kind of the remembered facts.
-const CACHE_KIND: &str = "wheel-metadata";
+pub(super) const CACHE_KIND: &str = "wheel-metadata";
 /// Largest wheel without a digest that is read whole for its METADATA.
 const WHOLE_LIMIT: u64 = 8 * 1024 * 1024 * 1024;
 
@@ -62,11 +62,25 @@ impl Inner {
         file: &ProjectFile,
         wheel: &WheelFilename,
     ) -> Result<(Vec<u8>, Metadata), Error> {
+        if let Some(found) = self.fetch_metadata_alone(index, file, wheel)? {
+            return Ok(found);
+        }
+        let bytes = self.fetch_with_wheel(index, file, wheel)?;
+        check(&bytes, wheel, file, &index.name).map(|metadata| (bytes, metadata))
+    }
+
+    /// METADATA without the rest of the wheel; `None` where the server hands out whole wheels only.
+    pub(super) fn fetch_metadata_alone(
+        &self,
+        index: &IndexLocation,
+        file: &ProjectFile,
+        wheel: &WheelFilename,
+    ) -> Result<Option<(Vec<u8>, Metadata)>, Error> {
         let checked = |bytes: Vec<u8>| check(&bytes, wheel, file, &index.name).map(|metadata| (bytes, metadata));
         if let Some(path) = file.digest.and_then(|digest| self.store.blob(&digest))
             && let Ok(mut local) = File::open(path)
         {
-            return checked(from_archive(&mut local, wheel, file, index)?);
+            return checked(from_archive(&mut local, wheel, &file.filename, index)?).map(Some);
         }
         match file.metadata {
             MetadataOffer::Advertised { digest } => {
@@ -78,7 +92,7 @@ impl Inner {
                             return Err(Error::MetadataDigest { file, index, expected, found });
                         }
                     }
-                    return checked(bytes);
+                    return checked(bytes).map(Some);
                 }
             }
             MetadataOffer::Unknown => {
@@ -86,13 +100,19 @@ impl Inner {
                 if !lock(&self.without_metadata.0).contains(&host) {
                     // Some servers answer any address with a page for people, so the bytes must prove themselves.
                     if let Some(Ok(found)) = self.fetch_beside(index, file)?.map(checked) {
-                        return Ok(found);
+                        return Ok(Some(found));
                     }
                     lock(&self.without_metadata.0).insert(host);
                 }
             }
         }
-        checked(self.fetch_from_wheel(index, file, wheel)?)
+        let what = format!("METADATA of `{}`", file.filename);
+        let failed = http_error(&what, &index.name);
+        let request = |client: &reqwest::blocking::Client| self.request(client, index, &file.url);
+        match RangedFile::open(self.http.clone(), request, self.patience_of(1), file.size).map_err(failed)? {
+            Opened::Ranged(mut remote) => checked(from_archive(&mut remote, wheel, &file.filename, index)?).map(Some),
+            Opened::Whole => Ok(None),
+        }
     }
 
     /// The file at the wheel's address with `.metadata` behind; `None` if the server does not hand one out.
@@ -123,8 +143,8 @@ impl Inner {
         }
     }
 
-    /// METADATA out of the wheel: its end by ranges, or the whole file where the server knows none.
-    fn fetch_from_wheel(
+    /// METADATA out of the whole wheel.
+    fn fetch_with_wheel(
         &self,
         index: &IndexLocation,
         file: &ProjectFile,
@@ -132,12 +152,6 @@ impl Inner {
     ) -> Result<Vec<u8>, Error> {
         let what = format!("METADATA of `{}`", file.filename);
         let failed = http_error(&what, &index.name);
-        let request = |client: &reqwest::blocking::Client| self.request(client, index, &file.url);
-        if let Opened::Ranged(mut remote) =
-            RangedFile::open(self.http.clone(), request, self.patience_of(1), file.size).map_err(&failed)?
-        {
-            return from_archive(&mut remote, wheel, file, index);
-        }
         let mut local = match file.digest {
             Some(digest) => {
                 let path = self.download_file(index, file, &digest, file.size, &|_| {})?;
@@ -147,7 +161,7 @@ impl Inner {
             }
             None => self.download_unchecked(index, file).map_err(&failed)?,
         };
-        from_archive(&mut local, wheel, file, index)
+        from_archive(&mut local, wheel, &file.filename, index)
     }
 
     /// The whole file in a nameless temporary file: nothing tells whether its bytes are right, so it may not be kept.
@@ -164,26 +178,26 @@ impl Inner {
     }
 }
 
-fn from_archive(
+pub(super) fn from_archive(
     source: &mut dyn ReadAt,
     wheel: &WheelFilename,
-    file: &ProjectFile,
+    file: &str,
     index: &IndexLocation,
 ) -> Result<Vec<u8>, Error> {
     read_metadata(source, wheel).map_err(|source: ArchiveError| Error::Archive {
-        file: file.filename.clone(),
+        file: file.to_owned(),
         index: index.name.clone(),
         source,
     })
 }
 
 /// METADATA as the cache keeps it: behind a checksum, since a damaged requirement would be one all the same.
-fn seal(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn seal(bytes: &[u8]) -> Vec<u8> {
     [&crc32fast::hash(bytes).to_le_bytes(), bytes].concat()
 }
 
 /// What was sealed; `None` if it is damaged.
-fn unseal(kept: &[u8]) -> Option<&[u8]> {
+pub(super) fn unseal(kept: &[u8]) -> Option<&[u8]> {
     let (checksum, bytes) = kept.split_first_chunk::<4>()?;
     (crc32fast::hash(bytes).to_le_bytes() == *checksum).then_some(bytes)
 }

@@ -10,6 +10,7 @@
 mod body;
 mod download;
 mod flight;
+mod locked;
 mod metadata;
 mod page;
 mod page_form;

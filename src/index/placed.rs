@@ -112,7 +112,7 @@ impl Inner {
     }
 
     /// The address of a place; of a file, its path on this machine.
-    fn url_of(&self, place: &WheelPlace) -> Result<Url, Error> {
+    pub(super) fn url_of(&self, place: &WheelPlace) -> Result<Url, Error> {
         match place {
             WheelPlace::Url(url) => Ok(url.clone()),
             WheelPlace::File(path) => {

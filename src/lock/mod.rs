@@ -16,6 +16,7 @@ use pep440_rs::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Hint, Origin};
+use crate::oci::tag::TagTemplate;
 use crate::oci::{Compression, Digest, Platform};
 use crate::resolve::{Preferences, StackAnswer};
 use crate::spec::Spec;
@@ -27,8 +28,9 @@ pub use moment::{Moment, MomentError};
 /// The format this program writes.
 pub const FORMAT: u32 = 2;
 /// Version of the rules by which bytes of layers are made (tar entries, compression, grouping, what is made beside the files
-/// of Debian packages). Part of every layer key. 2: tables of contents, `/etc/ld.so.cache`, accounts of `sysusers.d`.
-pub const LAYER_FORMAT: u32 = 2;
+/// of Debian packages). Part of every layer key. 2: tables of contents, `/etc/ld.so.cache`, accounts of `sysusers.d`. 3: the
+/// folder of a wheel's headers has its normalised name, and RECORD the shortest way to a file outside of the library.
+pub const LAYER_FORMAT: u32 = 3;
 
 /// A whole lock file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,8 +140,14 @@ pub struct ImageSettings {
     /// Registry and repository without tag, if the spec names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// Tags, at least one.
+    /// The project's own version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Tags, at least one; `{{ digest }}` is still to be filled in, not in the first.
     pub tags: Vec<String>,
+    /// Further tags, which are never moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub immutable_tags: Vec<String>,
     /// Of the layers that are made.
     #[serde(default, skip_serializing_if = "Compression::is_default")]
     pub compression: Compression,
@@ -522,7 +530,18 @@ impl Lock {
             from: entry.from.value.to_string_lossy().into_owned(),
             to: entry.to.clone(),
         };
-        let tags = if spec.image.tags.is_empty() { vec!["latest".to_owned()] } else { spec.image.tags.clone() };
+        let value = |name: &str| match name {
+            "name" => Some(spec.name.value.clone()),
+            "version" => spec.image.version.clone(),
+            "python" => Some(stack.python.to_string()),
+            "cuda" => Some(stack.cuda.clone().unwrap_or_else(|| stack.accelerator.to_owned())),
+            family => {
+                let chosen = stack.frameworks.iter().find(|chosen| chosen.family == family);
+                chosen.map(|chosen| chosen.version.to_string())
+            }
+        };
+        let fill = |templates: &[TagTemplate]| templates.iter().map(|template| template.fill(value)).collect();
+        let tags = if spec.image.tags.is_empty() { vec!["latest".to_owned()] } else { fill(&spec.image.tags) };
         Self {
             format: FORMAT,
             layer_format: LAYER_FORMAT,
@@ -541,7 +560,9 @@ impl Lock {
             targets: stack.targets.iter().map(target).collect(),
             image: ImageSettings {
                 repository: spec.image.repository.as_ref().map(|repository| repository.value.clone()),
+                version: spec.image.version.clone(),
                 tags,
+                immutable_tags: fill(&spec.image.immutable_tags),
                 compression: spec.image.compression,
                 user: spec.user.clone(),
                 workdir: spec.workdir.clone().unwrap_or_else(|| "/workspace".to_owned()),

@@ -8,6 +8,7 @@ mod digest;
 mod image;
 pub mod layout;
 mod platform;
+pub mod tag;
 
 pub use compression::{Compression, UnknownCompression};
 pub use digest::{DiffId, Digest, DigestError, Hasher};

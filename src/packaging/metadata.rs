@@ -61,7 +61,7 @@ impl Metadata {
 }
 
 /// Calls `each` with every header's name and unfolded value, up to the blank line before the body.
-fn for_each_header(text: &str, mut each: impl FnMut(&str, &str)) {
+pub(super) fn for_each_header(text: &str, mut each: impl FnMut(&str, &str)) {
     let mut current: Option<(&str, String)> = None;
     for line in text.lines() {
         // A line of blanks alone goes on with a folded value: licences in headers have such lines.

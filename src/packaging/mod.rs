@@ -7,6 +7,8 @@
 
 mod html;
 mod json;
+mod license;
+mod markers;
 mod metadata;
 mod requirement;
 mod specifiers;
@@ -23,6 +25,8 @@ use crate::version::wheel_tag::{WheelFilename, WheelReader, normalize_name};
 
 pub use html::parse_html;
 pub use json::parse_json;
+pub use license::License;
+pub use markers::marker_environment;
 pub use metadata::Metadata;
 pub use requirement::parse_lenient as parse_requirement;
 pub use specifiers::parse_lenient as parse_specifiers;

@@ -146,6 +146,9 @@ impl ImageConfig {
             ("dev.imgforge.python".to_owned(), lock.stack.python.to_string()),
             ("dev.imgforge.accelerator".to_owned(), lock.stack.accelerator.clone()),
         ]);
+        if let Some(version) = &image.version {
+            labels.insert("org.opencontainers.image.version".to_owned(), version.clone());
+        }
         for (name, value) in
             [("cuda", &lock.stack.cuda), ("cudnn", &lock.stack.cudnn), ("driver-minimum", &lock.stack.driver_minimum)]
         {

@@ -4,6 +4,7 @@
 //! Targets send the bytes that `assemble` fixed and change none of them, so the image has the same digest everywhere.
 
 pub mod archive;
+pub mod artifact;
 pub mod engine;
 pub mod layout;
 pub mod registry;
@@ -12,7 +13,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::diagnostic::Hint;
-use crate::oci::{AssembledImage, LayerSource};
+use crate::oci::{AssembledImage, Digest, LayerSource};
 use crate::progress::Progress;
 use crate::registry::Registries;
 use crate::store::Store;
@@ -32,6 +33,24 @@ pub enum Error {
         path: PathBuf,
         /// Cause.
         source: io::Error,
+    },
+    /// What is attached to an image cannot be read.
+    #[error("`{reference}` cannot be read: {detail}")]
+    Artifact {
+        /// The artifact.
+        reference: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A tag that must not move names another image.
+    #[error("the tag of `{reference}` is immutable, and names {found}; this image is {digest}")]
+    Immutable {
+        /// The reference with the tag.
+        reference: String,
+        /// What it names.
+        found: Digest,
+        /// What it would have to name.
+        digest: Digest,
     },
     /// There is nothing to publish.
     #[error("there is no image to publish")]
@@ -64,6 +83,10 @@ impl Hint for Error {
     fn help(&self) -> Vec<String> {
         match self {
             Self::Registry(error) => error.help(),
+            Self::Immutable { .. } => vec![
+                "no tag was set; raise `image.version`, or put `{{ digest }}` into the tag, so that every image has its own"
+                    .to_owned(),
+            ],
             Self::NoEngine { .. } => vec![
                 "start Docker (`systemctl start docker`) or install Podman; without an engine, the image layout folder or `--push` needs neither"
                     .to_owned(),
@@ -76,6 +99,9 @@ impl Hint for Error {
             }
             _ => Vec::new(),
         }
+    }
+    fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Immutable { .. }) { 1 } else { 2 }
     }
     fn notes(&self) -> Vec<String> {
         match self {

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use super::Error;
 use crate::oci::layout::Layout;
+use crate::oci::tag::with_digest;
 use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Reference};
 use crate::progress::{Progress, Task, human_bytes};
 use crate::registry::{self, Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, Registries, RemoteSource};
@@ -16,15 +17,17 @@ use crate::store::Store;
 /// Blobs on their way at one time.
 const PARALLEL: usize = 4;
 /// Media type of an index over platforms.
-const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Where to, and from where the registry may take layers itself.
 #[derive(Debug, Clone)]
 pub struct Target<'a> {
     /// Registry and repository; tag and digest are ignored.
     pub repository: &'a Reference,
-    /// Tags to set; none means that the image can only be found by its digest.
+    /// Tags to set; none means that the image can only be found by its digest. `{{ digest }}` is filled in.
     pub tags: &'a [String],
+    /// Further tags: one that names another image is not moved, and the push fails before it sets any.
+    pub immutable_tags: &'a [String],
     /// Images that are likely to share layers: the last push of another environment. Those in other registries are ignored.
     pub mount_from: &'a [Reference],
 }
@@ -42,6 +45,17 @@ pub struct Published {
     pub bytes_mounted: u64,
     /// Layers that it took so.
     pub layers_mounted: usize,
+    /// What was attached to it afterwards.
+    pub attached: Vec<Attachment>,
+}
+
+/// An artifact that belongs to an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// What it is.
+    pub artifact_type: String,
+    /// Its address.
+    pub digest: Digest,
 }
 
 /// A push that has begun: blobs are on their way while others are still being made. Nothing refers to them before
@@ -50,6 +64,7 @@ pub struct Upload {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     tags: Vec<String>,
+    immutable_tags: Vec<String>,
 }
 
 /// What the workers of one upload share.
@@ -104,7 +119,7 @@ impl Upload {
             std::thread::spawn(move || shared.work())
         };
         let workers = (0..PARALLEL).map(|_| worker()).collect();
-        Self { shared, workers, tags: target.tags.to_vec() }
+        Self { shared, workers, tags: target.tags.to_vec(), immutable_tags: target.immutable_tags.to_vec() }
     }
 
     /// Sends a layer, unless the repository has it. Each digest is looked at once.
@@ -174,18 +189,30 @@ impl Upload {
                 (Digest::of(&index), INDEX_TYPE, index)
             }
         };
-        for tag in &self.tags {
+        let mut tags = with_digest(&self.tags, &digest);
+        for tag in with_digest(&self.immutable_tags, &digest) {
+            let reference = Reference::with_tag(registry.clone(), repository.clone(), tag.clone());
+            match registries.manifest_digest(&reference)? {
+                Some(found) if found != digest => {
+                    return Err(Error::Immutable { reference: reference.whole(), found, digest });
+                }
+                // Set already.
+                Some(_) => {}
+                None => tags.push(tag),
+            }
+        }
+        for tag in &tags {
             let reference = Reference::with_tag(registry.clone(), repository.clone(), tag.clone());
             registries.push_manifest(&reference, media_type, &manifest)?;
         }
-        if self.tags.is_empty() {
+        if tags.is_empty() {
             registries.push_manifest(&by_digest(&digest), media_type, &manifest)?;
         }
         let outcomes = std::mem::take(&mut lock(&self.shared.queue).outcomes);
         let of = |wanted: BlobOutcome| outcomes.iter().filter(move |(outcome, _)| *outcome == wanted);
         let sum = |wanted: BlobOutcome| of(wanted).map(|(_, size)| size).sum::<u64>();
         let published = Published {
-            reference: match self.tags.first() {
+            reference: match tags.first() {
                 Some(tag) => Reference::with_tag_and_digest(
                     registry.clone(),
                     repository.clone(),
@@ -198,6 +225,7 @@ impl Upload {
             bytes_skipped: sum(BlobOutcome::Present),
             bytes_mounted: sum(BlobOutcome::Mounted),
             layers_mounted: of(BlobOutcome::Mounted).count(),
+            attached: Vec::new(),
         };
         let not_sent = published.bytes_skipped + published.bytes_mounted;
         let (sent, not_sent) = (human_bytes(published.bytes_sent), human_bytes(not_sent));

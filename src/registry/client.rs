@@ -72,6 +72,11 @@ impl Registries {
         self.first_answer(reference, |endpoint| self.manifest_at(endpoint, reference))
     }
 
+    /// [`Registries::manifest`] from the registry itself, past its mirrors, which may be behind.
+    pub fn manifest_at_home(&self, reference: &Reference) -> Result<Manifest, Error> {
+        self.manifest_at(&self.home(reference)?, reference)
+    }
+
     /// The manifest for one platform: of the reference itself, or of what its index names for the platform. A manifest
     /// that is no index is returned as it is, because only its config tells the platform.
     pub fn resolve_platform(&self, reference: &Reference, platform: Platform) -> Result<Manifest, Error> {

@@ -37,7 +37,9 @@ pub fn mlflow_lock(lock: &Lock) -> Option<Lock> {
     server.image = ImageSettings {
         compression: lock.image.compression,
         repository: lock.image.repository.as_ref().map(|repository| format!("{repository}-mlflow")),
+        version: lock.image.version.clone(),
         tags: lock.image.tags.clone(),
+        immutable_tags: lock.image.immutable_tags.clone(),
         user: "mlflow".to_owned(),
         workdir: FOLDER.to_owned(),
         entrypoint: Vec::new(),

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use pep440_rs::Version;
 
-use crate::catalog::{Accelerator, Build, Vendor};
+use crate::catalog::{Accelerator, Build, CudnnNeed, Vendor};
 use crate::oci::Platform;
 use crate::version::{CudnnVersion, DriverVersion, PythonVersion, ToolkitVersion};
 
 use super::bases::BaseRow;
 use super::builds::row_label;
+use super::cudnn;
 use super::evidence::{Code, Evidence};
 use super::solver::Solution;
 use super::stack::{self, StackModel};
+use super::targets::TargetFacts;
 use super::variable::{Value, Variable};
 
 /// A framework of an answer.
@@ -32,8 +34,8 @@ pub struct ChosenFramework {
     pub accelerator: Accelerator,
     /// CUDA it was built with.
     pub toolkit: Option<ToolkitVersion>,
-    /// cuDNN it was built with.
-    pub cudnn: Option<CudnnVersion>,
+    /// cuDNN it asks for.
+    pub cudnn: Option<CudnnNeed>,
     /// Companions asked for, with the version that belongs to this release.
     pub companions: BTreeMap<String, Version>,
 }
@@ -94,22 +96,24 @@ pub(super) fn answer(
     let chosen = chosen_builds(model, solution);
     let frameworks: Vec<ChosenFramework> =
         chosen.iter().map(|(family, row)| chosen_framework(model, family, row)).collect();
-    let system_cuda = chosen.iter().any(|(_, row)| row.build.needs_system_cuda);
+    let system_cuda = chosen.iter().any(|(_, row)| model.uses_system_cuda(row));
     let base_reason = base_reason(&base, python, &frameworks, system_cuda, model);
     // A wheel for any toolkit of a major says less than one that was built with a release of it.
     let of_wheels = frameworks.iter().filter_map(|framework| framework.toolkit.as_ref());
     let of_wheels = of_wheels.rev().max_by_key(|toolkit| toolkit.dotted().components().len().min(2));
     let cuda = base.toolkit.as_ref().or(of_wheels).map(ToolkitVersion::major_minor);
-    let of_wheels = frameworks.iter().find_map(|framework| framework.cudnn.as_ref());
-    let of_base = base.cudnn.as_ref();
-    let cudnn = if system_cuda { of_base.or(of_wheels) } else { of_wheels.or(of_base) }.map(CudnnVersion::to_string);
+    let of_wheels = cudnn_of_wheels(model, &chosen, solution);
+    let of_base = base.cudnn.as_ref().map(CudnnVersion::to_string);
+    let cudnn = if system_cuda { of_base.or(of_wheels.clone()) } else { of_wheels.clone().or(of_base) };
     let drivers: Vec<Vec<DriverFact>> =
         (0..model.targets.len()).map(|index| driver_facts(model, &chosen, solution, index)).collect();
     let driver_minimum = drivers.iter().flatten().map(|fact| fact.driver.clone()).max();
     let mut because = reasons(model, solution, &chosen, preferred);
     because.push(python_fact(model, python, solution, preferred, &base));
-    because.extend(libraries_facts(&chosen, &base, system_cuda));
+    because.extend(libraries_facts(model, &chosen, &base));
+    because.extend(of_wheels.and_then(|cudnn| cudnn_fact(model, &chosen, &cudnn)));
     because.extend(telling_driver_facts(&drivers));
+    because.extend(rocm_driver_facts(model, &chosen));
     because.push((base_reason.clone(), base.source.clone()));
     because.push(glibc_fact(&base));
     because.extend(smaller_builds(model, &chosen));
@@ -256,16 +260,38 @@ fn python_fact(
     (format!("Python {python} is the newest line{of} that suits everything{from_archive}"), source)
 }
 
+/// The cuDNN that the builds bring: the version of its package, or, before packages are solved, the newest that the catalog
+/// knows to suit.
+fn cudnn_of_wheels(model: &StackModel<'_>, chosen: &[(&str, stack::Row<'_>)], solution: &Solution) -> Option<String> {
+    chosen.iter().find_map(|(_, row)| model.brings_cudnn(row))?;
+    let package = solution.get(&Variable::WheelCuda).map(StackModel::cudnn_package);
+    let installed = package.and_then(|package| Some(solution.get(&package)?.release()?.to_string()));
+    installed.or_else(|| Some(solution.get(&Variable::WheelCudnn)?.number()?.to_string()))
+}
+
+/// Why this cuDNN, where no build pins it.
+fn cudnn_fact(model: &StackModel<'_>, chosen: &[(&str, stack::Row<'_>)], cudnn: &str) -> Option<(String, String)> {
+    let mut needs = chosen.iter().filter_map(|(_, row)| model.brings_cudnn(row));
+    let known = model.catalog.cuda.cudnn.iter().find(|release| release.version.to_string() == cudnn);
+    let source = known.map_or("package index", |known| known.source.as_str());
+    let is_free = needs.all(|need| need.or_newer);
+    is_free.then(|| (format!("cuDNN {cudnn} is the newest that suits the builds and the cards"), source.to_owned()))
+}
+
 /// Where `cuda` and `cudnn` come from: the base's toolkit before that of the wheels.
-fn libraries_facts(chosen: &[(&str, stack::Row<'_>)], base: &BaseRow, system_cuda: bool) -> Vec<(String, String)> {
+fn libraries_facts(model: &StackModel<'_>, chosen: &[(&str, stack::Row<'_>)], base: &BaseRow) -> Vec<(String, String)> {
     let mut facts = Vec::new();
     if let Some(toolkit) = &base.toolkit {
         let cudnn = base.cudnn.as_ref().map(|cudnn| format!(" and cuDNN {cudnn}")).unwrap_or_default();
         facts.push((format!("base {} has the CUDA toolkit {toolkit}{cudnn}", base.label()), base.source.clone()));
     }
-    for (family, row) in chosen.iter().filter(|(_, row)| !(row.build.needs_system_cuda && system_cuda)) {
+    for (family, row) in chosen.iter().filter(|(_, row)| !model.uses_system_cuda(row)) {
         let Some(toolkit) = &row.build.toolkit else { continue };
-        let cudnn = row.build.cudnn.as_ref().map(|cudnn| format!(" and cuDNN {cudnn}")).unwrap_or_default();
+        let cudnn = row.build.cudnn.as_ref().map(|need| match need.or_newer {
+            true => format!(", and takes {}", cudnn::described(need)),
+            false => format!(" and {}", cudnn::described(need)),
+        });
+        let cudnn = cudnn.unwrap_or_default();
         facts
             .push((format!("{} is built with CUDA {toolkit}{cudnn}", row_label(family, row)), row.source().to_owned()));
     }
@@ -273,12 +299,7 @@ fn libraries_facts(chosen: &[(&str, stack::Row<'_>)], base: &BaseRow, system_cud
 }
 
 fn glibc_fact(base: &BaseRow) -> (String, String) {
-    let label = base.label();
-    let fact = match base.kind {
-        "reference" => format!("nothing is known of {label}: glibc {} or newer is assumed", base.glibc),
-        _ => format!("base {label} has glibc {}", base.glibc),
-    };
-    (fact, base.source.clone())
+    (base.glibc_fact(), base.source.clone())
 }
 
 /// Builds without CUDA that a machine without a card could do with. The default index's own stays the choice, since it is
@@ -376,6 +397,28 @@ fn telling_driver_facts(drivers: &[Vec<DriverFact>]) -> Vec<(String, String)> {
         }
     }
     telling
+}
+
+/// What is known of the AMD drivers that the spec names, where a build computes with ROCm.
+fn rocm_driver_facts(model: &StackModel<'_>, chosen: &[(&str, stack::Row<'_>)]) -> Vec<(String, String)> {
+    if chosen.iter().all(|(_, row)| row.build.accelerator != Accelerator::Rocm) {
+        return Vec::new();
+    }
+    let of_amd = model.targets.iter().filter(|target| target.gpu.is_some_and(|gpu| gpu.vendor == Vendor::Amd));
+    let installed = of_amd.filter_map(|target| Some((target, target.driver.as_ref()?)));
+    let fact = |(target, driver): (&TargetFacts<'_>, &DriverVersion)| {
+        if let Some(known) = model.catalog.rocm_driver(driver) {
+            let releases: Vec<String> = known.user_space.iter().map(ToString::to_string).collect();
+            let fact = format!("driver {} of target `{}` runs ROCm {}", known.driver, target.name, releases.join(", "));
+            return (fact, known.source.clone());
+        }
+        let fact = format!(
+            "the catalog does not know driver {driver} of target `{}`: whether it runs this ROCm is not checked",
+            target.name
+        );
+        (fact, "catalog".to_owned())
+    };
+    installed.map(fact).collect()
 }
 
 fn base_reason(

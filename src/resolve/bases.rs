@@ -14,6 +14,9 @@ use super::evidence::{Code, Edge, Evidence};
 use super::numbers::{python_value, zero};
 use super::variable::{Value, Variable};
 
+/// That of `manylinux_2_28`.
+const ASSUMED_GLIBC: (u32, u32) = (2, 28);
+
 /// One base.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BaseRow {
@@ -45,27 +48,42 @@ pub struct BaseRow {
     pub source: String,
 }
 
-/// All bases, worst first. A reference named in the spec is a base of its own, about which nothing is known but what is
-/// assumed here: the glibc of `manylinux_2_28`, the oldest that current wheels need.
+/// A reference named in the spec: a base about which nothing is known but what the spec says under `os:`. Without that the
+/// glibc of `manylinux_2_28` is assumed, the oldest that current wheels need.
+fn named(reference: String, spec: &Spec, catalog: &Catalog, platforms: &[Platform]) -> BaseRow {
+    let os = spec.os.as_ref().map(|os| &os.value);
+    let suite = os.and_then(|os| {
+        let suites = match os.distribution.as_str() {
+            "debian" => catalog.bases.debian.as_slice(),
+            "ubuntu" => catalog.bases.ubuntu.as_slice(),
+            _ => &[],
+        };
+        let is_release = |text: &str| text.parse().is_ok_and(|release: Dotted| release.starts_with(&os.release));
+        suites.iter().find(|suite| is_release(&suite.release))
+    });
+    BaseRow {
+        kind: "reference",
+        python: None,
+        archive_python: None,
+        glibc: glibc(suite.map_or(ASSUMED_GLIBC, |suite| suite.glibc)),
+        toolkit: None,
+        cudnn: None,
+        development: false,
+        distribution: os.map_or_else(|| "unknown".to_owned(), |os| os.distribution.clone()),
+        release: os.map(|os| os.release.to_string()).unwrap_or_default(),
+        suite: None,
+        reference: Some(reference),
+        platforms: platforms.to_vec(),
+        source: suite.map_or_else(|| "spec".to_owned(), |suite| suite.source.clone()),
+    }
+}
+
+/// All bases, worst first.
 pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
     let both = vec![Platform::AMD64, Platform::ARM64];
     let mut rows = Vec::new();
     if let BaseChoice::Reference(reference) = &spec.base.value {
-        rows.push(BaseRow {
-            kind: "reference",
-            python: None,
-            archive_python: None,
-            glibc: glibc((2, 28)),
-            toolkit: None,
-            cudnn: None,
-            development: false,
-            distribution: "unknown".to_owned(),
-            release: String::new(),
-            suite: None,
-            reference: Some(reference.to_string()),
-            platforms: both.clone(),
-            source: "spec".to_owned(),
-        });
+        rows.push(named(reference.to_string(), spec, catalog, &both));
     }
     let mut images: Vec<_> = catalog.bases.cuda.iter().filter(|image| image.flavour != CudaFlavour::Base).collect();
     images.sort_by_key(|image| {
@@ -187,6 +205,21 @@ impl BaseRow {
         format!("{} {}", self.distribution, self.release).trim_end().to_owned()
     }
 
+    /// Its glibc, as far as it is known.
+    pub fn glibc_fact(&self) -> String {
+        let (label, glibc) = (self.label(), &self.glibc);
+        match (self.kind, self.source.as_str()) {
+            ("reference", "spec") if self.release.is_empty() => {
+                format!("nothing is known of base {label} without `os:`: glibc {glibc} is assumed")
+            }
+            ("reference", "spec") => {
+                format!("nothing is known of {}, which base {label} is: glibc {glibc} is assumed", self.os())
+            }
+            ("reference", _) => format!("the spec says that base {label} is {}, which has glibc {glibc}", self.os()),
+            _ => format!("base {label} has glibc {glibc}"),
+        }
+    }
+
     /// What choosing this base decides.
     pub fn edges(&self, platforms: &[Platform]) -> Vec<Edge> {
         let edge = |to, values, code, fact| Edge {
@@ -200,7 +233,7 @@ impl BaseRow {
                 Variable::Glibc,
                 Ranges::singleton(Value::Number(self.glibc.clone())),
                 Code::GlibcTooOld,
-                format!("base {label} has glibc {}", self.glibc),
+                self.glibc_fact(),
             ),
             edge(
                 Variable::Toolkit,

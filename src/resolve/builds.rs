@@ -5,7 +5,7 @@ use pep440_rs::Version;
 use pubgrub::Ranges;
 
 use crate::catalog::{Accelerator, Build, Vendor};
-use crate::version::{CudnnVersion, Dotted, PythonVersion};
+use crate::version::{Dotted, PythonVersion};
 
 use super::evidence::{Code, Edge, Evidence};
 use super::numbers::{describe_lines, number, python_allowed, python_value, starting_with, within_major};
@@ -167,6 +167,18 @@ impl StackModel<'_> {
         })
     }
 
+    /// Whether a build computes with CUDA on any platform of the image: some wheels of it are for the processor alone.
+    pub(super) fn brings_cuda(&self, row: &Row<'_>) -> bool {
+        let mut platforms = self.platforms.iter();
+        row.build.toolkit.is_some()
+            && platforms.any(|platform| row.build.accelerator_on(*platform) == Some(Accelerator::Cuda))
+    }
+
+    /// Whether a build loads the CUDA of the base.
+    pub(super) fn uses_system_cuda(&self, row: &Row<'_>) -> bool {
+        row.build.needs_system_cuda && self.brings_cuda(row)
+    }
+
     /// CUDA and cuDNN: what the spec pins against what the build brings, and builds that need a toolkit in the base.
     pub(super) fn toolkit_edges(
         &self,
@@ -175,11 +187,7 @@ impl StackModel<'_> {
         edge: &dyn Fn(Variable, Values, Code, String) -> Edge,
         edges: &mut Vec<Edge>,
     ) {
-        let Some(toolkit) = &row.build.toolkit else { return };
-        let mut platforms = self.platforms.iter();
-        if !platforms.any(|platform| row.build.accelerator_on(*platform) == Some(Accelerator::Cuda)) {
-            return;
-        }
+        let Some(toolkit) = row.build.toolkit.as_ref().filter(|_| self.brings_cuda(row)) else { return };
         edges.push(edge(
             Variable::WheelCuda,
             Ranges::singleton(number(&toolkit.major().to_string())),
@@ -198,14 +206,7 @@ impl StackModel<'_> {
                 format!("{label} is built with CUDA {toolkit}"),
             ));
         }
-        if let (Some(_), Some(cudnn)) = (&self.spec.cudnn, &row.build.cudnn) {
-            edges.push(edge(
-                Variable::PinnedCudnn,
-                prefixes_of(cudnn.dotted()),
-                Code::CudnnMismatch,
-                format!("{label} is built with cuDNN {cudnn}"),
-            ));
-        }
+        self.cudnn_edges(row, label, edges);
         if row.build.needs_system_cuda {
             // A pinned toolkit is compared above, and is in the base by the spec's own wish.
             if self.spec.cuda.is_none() {
@@ -223,11 +224,12 @@ impl StackModel<'_> {
                 edges.push(edge(Variable::Toolkit, starting_with(&wanted), Code::NoSuchImage, fact));
             }
             if let Some(cudnn) = &row.build.cudnn {
+                let major = cudnn.version.major();
                 edges.push(edge(
                     Variable::SystemCudnn,
-                    within_major(cudnn.major()),
+                    within_major(major),
                     Code::CudnnMismatch,
-                    format!("{label} needs cuDNN {}.x in the base", cudnn.major()),
+                    format!("{label} needs cuDNN {major}.x in the base"),
                 ));
             }
         }
@@ -241,7 +243,7 @@ impl StackModel<'_> {
 
     /// Whether the spec leaves a base with this toolkit, and with a cuDNN of the build's major if it has one.
     fn has_base_for(&self, row: &Row<'_>, toolkit: &Dotted) -> bool {
-        let cudnn = row.build.cudnn.as_ref().map(CudnnVersion::major);
+        let cudnn = row.build.cudnn.as_ref().map(|need| need.version.major());
         self.bases.iter().any(|base| {
             base.is_choice(&self.spec.base.value)
                 && self.spec.os.as_ref().is_none_or(|os| base.is_os(&os.value.distribution, &os.value.release))
@@ -260,10 +262,4 @@ pub(super) fn row_label(family: &str, row: &Row<'_>) -> String {
 /// `11` of `11.2`.
 fn major_of(version: &Dotted) -> Dotted {
     version.component(0).to_string().parse().unwrap_or_else(|_| version.clone())
-}
-
-/// All pins a version meets: 9.1.0.70 meets 9, 9.1, 9.1.0 and 9.1.0.70.
-pub(super) fn prefixes_of(version: &Dotted) -> Values {
-    let parts: Vec<String> = version.components().iter().map(u64::to_string).collect();
-    one_of((1..=parts.len()).map(|count| number(&parts[..count].join("."))))
 }

@@ -14,6 +14,7 @@ use crate::oci::Platform;
 use crate::spec::BaseChoice;
 use crate::version::{ComputeCapability, DriverBranch, DriverVersion, ToolkitVersion};
 
+use super::cudnn;
 use super::evidence::{Code, Edge, Evidence};
 use super::stack::{Row, StackModel};
 use super::targets::{TargetFacts, driver_code};
@@ -218,13 +219,20 @@ impl StackModel<'_> {
         Some(meeting.refusal_of_machine(Code::DriverBelowFloor, fact, source))
     }
 
-    /// A build whose cuDNN has no kernels for the card.
+    /// What is left of a build's cuDNN where newer releases have no kernels for the card.
     fn old_for_cudnn(&self, meeting: &Meeting<'_>, capability: &ComputeCapability) -> Option<Edge> {
-        let cudnn = meeting.row.build.cudnn.as_ref()?;
-        let floor = self.catalog.cudnn_floor(cudnn).filter(|floor| *capability < floor.compute_capability)?;
+        let (end, older) = self.cudnn_of_card(meeting.row, meeting.gpu, capability)?;
+        if let Some(older) = older {
+            return Some(older);
+        }
+        let need = meeting.row.build.cudnn.as_ref()?;
+        let floor = self.catalog.cudnn_floor(&need.version).unwrap_or(end);
         let fact = format!(
-            "{} brings cuDNN {cudnn}, which supports compute capability {} and newer, and {} has {capability}",
-            meeting.label, floor.compute_capability, meeting.gpu.name
+            "{} brings {}, which supports compute capability {} and newer, and {} has {capability}",
+            meeting.label,
+            cudnn::described(need),
+            floor.compute_capability,
+            meeting.gpu.name
         );
         Some(meeting.refusal(Code::CcNotSupported, fact, &floor.source))
     }
@@ -248,7 +256,7 @@ impl StackModel<'_> {
             let fact =
                 format!("{label} is ROCm {rocm}, and driver {} runs ROCm {}", tested.driver, releases.join(", "));
             let code = if rocm > newest { Code::DriverBelowFloor } else { Code::Unsatisfiable };
-            edges.push(meeting.refusal(code, fact, &tested.source));
+            edges.push(meeting.refusal_of_machine(code, fact, &tested.source));
         }
         edges
     }

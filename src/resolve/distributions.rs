@@ -16,11 +16,12 @@ use pubgrub::Ranges;
 
 use crate::catalog::{Accelerator, Build, Catalog, Release};
 use crate::oci::Platform;
+use crate::packaging::marker_environment;
 use crate::spec::{Located, Spec};
 use crate::version::wheel_tag::normalize_name;
 
 use super::evidence::{Code, Edge, Evidence};
-use super::packages::{marker_environment, specifiers};
+use super::packages::specifiers;
 use super::stack::{FamilyTable, Row, StackModel};
 use super::variable::{Value, Values, Variable, one_of, specifier_values};
 

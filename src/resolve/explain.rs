@@ -15,6 +15,7 @@ use crate::version::PythonVersion;
 
 use super::answer::answer;
 use super::builds::row_label;
+use super::cudnn;
 use super::evidence::{Code, Evidence};
 use super::minimal::{Wish, answered};
 use super::relax;
@@ -27,7 +28,7 @@ use super::{Conflict, Error, Preferences, StackAnswer, preferred_values, resolve
 pub(super) const CHANGES: usize = 3;
 
 /// Why one value is what it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Explanation {
     /// What it is about: `torch`, `python`, `driver`.
     pub subject: String,
@@ -285,16 +286,33 @@ impl<'a> Stack<'_, 'a> {
     fn cudnn(&self) -> Option<Explanation> {
         let value = self.answer.cudnn.clone()?;
         let mut chosen_by = self.asked(&Variable::PinnedCudnn);
+        let mut is_pinned = false;
+        let mut of_cards: Vec<Cause> = Vec::new();
         for (family, row) in self.builds() {
-            let Some(cudnn) = &row.build.cudnn else { continue };
-            let fact = format!("{} is built with cuDNN {cudnn}", row_label(family, &row));
+            let Some(need) = &row.build.cudnn else { continue };
+            is_pinned |= !need.or_newer;
+            let verb = if need.or_newer { "takes" } else { "is built with" };
+            let fact = format!("{} {verb} {}", row_label(family, &row), cudnn::described(need));
             chosen_by.push(Cause { fact, source: row.source().to_owned(), origin: None });
+            let edges = self.model.row_edges(family, &row).into_iter();
+            let edges = edges.filter(|edge| edge.to == Variable::WheelCudnn);
+            let limits = edges.filter(|edge| edge.evidence.code == Code::CcNotSupported);
+            of_cards.extend(limits.map(|edge| Cause::from(edge.evidence)));
         }
+        for cause in of_cards {
+            if !chosen_by.contains(&cause) {
+                chosen_by.push(cause);
+            }
+        }
+        let remark = match is_pinned {
+            true => "it moves with the framework's build",
+            false => "it is the newest that the builds and the cards take",
+        };
         Some(Explanation {
             subject: "cudnn".to_owned(),
             value,
             chosen_by,
-            remarks: vec!["it moves with the framework's build".to_owned()],
+            remarks: vec![remark.to_owned()],
             ..Explanation::default()
         })
     }

@@ -1,7 +1,7 @@
 //! Why a Python package is in an environment and in which version: the chain of requirements down to it, what excludes newer
 //! versions, and what would free it. Indexes are asked through [`PackageSource`], as a resolution asks them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pep440_rs::Version;
 use pep508_rs::{Requirement, VerbatimUrl};
@@ -22,16 +22,43 @@ use super::solver::{Failed, Problem, Proof, Solution};
 use super::stack::StackModel;
 use super::variable::{Value, Variable};
 use super::{
-    BaseRow, Conflict, Error, PackageSource, Preferences, Question, StackAnswer, preferred_values, source_error,
+    BaseRow, Candidate, Conflict, Error, PackageSource, Preferences, Question, StackAnswer, preferred_values,
+    source_error,
 };
 
 /// At most this many other requirements are told.
 const REQUIREMENTS: usize = 8;
+/// At most this many packages are named that a newer version would move.
+const MOVED: usize = 3;
 /// At most this many newer releases are looked at.
 const RELEASES: usize = 12;
 
-/// Why a Python package is there and in which version, on the first platform. The inner error is the names there are, if the
-/// environment has no such package; the outer one the conflict where there is no answer, or the source's failure.
+/// What there is to say of a package, on the platforms of which all of it is true.
+#[derive(Debug, Clone)]
+pub struct PackageExplanation {
+    /// The platforms.
+    pub platforms: Vec<Platform>,
+    /// The wheel on each of them: what is said of one version is seldom of one file.
+    pub files: Vec<String>,
+    /// What is true on all of them.
+    pub explanation: Explanation,
+}
+
+impl PackageExplanation {
+    /// Adds what is said of a package on a platform: to what was said before if it is the same.
+    pub fn add(known: &mut Vec<Self>, platform: Platform, file: String, explanation: Explanation) {
+        match known.iter_mut().find(|same| same.explanation == explanation) {
+            Some(same) => {
+                same.platforms.push(platform);
+                same.files.push(file);
+            }
+            None => known.push(Self { platforms: vec![platform], files: vec![file], explanation }),
+        }
+    }
+}
+
+/// Why a Python package is there and in which version, on every platform that has it. The inner error is the names there
+/// are, if the environment has no such package; the outer one the conflict where there is no answer, or the source's failure.
 pub fn explain_package(
     spec: &Spec,
     catalog: &Catalog,
@@ -39,83 +66,32 @@ pub fn explain_package(
     preferences: &Preferences,
     full_python: &dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
     name: &str,
-) -> Result<Result<Explanation, Vec<String>>, Error> {
+) -> Result<Result<Vec<PackageExplanation>, Vec<String>>, Error> {
     let name = normalize_name(name);
     let question = Question { catalog, source, preferences, full_python };
     let resolution = question.answer(spec)?.map_err(|conflict| Error::Conflict(Box::new(conflict)))?;
-    let Some(platform) = resolution.platforms.first() else { return Ok(Err(Vec::new())) };
-    let Some(chosen) = platform.wheels.get(&name).cloned() else {
-        return Ok(Err(platform.wheels.keys().cloned().collect()));
-    };
-    let stack = &resolution.stack;
-    let full = full_python(stack.python, &stack.base, platform.platform).map_err(Error::Source)?;
-    let locked: BTreeMap<String, Version> =
-        platform.wheels.iter().map(|(name, wheel)| (name.clone(), wheel.version.clone())).collect();
-    let world =
-        World { catalog, source, preferences, stack, platform: platform.platform, full: &full, locked: &locked };
-    let mut explanation = Explanation {
-        subject: name.clone(),
-        value: chosen.version.to_string(),
-        details: vec![
-            ("version", chosen.version.to_string()),
-            ("index", chosen.index.clone()),
-            ("file", chosen.file.filename.clone()),
-        ],
-        ..Explanation::default()
-    };
-    world.ask(spec, &mut |problem, solved| {
-        if let Ok(solution) = solved {
-            (explanation.chosen_by, explanation.also_required) = chain(problem, solution, &name);
-        }
-    })?;
-    let newer = world.newer(spec, &name, &chosen.version)?;
-    if newer.is_empty() {
-        explanation.remarks.push("the index has no newer release".to_owned());
+    let mut worlds = Vec::new();
+    for platform in resolution.platforms.iter().filter(|platform| platform.wheels.contains_key(&name)) {
+        let stack = &resolution.stack;
+        let full = full_python(stack.python, &stack.base, platform.platform).map_err(Error::Source)?;
+        let versions = platform.wheels.iter().map(|(name, wheel)| (name.clone(), wheel.version.clone()));
+        let locked = versions.collect();
+        worlds.push(World { question: &question, stack, platform: platform.platform, full, locked });
     }
-    for (version, unusable) in ends(newer) {
-        let held = |code, cause| HeldBack { value: version.to_string(), code, cause };
-        if let Some((code, fact)) = unusable {
-            let cause = Cause { fact, source: "package index".to_owned(), origin: None };
-            explanation.held_back.push(held(Some(code), cause));
-            continue;
-        }
-        let forced = with_package(spec, &name, &version);
-        let mut conflict = None;
-        world.ask(&forced, &mut |problem, solved| {
-            if let Err(proof) = solved {
-                conflict = Some(Conflict::from_proof(proof, problem));
-            }
-        })?;
-        match conflict {
-            None => {
-                let fact = "nothing excludes it but what is locked".to_owned();
-                let cause = Cause { fact, source: "imgforge.lock".to_owned(), origin: None };
-                explanation.held_back.push(held(None, cause));
-                let change = format!("{version}: `imgforge lock --upgrade-package {name}` may take it");
-                explanation.freed_by.push(change);
-            }
-            Some(conflict) => {
-                let asks = conflict.asks.iter().filter(|ask| ask.origin.is_some());
-                let asks: Vec<Cause> = asks.cloned().map(Cause::from).collect();
-                // The forced version itself is no reason.
-                let asked = format!("{name}=={version}");
-                let mut telling = conflict.clone();
-                telling.reasons.retain(|reason| !reason.fact.contains(&asked));
-                if let Some((code, cause)) = first_cause(&telling, &asks) {
-                    explanation.held_back.push(held(code, cause));
-                }
-                for (changed, sentence) in relax::package_changes(&forced, &conflict) {
-                    if explanation.freed_by.len() >= CHANGES {
-                        break;
-                    }
-                    if let Ok(Ok(resolution)) = question.answer(&changed) {
-                        explanation.freed_by.push(format!("{version}: {}", sentence(&resolution)));
-                    }
-                }
-            }
-        }
+    let mut explanations = Vec::new();
+    for (at, world) in worlds.iter().enumerate() {
+        let chosen = resolution.platforms.iter().find(|known| known.platform == world.platform);
+        let Some(chosen) = chosen.and_then(|platform| platform.wheels.get(&name)) else { continue };
+        let others: Vec<&World<'_>> =
+            worlds.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, world)| world).collect();
+        let explanation = world.explain(spec, chosen, &name, &others)?;
+        PackageExplanation::add(&mut explanations, world.platform, chosen.file.filename.clone(), explanation);
     }
-    Ok(Ok(explanation))
+    if explanations.is_empty() {
+        let names = resolution.platforms.iter().flat_map(|platform| platform.wheels.keys().cloned());
+        return Ok(Err(names.collect::<BTreeSet<_>>().into_iter().collect()));
+    }
+    Ok(Ok(explanations))
 }
 
 /// The spec with a further requirement.
@@ -132,24 +108,146 @@ type Newer = (Version, Option<(Code, String)>);
 
 /// One platform of a resolution, to be asked again with something changed.
 struct World<'a> {
-    catalog: &'a Catalog,
-    source: &'a dyn PackageSource,
-    preferences: &'a Preferences,
+    question: &'a Question<'a>,
     stack: &'a StackAnswer,
     platform: Platform,
-    full: &'a Version,
-    locked: &'a BTreeMap<String, Version>,
+    full: Version,
+    /// What was chosen for it.
+    locked: BTreeMap<String, Version>,
 }
 
 /// What is told of a solved problem: the solution or the proof.
 type Hear<'h> = &'h mut dyn FnMut(&Problem<'_>, Result<&Solution, &Proof>);
 
 impl World<'_> {
+    /// Why a package is there and in which version.
+    fn explain(
+        &self,
+        spec: &Spec,
+        chosen: &Candidate,
+        name: &str,
+        others: &[&World<'_>],
+    ) -> Result<Explanation, Error> {
+        let mut explanation = Explanation {
+            subject: name.to_owned(),
+            value: chosen.version.to_string(),
+            details: vec![("version", chosen.version.to_string()), ("index", chosen.index.clone())],
+            ..Explanation::default()
+        };
+        self.ask(spec, &mut |problem, solved| {
+            if let Ok(solution) = solved {
+                (explanation.chosen_by, explanation.also_required) = chain(problem, solution, name);
+            }
+        })?;
+        let newer = self.newer(spec, name, &chosen.version)?;
+        if newer.is_empty() {
+            explanation.remarks.push("the index has no newer release".to_owned());
+        }
+        for (version, unusable) in ends(newer) {
+            match unusable {
+                Some((code, fact)) => {
+                    let cause = Cause { fact, source: "package index".to_owned(), origin: None };
+                    explanation.held_back.push(HeldBack { value: version.to_string(), code: Some(code), cause });
+                }
+                None => self.hold_back(spec, name, &version, others, &mut explanation)?,
+            }
+        }
+        Ok(explanation)
+    }
+
+    /// What excludes a newer version, and what would free it.
+    fn hold_back(
+        &self,
+        spec: &Spec,
+        name: &str,
+        version: &Version,
+        others: &[&World<'_>],
+        explanation: &mut Explanation,
+    ) -> Result<(), Error> {
+        let held = |code, cause| HeldBack { value: version.to_string(), code, cause };
+        let forced = with_package(spec, name, version);
+        let conflict = match self.try_out(&forced)? {
+            Err(conflict) => conflict,
+            Ok(versions) => {
+                let (cause, change) = self.preference(&forced, name, version, &versions, others)?;
+                explanation.held_back.push(held(None, cause));
+                explanation.freed_by.extend(change);
+                return Ok(());
+            }
+        };
+        let asks = conflict.asks.iter().filter(|ask| ask.origin.is_some());
+        let asks: Vec<Cause> = asks.cloned().map(Cause::from).collect();
+        // The forced version itself is no reason.
+        let asked = format!("{name}=={version}");
+        let mut telling = conflict.clone();
+        telling.reasons.retain(|reason| !reason.fact.contains(&asked));
+        if let Some((code, cause)) = first_cause(&telling, &asks) {
+            explanation.held_back.push(held(code, cause));
+        }
+        for (changed, sentence) in relax::package_changes(&forced, &conflict) {
+            if explanation.freed_by.len() >= CHANGES {
+                break;
+            }
+            if let Ok(Ok(resolution)) = self.question.answer(&changed) {
+                explanation.freed_by.push(format!("{version}: {}", sentence(&resolution)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a version that nothing here excludes was not taken, and what would take it.
+    fn preference(
+        &self,
+        forced: &Spec,
+        name: &str,
+        version: &Version,
+        versions: &BTreeMap<String, Version>,
+        others: &[&World<'_>],
+    ) -> Result<(Cause, Option<String>), Error> {
+        let cause = |fact: String, source: &str| Cause { fact, source: source.to_owned(), origin: None };
+        let preferences = self.question.preferences;
+        let mut locked = preferences.platform_packages.get(&self.platform).into_iter().chain([&preferences.packages]);
+        if locked.any(|locked| locked.contains_key(name)) {
+            let change = format!("{version}: `imgforge lock --upgrade-package {name}` may take it");
+            return Ok((cause("nothing excludes it but what is locked".to_owned(), "imgforge.lock"), Some(change)));
+        }
+        let moved = |(other, now): (&String, &Version)| {
+            let before = self.locked.get(other).filter(|before| other != name && *before != now)?;
+            Some(format!("{other} {now} instead of {before}"))
+        };
+        let moved: Vec<String> = versions.iter().filter_map(moved).take(MOVED).collect();
+        if !moved.is_empty() {
+            let fact = format!("it would do with {}, and what the spec names first is newest", moved.join(", "));
+            let freed = self.question.answer(forced).is_ok_and(|answer| answer.is_ok());
+            let change = format!("{version}: with `{name}=={version}` in the spec there is an answer");
+            return Ok((cause(fact, "package index"), freed.then_some(change)));
+        }
+        for other in others {
+            if other.try_out(forced)?.is_err() {
+                let fact = format!("{} has no answer with it, and platforms share a version", other.platform);
+                return Ok((cause(fact, "package index"), None));
+            }
+        }
+        Ok((cause("nothing excludes it".to_owned(), "package index"), None))
+    }
+
+    /// The versions of a variant of the spec, or why there is no answer.
+    fn try_out(&self, spec: &Spec) -> Result<Result<BTreeMap<String, Version>, Conflict>, Error> {
+        let mut outcome = Ok(BTreeMap::new());
+        self.ask(spec, &mut |problem, solved| {
+            outcome = match solved {
+                Ok(solution) => Ok(versions(solution)),
+                Err(proof) => Err(Conflict::from_proof(proof, problem)),
+            };
+        })?;
+        Ok(outcome)
+    }
+
     /// Solves a variant of the spec for the same Python and base, and hands over problem and outcome.
     fn ask(&self, spec: &Spec, hear: Hear<'_>) -> Result<(), Error> {
-        let model = StackModel::new(spec, self.catalog)?;
+        let model = StackModel::new(spec, self.question.catalog)?;
         let packages = self.packages(&model);
-        let preferred = preferred_values(&model, self.preferences);
+        let preferred = preferred_values(&model, self.question.preferences);
         let mut problem = Problem::new(&model, Some(&packages), &preferred);
         problem.fixed.insert(Variable::Python, vec![python_value(self.stack.python)]);
         if let Some(base) = model.bases.iter().position(|base| *base == self.stack.base) {
@@ -165,12 +263,12 @@ impl World<'_> {
 
     fn packages<'m>(&'m self, model: &'m StackModel<'m>) -> PackageModel<'m> {
         let (python, glibc) = (self.stack.python, &self.stack.base.glibc);
-        PackageModel::new(model, self.source, self.platform, python, self.full, glibc, self.locked)
+        PackageModel::new(model, self.question.source, self.platform, python, &self.full, glibc, &self.locked)
     }
 
     /// Versions above the chosen one, oldest first: each with the reason if no wheel of it can be used at all.
     fn newer(&self, spec: &Spec, name: &str, chosen: &Version) -> Result<Vec<Newer>, Error> {
-        let model = StackModel::new(spec, self.catalog)?;
+        let model = StackModel::new(spec, self.question.catalog)?;
         let packages = self.packages(&model);
         let offer = packages.offer(name).map_err(source_error)?;
         let newer = |version: &&Version| **version > *chosen && !version.any_prerelease() && version.local().is_empty();
@@ -187,6 +285,15 @@ impl World<'_> {
         }
         Ok(versions)
     }
+}
+
+/// The packages of a solution.
+fn versions(solution: &Solution) -> BTreeMap<String, Version> {
+    let of_package = |(variable, value): (&Variable, &Value)| match (variable, value) {
+        (Variable::Distribution(name), Value::Release(version)) => Some((name.clone(), version.clone())),
+        _ => None,
+    };
+    solution.iter().filter_map(of_package).collect()
 }
 
 /// The shortest chain of requirements from the spec to a package, and what else requires it.

@@ -5,7 +5,7 @@ use pubgrub::Ranges;
 
 use crate::version::{Dotted, PythonVersion};
 
-use super::variable::{Value, Values};
+use super::variable::{Value, Values, one_of};
 
 /// A value of a literal number of this module's own making.
 pub(super) fn number(text: &str) -> Value {
@@ -36,6 +36,12 @@ pub(super) fn starting_with(prefix: &Dotted) -> Values {
     }
     let upper = upper.iter().map(u64::to_string).collect::<Vec<_>>().join(".");
     Ranges::between(Value::Number(prefix.clone()), number(&upper))
+}
+
+/// All pins a version meets: 9.1.0.70 meets 9, 9.1, 9.1.0 and 9.1.0.70.
+pub(super) fn prefixes_of(version: &Dotted) -> Values {
+    let parts: Vec<String> = version.components().iter().map(u64::to_string).collect();
+    one_of((1..=parts.len()).map(|count| number(&parts[..count].join("."))))
 }
 
 /// Whether a specifier takes some patch release of a Python line: `>=3.8.1` takes 3.8, `!=3.9.7` takes 3.9.

@@ -2,10 +2,11 @@
 //! of them requires.
 //!
 //! Only wheels count. A version is a candidate if a wheel of it fits the interpreter, the platform and the base's glibc,
-//! its `requires_python` holds, it is not yanked (PEP 592: unless pinned exactly) and not a pre-release (PEP 440: unless
-//! asked for, or nothing else exists). Pages and metadata come through [`PackageSource`]; no IO happens here.
+//! its `requires_python` holds, and it is not yanked (PEP 592: unless pinned exactly); `choice.rs` says which of them is
+//! taken. Pages and metadata come through [`PackageSource`]; no IO happens here.
 
 mod builds;
+mod choice;
 mod edges;
 mod offer;
 mod requirement;
@@ -14,30 +15,31 @@ mod unusable;
 mod warnings;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pep440_rs::{Operator, Version};
-use pep508_rs::{MarkerEnvironment, Requirement, VerbatimUrl};
+use pep440_rs::Version;
+use pep508_rs::MarkerEnvironment;
 
 use crate::diagnostic::Failure;
 use crate::oci::{Digest, Platform};
-use crate::packaging::{Metadata, Project, ProjectFile};
-use crate::spec::{FilePin, Located, Spec};
+use crate::packaging::{Metadata, Project, ProjectFile, marker_environment};
+use crate::spec::{FilePin, Located};
 use crate::version::wheel_tag::{WheelEnvironment, normalize_name};
 use crate::version::{Dotted, PythonVersion};
 
 use super::evidence::Edge;
 use super::likely::{Likely, Wanted};
 use super::stack::StackModel;
-use super::variable::{Value, Values, Variable, specifier_values};
+use super::variable::{Value, Values, Variable};
 
 pub(super) use offer::Unusable;
 pub use offer::{Candidate, Offer};
-pub(super) use requirement::{marker_environment, specifiers};
+pub(super) use requirement::specifiers;
 
 use builds::BuildIndexes;
+use choice::Named;
 use offer::Rules;
 use routes::{DIRECT, Routes};
 
@@ -85,10 +87,7 @@ pub struct PackageModel<'a> {
     full_python: Version,
     routes: Routes,
     locked: &'a BTreeMap<String, Version>,
-    /// Names whose pre-releases the spec asks for.
-    prereleases: HashSet<String>,
-    /// The exact versions that the spec names.
-    pins: HashMap<String, Vec<Values>>,
+    named: Named,
     /// What the spec says of files, by name, where the markers hold.
     file_pins: HashMap<String, Vec<&'a FilePin>>,
     offers: RefCell<HashMap<(String, String), Rc<Offer>>>,
@@ -127,8 +126,7 @@ impl<'a> PackageModel<'a> {
             full_python: full_python.clone(),
             routes: Routes::new(spec),
             locked,
-            prereleases: asked_prereleases(spec, &markers),
-            pins: asked_pins(spec, &markers),
+            named: Named::by(spec, stack.catalog, &markers),
             markers,
             file_pins,
             offers: RefCell::default(),
@@ -193,54 +191,6 @@ impl<'a> PackageModel<'a> {
         Ok(offer)
     }
 
-    /// The best candidate in a set: the locked version if it is in it, else the newest.
-    ///
-    /// Pre-releases count if the spec asks for one, if nothing else was ever published, or if the set is one version: a
-    /// dependency's exact pin. Yanked versions count where the spec pins them or the lock holds them: what a set leaves must
-    /// not depend on who asks, since the search remembers that there is nothing in it.
-    pub fn choose(&self, name: &str, values: &Values) -> Result<Option<Candidate>, SourceError> {
-        let inside = |version: &Version| values.contains(&Value::Release(version.clone()));
-        if let Some(candidate) = self.choose_companion(name, values)? {
-            return Ok(Some(candidate));
-        }
-        let offer = self.offer(name)?;
-        if let Some(locked) = self.locked.get(name)
-            && let Some(candidate) = offer.candidates.get(locked).filter(|_| inside(locked))
-        {
-            return Ok(Some(candidate.clone()));
-        }
-        let newest = |prereleases: bool| {
-            let mut versions = offer.candidates.iter().rev();
-            let found = versions.find(|(version, _)| (prereleases || !version.any_prerelease()) && inside(version));
-            found.map(|(_, candidate)| candidate.clone())
-        };
-        if let Some(candidate) = newest(self.prereleases.contains(name) || offer.has_only_prereleases()) {
-            return Ok(Some(candidate));
-        }
-        let wanted = |version: &Version| inside(version) && self.is_pinned(name, version);
-        if let Some((_, candidate)) = offer.yanked.iter().rev().find(|(version, _)| wanted(version)) {
-            return Ok(Some(candidate.clone()));
-        }
-        // The builds of a framework's own index carry a label, and are looked at only if the set has one of them.
-        if let Some(candidate) = self.choose_labelled(name, values)? {
-            return Ok(Some(candidate));
-        }
-        if !is_pin(values) {
-            return Ok(None);
-        }
-        if let Some(candidate) = newest(true) {
-            return Ok(Some(candidate));
-        }
-        self.choose_beside_build(name, values)
-    }
-
-    /// Whether the spec names exactly this version, or the lock holds it.
-    fn is_pinned(&self, name: &str, version: &Version) -> bool {
-        let locked = self.locked.get(name) == Some(version);
-        let value = Value::Release(version.clone());
-        locked || self.pins.get(name).into_iter().flatten().any(|pin| pin.contains(&value))
-    }
-
     /// How many candidates a set leaves, for choosing what to decide first. A project not looked at yet counts as many.
     pub fn count(&self, name: &str, values: &Values) -> usize {
         let offers = self.offers.borrow();
@@ -270,43 +220,4 @@ impl<'a> PackageModel<'a> {
             self.source.prefetch_likely(index, name, Box::new(move |project| wanted.likely(project)));
         }
     }
-}
-
-/// Whether a set is one version, with or without its labels.
-fn is_pin(values: &Values) -> bool {
-    let mut segments = values.iter();
-    match (segments.next(), segments.next()) {
-        (Some((std::ops::Bound::Included(low), std::ops::Bound::Included(high))), None) => low == high,
-        (
-            Some((std::ops::Bound::Included(Value::Release(low)), std::ops::Bound::Excluded(Value::Release(high)))),
-            None,
-        ) => low.release() == high.release() && high.any_prerelease(),
-        _ => false,
-    }
-}
-
-/// The exact versions that packages and constraints of the spec name.
-fn asked_pins(spec: &Spec, markers: &MarkerEnvironment) -> HashMap<String, Vec<Values>> {
-    let mut pins: HashMap<String, Vec<Values>> = HashMap::new();
-    let requirements = spec.packages.iter().chain(&spec.constraints).map(|located| &located.value);
-    for requirement in requirements.filter(|requirement| requirement.evaluate_markers(markers, &[])) {
-        let values = specifiers(requirement).map(specifier_values).filter(is_pin);
-        pins.entry(normalize_name(requirement.name.as_ref())).or_default().extend(values);
-    }
-    pins
-}
-
-/// The names for which the spec mentions a pre-release, as in `acme>=2.0rc1`.
-fn asked_prereleases(spec: &Spec, markers: &MarkerEnvironment) -> HashSet<String> {
-    let mentions = |requirement: &Requirement<VerbatimUrl>| {
-        let mut each = specifiers(requirement).into_iter().flat_map(|set| set.iter());
-        each.any(|one| one.version().any_prerelease() && *one.operator() != Operator::NotEqual)
-    };
-    spec.packages
-        .iter()
-        .chain(&spec.constraints)
-        .map(|located| &located.value)
-        .filter(|requirement| requirement.evaluate_markers(markers, &[]) && mentions(requirement))
-        .map(|requirement| normalize_name(requirement.name.as_ref()))
-        .collect()
 }

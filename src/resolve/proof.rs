@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::conflict::{Line, Step, others};
+use super::conflict::Line;
 use super::evidence::Evidence;
+use super::reading::{Step, others};
 use super::served::{Served, asked_values, listed};
 use super::solver::Problem;
 use super::stack::StackModel;
@@ -43,7 +44,7 @@ impl Told {
 pub(super) fn lines(steps: &[Step], problem: &Problem<'_>, whole: &StackModel<'_>) -> Told {
     let mut told = Told::default();
     let mut of_targets = BTreeSet::new();
-    let mut one_major = false;
+    let mut exclusive: BTreeMap<&Variable, BTreeSet<&str>> = BTreeMap::new();
     for step in in_order(steps) {
         match (&step.from, &step.to) {
             (Variable::Build(family), Variable::Card(_) | Variable::Driver(_) | Variable::Platform(_)) => {
@@ -64,7 +65,9 @@ pub(super) fn lines(steps: &[Step], problem: &Problem<'_>, whole: &StackModel<'_
                 }
             }
             (Variable::Build(family), to) => {
-                one_major |= *to == Variable::WheelCuda;
+                if matches!(to, Variable::WheelCuda | Variable::WheelCudnn) {
+                    exclusive.entry(to).or_default().insert(family);
+                }
                 // The user's own spec says which builds are in question; the problem, which of its wishes count.
                 let line = Served::new(whole, family).and_then(|served| {
                     let asked = asked_values(whole, problem.fixed.get(to), to);
@@ -79,9 +82,13 @@ pub(super) fn lines(steps: &[Step], problem: &Problem<'_>, whole: &StackModel<'_
             _ => told.add(generic(step)),
         }
     }
-    if one_major {
+    if exclusive.contains_key(&Variable::WheelCuda) {
         told.add(Line::plain("one environment holds the CUDA libraries of one major".to_owned()));
     }
+    if exclusive.contains_key(&Variable::WheelCudnn) {
+        told.add(Line::plain("one environment holds one cuDNN".to_owned()));
+    }
+    told.headline = told.headline.or_else(|| sharing_nothing(steps, &exclusive, whole));
     let more = told.lines.len().saturating_sub(LINES);
     if more > 0 {
         told.lines.truncate(LINES);
@@ -113,14 +120,48 @@ fn in_order(steps: &[Step]) -> Vec<&Step> {
 /// `` no build of pytorch `>=2.4` runs on `K80` and `B200` ``.
 fn headline(model: &StackModel<'_>, family: &str) -> String {
     let asked = model.spec.frameworks.iter().find(|framework| framework.family.value == family);
-    let version = asked.filter(|framework| !framework.version.is_empty());
-    let version = version.map(|framework| format!(" `{}`", framework.version)).unwrap_or_default();
     let build = asked.and_then(|framework| framework.build.as_ref());
     let build = build.map(|build| format!(", build `{}`,", build.value)).unwrap_or_default();
     let mut names: Vec<String> = model.targets.iter().map(|target| format!("`{}`", target.name)).collect();
     names.dedup();
     let targets = if names.len() > NAMES { format!("all {} targets", names.len()) } else { listed(&names) };
-    format!("no build of {family}{version}{build} runs on {targets}")
+    format!("no build of {}{build} runs on {targets}", with_version(model, family))
+}
+
+/// `` no builds of pytorch `==2.5.1` and tensorflow `==2.17.1` share a cuDNN ``: two frameworks that exclude each other, and
+/// nothing else has a part in it.
+fn sharing_nothing(
+    steps: &[Step],
+    exclusive: &BTreeMap<&Variable, BTreeSet<&str>>,
+    model: &StackModel<'_>,
+) -> Option<String> {
+    let is_shared = |step: &Step| match &step.from {
+        Variable::Build(_) => exclusive.contains_key(&step.to),
+        from => exclusive.contains_key(from),
+    };
+    let families: BTreeSet<&str> = exclusive.values().flatten().copied().collect();
+    if families.len() < 2 || !steps.iter().all(is_shared) {
+        return None;
+    }
+    // In the order of the spec, those that others bring in last.
+    let mut named: Vec<&str> = model.spec.frameworks.iter().map(|asked| asked.family.value.as_str()).collect();
+    named.retain(|family| families.contains(family));
+    named.extend(families.iter().copied().filter(|family| !named.contains(family)).collect::<Vec<_>>());
+    let named: Vec<String> = named.into_iter().map(|family| with_version(model, family)).collect();
+    let shared = match (exclusive.contains_key(&Variable::WheelCuda), exclusive.contains_key(&Variable::WheelCudnn)) {
+        (true, true) => "a CUDA major and a cuDNN",
+        (true, false) => "a CUDA major",
+        (false, _) => "a cuDNN",
+    };
+    Some(format!("no builds of {} share {shared}", listed(&named)))
+}
+
+/// `` pytorch `>=2.4` ``, as the spec asks for it.
+fn with_version(model: &StackModel<'_>, family: &str) -> String {
+    let asked = model.spec.frameworks.iter().find(|framework| framework.family.value == family);
+    let version = asked.filter(|framework| !framework.version.is_empty());
+    let version = version.map(|framework| format!(" `{}`", framework.version)).unwrap_or_default();
+    format!("{family}{version}")
 }
 
 /// What the spec wishes of a variable, as the subject of `... goes with pytorch 2.5.0 and newer`.

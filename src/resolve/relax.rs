@@ -12,12 +12,12 @@ use pep508_rs::VersionOrUrl;
 use crate::catalog::Catalog;
 use crate::diagnostic::Origin;
 use crate::spec::{Spec, Target};
-use crate::version::DriverVersion;
 use crate::version::wheel_tag::normalize_name;
 
+use super::drivers;
 use super::minimal::{Wish, answered, wishes, without};
 use super::served::listed;
-use super::{Code, Conflict, Resolution, StackAnswer};
+use super::{Code, Conflict, Resolution, StackAnswer, unbuilt};
 
 /// At most this many changes are offered.
 const OFFERS: usize = 4;
@@ -32,15 +32,16 @@ const NAMED: usize = 3;
 const COMMON_CARD: &str = "L4";
 
 /// A change that leads to an answer.
-struct Offer {
-    text: String,
-    answer: StackAnswer,
+pub(super) struct Offer {
+    pub(super) text: String,
+    pub(super) answer: StackAnswer,
 }
 
 /// The changes that lead to an answer, as sentences.
 pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
     let changes = changes(spec, catalog);
-    let mut offers: Vec<Offer> = changes.iter().filter_map(|change| offer(spec, catalog, change)).collect();
+    let mut offers: Vec<Offer> = unbuilt::build_wheels(spec, catalog).into_iter().collect();
+    offers.extend(changes.iter().filter_map(|change| offer(spec, catalog, change)));
     if offers.is_empty() {
         offers.extend(common_card(spec, catalog));
     }
@@ -105,7 +106,7 @@ fn changes(spec: &Spec, catalog: &Catalog) -> Vec<BTreeSet<Wish>> {
 fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Offer> {
     let alone = given_up.iter().next().filter(|_| given_up.len() == 1);
     if let Some(Wish::Driver(index)) = alone {
-        return newer_driver(spec, catalog, *index);
+        return drivers::other_driver(spec, catalog, *index);
     }
     let mut changed = without(spec, given_up);
     let mut answer = answered(&changed, catalog)?;
@@ -160,10 +161,9 @@ fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Of
             }
             Wish::Python => with.push(format!("`python: \"{}\"`", answer.python)),
             Wish::Driver(index) if !given_up.contains(&Wish::Target(index)) => {
-                let driver = answer.driver_minimum.as_ref()?;
-                // It is the oldest for all targets together, and this card's drivers may end before it.
-                answered(&with_driver(&changed, index, driver), catalog)?;
-                with.push(format!("driver {driver} or newer on `{}`", target_name(&spec.targets.get(index)?.value)));
+                // Targets given up before it are no longer counted.
+                let removed = given_up.iter().filter(|wish| matches!(wish, Wish::Target(other) if *other < index));
+                with.push(drivers::needed_driver(&changed, catalog, index - removed.count(), &answer)?);
             }
             Wish::Driver(_) => {}
             Wish::Base => with.push("`base: auto`".to_owned()),
@@ -220,37 +220,8 @@ fn nearest_version(spec: &Spec, changed: &mut Spec, catalog: &Catalog, index: us
     })
 }
 
-fn with_driver(spec: &Spec, index: usize, newer: &DriverVersion) -> Spec {
-    let mut changed = spec.clone();
-    if let Some(Target::Card { driver, .. }) = changed.targets.get_mut(index).map(|target| &mut target.value) {
-        *driver = Some(newer.clone());
-    }
-    changed
-}
-
 fn exactly(version: Version) -> Option<VersionSpecifiers> {
     VersionSpecifier::from_version(Operator::Equal, version).ok().map(VersionSpecifiers::from)
-}
-
-/// The oldest driver of those the catalog names with which the machine would do.
-fn newer_driver(spec: &Spec, catalog: &Catalog, index: usize) -> Option<Offer> {
-    let target = &spec.targets.get(index)?.value;
-    let Target::Card { driver: Some(installed), .. } = target else { return None };
-    let toolkits = catalog.cuda.toolkits.iter().filter_map(|toolkit| toolkit.driver.as_ref());
-    let known: BTreeSet<&DriverVersion> =
-        catalog.cuda.floors.iter().map(|floor| &floor.driver).chain(toolkits).collect();
-    known.into_iter().filter(|driver| *driver > installed).find_map(|newer| {
-        let answer = answered(&with_driver(spec, index, newer), catalog)?;
-        let name = target_name(target);
-        // What a driver without limits would allow, if that is more.
-        let newest = answered(&without(spec, &BTreeSet::from([Wish::Driver(index)])), catalog);
-        let newest = newest.filter(|newest| newest.frameworks != answer.frameworks);
-        let newest = newest.and_then(|newest| Some((newest.driver_minimum.clone()?, newest)));
-        let more = newest.map(|(driver, newest)| format!("; from {driver} on {}", result(&newest)));
-        let more = more.unwrap_or_default();
-        let text = format!("update the driver of `{name}` to {newer} or newer: {}{more}", result(&answer));
-        Some(Offer { text, answer })
-    })
 }
 
 /// For a spec that names no machine, and something in it that needs a card.
@@ -314,7 +285,7 @@ fn split(spec: &Spec, catalog: &Catalog) -> Option<String> {
 }
 
 /// As the spec writes it.
-fn target_name(target: &Target) -> String {
+pub(super) fn target_name(target: &Target) -> String {
     match target {
         Target::Cpu => "cpu".to_owned(),
         Target::Card { gpu, .. } => gpu.clone(),

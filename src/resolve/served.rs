@@ -284,10 +284,21 @@ impl<'p, 'a> Served<'p, 'a> {
                 let toolkits: BTreeSet<_> = toolkits.map(|toolkit| toolkit.dotted().clone()).collect();
                 format!("{is} built with CUDA {}", ends(&toolkits.iter().map(ToString::to_string).collect::<Vec<_>>()))
             }
-            (Code::CudnnMismatch, _) => {
-                let found = entries.iter().filter_map(|entry| entry.row.build.cudnn.as_ref());
-                let found: BTreeSet<_> = found.map(|cudnn| cudnn.dotted().clone()).collect();
-                format!("{is} built with cuDNN {}", ends(&found.iter().map(ToString::to_string).collect::<Vec<_>>()))
+            (Code::CudnnMismatch, to) => {
+                let needs = entries.iter().filter_map(|entry| entry.row.build.cudnn.as_ref());
+                let needs: BTreeSet<_> = needs.map(|need| (need.version.dotted(), need.or_newer)).collect();
+                let or_newer = needs.first()?.1;
+                if needs.iter().any(|(_, newer)| *newer != or_newer) {
+                    return None;
+                }
+                let versions: Vec<String> = needs.iter().map(|(version, _)| version.to_string()).collect();
+                match (or_newer, to) {
+                    (true, _) => {
+                        format!("{} cuDNN {} or newer", if one { "requires" } else { "require" }, ends(&versions))
+                    }
+                    (false, Variable::WheelCudnn) => format!("{brings} cuDNN {}", ends(&versions)),
+                    (false, _) => format!("{is} built with cuDNN {}", ends(&versions)),
+                }
             }
             (Code::GlibcTooOld, _) => {
                 let wheels = |entry: &&Entry<'_>| {

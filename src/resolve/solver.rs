@@ -176,7 +176,11 @@ impl DependencyProvider for Problem<'_> {
             Variable::Python => 6,
             Variable::Toolkit => 5,
             Variable::Base => 4,
-            Variable::Glibc | Variable::SystemCudnn | Variable::WheelCuda | Variable::Driver(_) => 3,
+            Variable::Glibc
+            | Variable::SystemCudnn
+            | Variable::WheelCuda
+            | Variable::WheelCudnn
+            | Variable::Driver(_) => 3,
             Variable::Distribution(name) | Variable::Extra(name, _) => 1 + u32::from(self.upgraded.contains(name)),
         };
         let (conflicts, choices) = match variable {
@@ -193,7 +197,10 @@ impl DependencyProvider for Problem<'_> {
     fn choose_version(&self, variable: &Variable, values: &Values) -> Result<Option<Value>, SourceError> {
         if let Variable::Distribution(name) | Variable::Extra(name, _) = variable {
             let Some(packages) = self.packages else { return Ok(None) };
-            let candidate = packages.choose(name, values)?;
+            let candidate = match self.stack.package_limit(name) {
+                Some(limit) => packages.choose(name, &values.intersection(&limit))?,
+                None => packages.choose(name, values)?,
+            };
             return Ok(candidate.map(|candidate| {
                 let value = Value::Release(candidate.version.clone());
                 self.chosen.borrow_mut().insert(format!("{name} {}", candidate.version), candidate);

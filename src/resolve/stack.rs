@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::catalog::{Accelerator, Build, Catalog, PythonStatus, Release, Vendor};
 use crate::oci::Platform;
 use crate::spec::Spec;
-use crate::version::{Dotted, PythonVersion};
+use crate::version::{CudnnVersion, Dotted, PythonVersion};
 
 use super::Error;
 use super::bases::BaseRow;
+use super::cudnn::Limit;
 use super::distributions::{Distribution, UNKNOWN};
 use super::evidence::Edge;
 use super::numbers::{number, python_value, zero};
@@ -66,6 +67,10 @@ pub struct StackModel<'a> {
     pub bases: Vec<BaseRow>,
     /// Python lines, oldest first.
     pub pythons: Vec<PythonVersion>,
+    /// Releases of cuDNN that an environment may hold, oldest first.
+    pub(super) cudnn: Vec<CudnnVersion>,
+    /// What the spec and the cards leave of cuDNN's packages.
+    pub(super) cudnn_limits: Vec<Limit>,
 }
 
 impl<'a> StackModel<'a> {
@@ -132,7 +137,21 @@ impl<'a> StackModel<'a> {
         let distributions = super::distributions::distributions(&families);
         let asked = super::distributions::asked_families(spec, &distributions);
         let bases = super::bases::rows(spec, catalog);
-        Ok(Self { spec, catalog, targets, platforms, families, distributions, asked, bases, pythons })
+        let cudnn = super::cudnn::releases(catalog, families.values().flat_map(|table| table.rows.iter().copied()));
+        let cudnn_limits = super::cudnn::limits(spec, &targets, catalog);
+        Ok(Self {
+            spec,
+            catalog,
+            targets,
+            platforms,
+            families,
+            distributions,
+            asked,
+            bases,
+            pythons,
+            cudnn,
+            cudnn_limits,
+        })
     }
 
     /// The row of a rank.
@@ -200,6 +219,7 @@ impl<'a> StackModel<'a> {
                 let majors: BTreeSet<u64> = majors.collect();
                 majors.into_iter().map(|major| number(&major.to_string())).collect()
             }
+            Variable::WheelCudnn => self.cudnn.iter().map(|release| Value::Number(release.dotted().clone())).collect(),
             Variable::Driver(index) => self.driver_values(self.targets.get(*index)?),
             Variable::Distribution(_) | Variable::Extra(..) => return None,
         })
@@ -237,6 +257,7 @@ impl<'a> StackModel<'a> {
                 base.map(edges).unwrap_or_default()
             }
             (Variable::PinnedCuda, _) => self.pinned_cuda_edges(),
+            (Variable::WheelCuda, major) => self.cudnn_of_major(major).into_iter().collect(),
             _ => Vec::new(),
         }
     }

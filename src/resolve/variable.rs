@@ -40,6 +40,8 @@ pub enum Variable {
     SystemCudnn,
     /// CUDA major of the framework builds: one environment holds the libraries of one major.
     WheelCuda,
+    /// cuDNN that the framework builds bring: one environment holds one release.
+    WheelCudnn,
     /// Driver of target `n`.
     Driver(usize),
     /// A Python distribution, by normalised name.
@@ -151,6 +153,7 @@ impl fmt::Display for Variable {
             Self::Toolkit => f.write_str("system CUDA toolkit"),
             Self::SystemCudnn => f.write_str("system cuDNN"),
             Self::WheelCuda => f.write_str("CUDA of the frameworks"),
+            Self::WheelCudnn => f.write_str("cuDNN of the frameworks"),
             Self::Driver(index) => write!(f, "driver of target {}", index + 1),
             Self::Distribution(name) => f.write_str(name),
             Self::Extra(name, extra) => write!(f, "{name}[{extra}]"),

@@ -118,7 +118,13 @@ impl Settings {
         Self::load_with(environment, &[])
     }
 
-    /// The same with the `sources.yaml` of these folders of the catalog, a later one over an earlier one and all over the
+    /// What holds where nothing is set: the embedded addresses, which are the same on every machine and known to everybody.
+    pub fn of_nobody() -> Result<Self, Error> {
+        // Below a file there are no settings.
+        Self::load(&Environment { root: PathBuf::from("/dev/null"), ..Environment::default() })
+    }
+
+    /// [`Settings::load`] with the `sources.yaml` of these folders of the catalog, a later one over an earlier one and all over the
     /// embedded one. What this machine says goes before them.
     pub fn load_with(environment: &Environment, catalogs: &[PathBuf]) -> Result<Self, Error> {
         let mut sources = Sources::embedded()?;

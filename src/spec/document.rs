@@ -118,8 +118,13 @@ pub(super) struct Index {
 pub(super) struct Image {
     /// Registry and repository, without a tag.
     pub(super) repository: Given<String>,
-    /// Tags; default `[latest]`.
+    /// The project's own version, for tags and for the image's label.
+    pub(super) version: Given<String>,
+    /// Tags; default `[latest]`. `{{ version }}`, `{{ name }}`, `{{ python }}`, `{{ cuda }}`, `{{ digest }}` and the name of a
+    /// framework are filled in; `{{ digest }}` not in the first.
     pub(super) tags: Given<Vec<Typed<String>>>,
+    /// Further tags, which a push sets once and refuses to move.
+    pub(super) immutable_tags: Given<Vec<Typed<String>>>,
     /// `gzip`, the default, or `zstd`, which is smaller and takes longer to make.
     pub(super) compression: Given<String>,
 }

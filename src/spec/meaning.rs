@@ -7,10 +7,15 @@ use serde_json::{Value, json};
 
 use super::{ArtifactStore, BaseChoice, Located, MlflowBackend, Spec, Target};
 use crate::oci::Digest;
+use crate::oci::tag::TagTemplate;
 
 /// Address of the meaning.
 pub(super) fn digest(spec: &Spec) -> Digest {
     Digest::of(meaning(spec).to_string().as_bytes())
+}
+
+fn tags(templates: &[TagTemplate]) -> Vec<String> {
+    templates.iter().map(ToString::to_string).collect()
 }
 
 fn texts<T: ToString>(values: &[Located<T>]) -> Vec<String> {
@@ -94,7 +99,7 @@ fn meaning(spec: &Spec) -> Value {
         "os": spec.os.as_ref().map(|os| format!("{} {}", os.value.distribution, os.value.release)),
         "base": base(&spec.base.value),
         "repository": text(spec.image.repository.as_ref()),
-        "tags": spec.image.tags,
+        "tags": tags(&spec.image.tags),
         "files": files,
         "env": spec.env,
         "workdir": spec.workdir,
@@ -121,6 +126,12 @@ fn meaning(spec: &Spec) -> Value {
     // Keys that came later are there only where they say something, so that older locks stay current.
     if !spec.image.compression.is_default() {
         meaning["compression"] = json!(spec.image.compression);
+    }
+    if let Some(version) = &spec.image.version {
+        meaning["version"] = json!(version);
+    }
+    if !spec.image.immutable_tags.is_empty() {
+        meaning["immutable_tags"] = json!(tags(&spec.image.immutable_tags));
     }
     if !file_pins.is_empty() {
         meaning["file_pins"] = file_pins.into();

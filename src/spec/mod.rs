@@ -24,6 +24,7 @@ use pep440_rs::VersionSpecifiers;
 use pep508_rs::{Requirement, VerbatimUrl};
 
 use crate::diagnostic::Origin;
+use crate::oci::tag::TagTemplate;
 use crate::oci::{Digest, Platform};
 use crate::version::{CudnnVersion, Dotted, DriverVersion, ToolkitVersion, WheelPlace};
 
@@ -71,6 +72,8 @@ pub struct Spec {
     pub constraints: Vec<Located<Requirement<VerbatimUrl>>>,
     /// What packages and constraints say of the files to install: hashes, and places outside every index.
     pub file_pins: Vec<Located<FilePin>>,
+    /// Requirements and constraints files that were read, below or above `folder`, sorted.
+    pub requirements_files: Vec<PathBuf>,
     /// Extra package indexes.
     pub indexes: Vec<ExtraIndex>,
     /// Operating-system packages.
@@ -236,8 +239,12 @@ pub enum BaseChoice {
 pub struct ImageSection {
     /// Registry and repository, `registry.example.com/ml/churn`, without tag.
     pub repository: Option<Located<String>>,
-    /// Tags; default `latest`.
-    pub tags: Vec<String>,
+    /// The project's own version, for tags and for the image's label.
+    pub version: Option<String>,
+    /// Templates of tags; default `latest`. The first can be filled in before the image is made.
+    pub tags: Vec<TagTemplate>,
+    /// Templates of tags that are set once and never moved.
+    pub immutable_tags: Vec<TagTemplate>,
     /// Of the layers that are made.
     pub compression: crate::oci::Compression,
 }

@@ -110,6 +110,13 @@ impl Collected {
         Self { folder: folder.to_owned(), ..Self::default() }
     }
 
+    /// The files that were read, sorted.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.seen.iter().map(|(file, _)| file.clone()).collect();
+        files.dedup();
+        files
+    }
+
     /// Reads `path`, written at `named` and meant from the spec's folder, and the files it names. A file is read once, so
     /// that a cycle ends. Parent folders are allowed, unlike for files that go into the image: nothing is copied.
     pub(super) fn read(&mut self, path: &str, named: &Origin) -> Result<(), Error> {

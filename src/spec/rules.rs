@@ -7,6 +7,7 @@ use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 
 use super::error::Problem;
 use super::{ArtifactStore, BaseChoice, OperatingSystem, Target};
+use crate::oci::tag::{DIGEST_VARIABLE, TagTemplate};
 use crate::oci::{Compression, Reference};
 use crate::version::Dotted;
 use crate::version::wheel_tag::normalize_name;
@@ -256,21 +257,50 @@ pub(super) fn compression(text: &str) -> Result<Compression, Problem> {
     text.parse().map_err(|_| malformed("a compression", text, "it is neither `gzip` nor `zstd`", &[]))
 }
 
-/// Image tag, as the OCI distribution specification has it.
-pub(super) fn image_tag(text: &str) -> Result<String, Problem> {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let valid = text.len() <= 128
-        && text.bytes().next().is_some_and(word)
-        && text.bytes().all(|byte| word(byte) || b".-".contains(&byte));
-    if valid {
-        return Ok(text.to_owned());
+/// Template of an image tag. Each variable must have a value: the version if the spec gives one, a framework if it is asked for.
+pub(super) fn tag_template(text: &str, has_version: bool, families: &[&str]) -> Result<TagTemplate, Problem> {
+    const KIND: &str = "an image tag";
+    let template: TagTemplate = text.parse().map_err(|cause| malformed(KIND, text, format!("{cause}"), &[]))?;
+    let mut known: Vec<&str> = vec!["name", "python", "cuda", DIGEST_VARIABLE];
+    known.extend(families);
+    known.extend(has_version.then_some("version"));
+    let unknown = template.variables().find(|name| !known.contains(name)).map(str::to_owned);
+    match unknown.as_deref() {
+        None => Ok(template),
+        Some("version") => {
+            Err(malformed(KIND, text, "the spec has no `image.version`", &["add it, such as `version: \"1.0.0\"`"]))
+        }
+        Some(unknown) => {
+            let names = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            Err(malformed(KIND, text, format!("there is no variable `{unknown}`"), &[&format!("there are {names}")]))
+        }
     }
-    Err(malformed(
-        "an image tag",
-        text,
-        "it takes at most 128 letters, digits, `_`, `.` and `-`, the last two not first",
-        &[],
-    ))
+}
+
+/// The first tag names the image in the Compose stack, which is written before the image is made.
+pub(super) fn digest_in_first_tag() -> Problem {
+    malformed(
+        "a tag to begin with",
+        "{{ digest }}",
+        "it names the image in the Compose stack, before its digest is known",
+        &["put a tag without it first"],
+    )
+}
+
+/// A version of the user's own.
+pub(super) fn image_version(text: &str) -> Result<String, Problem> {
+    let valid = text.len() <= 64
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte));
+    match valid {
+        true => Ok(text.to_owned()),
+        false => Err(malformed(
+            "a version",
+            text,
+            "it takes at most 64 letters, digits, `_`, `.`, `+` and `-`",
+            &["quote it"],
+        )),
+    }
 }
 
 /// Absolute path in the image, without `.`, `..` and doubled slashes; a `/` at the end is kept.

@@ -18,7 +18,8 @@ use super::{
     Postgres, Redis, Services, Spec, Target, meaning, rules,
 };
 use crate::diagnostic::Origin;
-use crate::oci::{Compression, Platform};
+use crate::oci::Platform;
+use crate::oci::tag::DIGEST_VARIABLE;
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -36,6 +37,7 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
         platforms: builder.list(&document.platforms, platform)?,
         python: builder.optional(&document.python, rules::python)?,
         frameworks: builder.frameworks(document.frameworks)?,
+        requirements_files: packages.files(),
         packages: packages.requirements,
         constraints: packages.constraints,
         file_pins: packages.file_pins,
@@ -45,7 +47,7 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
         cudnn: builder.optional(&document.cudnn, dotted("a cuDNN version"))?,
         os: builder.optional(&document.os, rules::operating_system)?,
         base: builder.optional(&document.base, rules::base)?.unwrap_or_else(|| Located::default_of(BaseChoice::Auto)),
-        image: builder.image(&document.image)?,
+        image: ImageSection::default(),
         files: builder.files(&document.files)?,
         env: builder.env(document.env)?,
         workdir: builder.optional(&document.workdir, directory)?.map(|workdir| workdir.value),
@@ -59,6 +61,7 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
         services: builder.services(&document.services)?,
         digest: crate::oci::Digest::of(b""),
     };
+    spec.image = builder.image(&document.image, &spec.frameworks)?;
     spec.digest = meaning::digest(&spec);
     Ok(spec)
 }
@@ -268,23 +271,32 @@ impl Builder<'_> {
         Ok(indexes)
     }
 
-    fn image(&self, given: &Given<document::Image>) -> Result<ImageSection> {
-        let tags = |list: Vec<Located<String>>| list.into_iter().map(|tag| tag.value).collect();
+    fn image(&self, given: &Given<document::Image>, frameworks: &[Framework]) -> Result<ImageSection> {
+        let latest = || "latest".parse().ok().into_iter().collect();
         let Some(Typed { value: image, .. }) = &given.0 else {
-            let tags = vec!["latest".to_owned()];
-            return Ok(ImageSection { repository: None, tags, compression: Compression::default() });
+            return Ok(ImageSection { tags: latest(), ..ImageSection::default() });
         };
         let repository = self.optional(&image.repository, rules::repository)?;
+        let version = self.optional(&image.version, rules::image_version)?.map(|version| version.value);
+        let families: Vec<&str> = frameworks.iter().map(|framework| framework.family.value.as_str()).collect();
+        let template = |text: &str| rules::tag_template(text, version.is_some(), &families);
         let tags = match &image.tags.0 {
-            None => vec!["latest".to_owned()],
+            None => latest(),
             Some(list) if list.value.is_empty() => {
                 return self.fail(list.span.clone(), Problem::EmptyList { key: "tags" });
             }
-            Some(_) => tags(self.list(&image.tags, rules::image_tag)?),
+            Some(list) => {
+                let tags = self.list(&image.tags, template)?;
+                if tags[0].value.variables().any(|name| name == DIGEST_VARIABLE) {
+                    return self.fail(list.value[0].span.clone(), rules::digest_in_first_tag());
+                }
+                tags.into_iter().map(|tag| tag.value).collect()
+            }
         };
+        let immutable_tags = self.list(&image.immutable_tags, template)?.into_iter().map(|tag| tag.value).collect();
         let compression = self.optional(&image.compression, rules::compression)?;
         let compression = compression.map(|compression| compression.value).unwrap_or_default();
-        Ok(ImageSection { repository, tags, compression })
+        Ok(ImageSection { repository, version, tags, immutable_tags, compression })
     }
 
     fn files(&self, given: &Given<Vec<Typed<document::File>>>) -> Result<Vec<FileEntry>> {

@@ -6,7 +6,7 @@ use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 
 use super::Finding;
 use super::observe::{Bound, Observation, Reader, Wish};
-use crate::catalog::{Accelerator, Build, Framework, Release};
+use crate::catalog::{Accelerator, Build, CudnnNeed, Framework, Release};
 use crate::version::PythonVersion;
 
 /// manylinux1 and manylinux2010: wheels with these tags are known to need more than their name says, and the catalog says
@@ -135,7 +135,7 @@ fn build(entry: &str, build: &Build, reader: &Reader<'_>, findings: &mut Vec<Fin
         let cudnn = build.cudnn.as_ref().map(ToString::to_string);
         let is_asked = |_: &&Bound| cudnn.is_some() || !observation.cudnn_of_torch;
         let told = observation.cudnn.as_ref().filter(is_asked);
-        if let Some(bound) = told.filter(|bound| !cudnn_agrees(cudnn.as_deref(), bound)) {
+        if let Some(bound) = told.filter(|bound| !cudnn_agrees(build.cudnn.as_ref(), bound)) {
             differs("cudnn".to_owned(), cudnn.unwrap_or_else(nothing), spell(bound));
         }
     }
@@ -230,11 +230,15 @@ fn toolkit_agrees(curated: Option<&str>, bound: &Bound) -> bool {
     same_prefix(Some(curated), &line) || !bound.exact && numbers.ge(line.release().iter().copied())
 }
 
-/// A pin says which, a range only the lower end.
-fn cudnn_agrees(curated: Option<&str>, bound: &Bound) -> bool {
-    let is_above =
-        || curated.and_then(|curated| curated.parse::<Version>().ok()).is_some_and(|own| own >= bound.version);
-    same_prefix(curated, &bound.version) || !bound.exact && is_above()
+/// A pin that is not written out, `9`, leaves open whether the metadata has a range; a range may begin above the metadata's.
+fn cudnn_agrees(curated: Option<&CudnnNeed>, bound: &Bound) -> bool {
+    curated.is_some_and(|need| {
+        let text = need.version.to_string();
+        let is_rough = !need.or_newer && need.version.dotted().components().len() < 4;
+        let is_above = || text.parse::<Version>().is_ok_and(|own| own >= bound.version);
+        same_prefix(Some(&text), &bound.version) && (is_rough || need.or_newer != bound.exact)
+            || need.or_newer && !bound.exact && is_above()
+    })
 }
 
 /// Whether both say the same as far as the shorter one goes: `9` and `9.1.0.70`.

@@ -14,9 +14,9 @@ use super::cuda;
 use super::edit::Editor;
 use super::observe::{Bound, Observation, Reader};
 use super::wheels::Wheels;
-use crate::catalog::{Accelerator, Build, Catalog, Framework, Release};
+use crate::catalog::{Accelerator, Build, Catalog, CudnnNeed, Framework, Release};
 use crate::oci::Platform;
-use crate::version::{CudnnVersion, PythonVersion, ToolkitVersion};
+use crate::version::{PythonVersion, ToolkitVersion};
 
 /// How many of the newest releases say which builds a family has: now and then one of them lacks a build.
 const MODELS: usize = 3;
@@ -326,14 +326,17 @@ impl DraftBuild<'_> {
         }
     }
 
-    fn cudnn(&self) -> Option<CudnnVersion> {
+    fn cudnn(&self) -> Option<CudnnNeed> {
         let model = self.model.cudnn.clone();
         let of_torch_alone = model.is_none() && self.observation.cudnn_of_torch;
         if self.model.accelerator != Accelerator::Cuda || of_torch_alone {
             return None;
         }
         match &self.observation.cudnn {
-            Some(bound) if bound.version.release().len() > 2 => bound.version.to_string().parse().ok().or(model),
+            Some(bound) if bound.version.release().len() > 2 || !bound.exact => {
+                let version = bound.version.to_string().parse().ok();
+                version.map(|version| CudnnNeed { version, or_newer: !bound.exact }).or(model)
+            }
             _ => model,
         }
     }

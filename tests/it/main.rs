@@ -3,7 +3,10 @@
 //!
 //! - `build`: from a spec to a container that runs
 //! - `cli`: exit codes, streams and words
+//! - `differential`: real wheels, installed by imgforge, by uv and by pip
 //! - `examples`: the committed locks and rendered files
+//! - `golden`: the digests of three locked specs, the same on every machine
+//! - `hostile`: real wheels, damaged
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
@@ -11,13 +14,17 @@
 //! - `registry`: push and pull as a library, against the CNCF registry
 //! - `reproducible`: same lock, same bytes
 //! - `reuse`: layers that a registry has are not made again
+//! - `share`: an environment that a colleague brings back from a registry, verifies and looks into
 //! - `stack`: the quickstart with its database and its tracking server
 //! - `truth`: what experts would answer, against what the program says from the catalog
 //! - `support`: those parts, and the program with a home of its own
 
 mod build;
 mod cli;
+mod differential;
 mod examples;
+mod golden;
+mod hostile;
 mod layering;
 mod overlay;
 mod parts;
@@ -25,6 +32,7 @@ mod registry;
 mod render;
 mod reproducible;
 mod reuse;
+mod share;
 mod stack;
 mod support;
 mod truth;

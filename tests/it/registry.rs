@@ -51,8 +51,13 @@ impl Desk {
         tags: &[&str],
         mount_from: &[Reference],
     ) -> Result<Published, publish::Error> {
-        let tags: Vec<String> = tags.iter().map(|&tag| tag.to_owned()).collect();
-        let target = Target { repository: &reference(repository), tags: &tags, mount_from };
+        let owned = |tags: &[&str]| tags.iter().map(|&tag| tag.to_owned()).collect::<Vec<_>>();
+        // A tag with `!` is one that must not move.
+        let (immutable, tags): (Vec<&str>, Vec<&str>) = tags.iter().partition(|tag| tag.starts_with('!'));
+        let immutable: Vec<&str> = immutable.iter().map(|tag| &tag[1..]).collect();
+        let (tags, immutable_tags) = (owned(&tags), owned(&immutable));
+        let target =
+            Target { repository: &reference(repository), tags: &tags, immutable_tags: &immutable_tags, mount_from };
         Upload::begin(&self.registries, &self.store, &target, &Progress::hidden()).publish(images)
     }
 
@@ -128,6 +133,34 @@ fn read_with_oci_client(reference: &str) -> (String, Vec<Vec<u8>>) {
 fn skopeo_inspect(arguments: &[&str]) -> serde_json::Value {
     let output = run(Command::new("skopeo").arg("inspect").args(arguments), "skopeo");
     serde_json::from_slice(&output).expect("JSON")
+}
+
+#[test]
+fn an_immutable_tag_is_set_once_and_stops_a_push_before_it_sets_any() {
+    let (server, desk) = (RegistryServer::plain(), Desk::plain());
+    let first = image(Platform::AMD64, vec![layer(desk.path(), "one", b"1")]);
+    let second = image(Platform::AMD64, vec![layer(desk.path(), "two", b"2")]);
+    let repository = format!("{}/ml/fixed", server.host());
+    let tags = ["latest", "at-{{ digest }}", "!1.0"];
+    desk.push(std::slice::from_ref(&first), &repository, &tags).expect("pushed");
+    desk.push(std::slice::from_ref(&first), &repository, &tags).expect("pushed again");
+    let named = |tag: &str| desk.registries.manifest_digest(&reference(&format!("{repository}:{tag}"))).expect("asked");
+    assert_eq!(named("1.0"), Some(first.digest()));
+    assert_eq!(named(&format!("at-{}", &first.digest().hex()[..12])), Some(first.digest()));
+
+    let error = desk.push(std::slice::from_ref(&second), &repository, &tags).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the tag of `{repository}:1.0` is immutable, and names {}; this image is {}",
+            first.digest(),
+            second.digest()
+        )
+    );
+    assert_eq!(error.exit_code(), 1);
+    assert_eq!(named("latest"), Some(first.digest()));
+    desk.push(std::slice::from_ref(&second), &repository, &["latest", "!1.1"]).expect("pushed");
+    assert_eq!((named("latest"), named("1.0")), (Some(second.digest()), Some(first.digest())));
 }
 
 #[test]

@@ -35,8 +35,8 @@ struct Case {
 enum Verdict {
     /// Exit 0 and at least this in the answer.
     Expect(Value),
-    /// Exit 1 and a reason of this kind.
-    Conflict { code: String, first: Option<bool>, line: Option<u64> },
+    /// Exit 1 and a reason of this kind; `help` is what one of the changes offered says.
+    Conflict { code: String, first: Option<bool>, line: Option<u64>, help: Option<String> },
     /// Exit 2 and these words.
     Refused { message: String, line: u64, help: Option<String> },
 }
@@ -111,7 +111,7 @@ fn disagreements(forge: &Forge, case: &Case) -> Vec<String> {
     let answer = || serde_json::from_slice::<Value>(&output.stdout).expect("an answer in JSON");
     match &case.verdict {
         Verdict::Expect(expected) => differences(expected, &answer(), ""),
-        Verdict::Conflict { code, first, line } => {
+        Verdict::Conflict { code, first, line, help } => {
             let answer = answer();
             let reasons = answer["reasons"].as_array().expect("reasons");
             let of_kind: Vec<&Value> = reasons.iter().filter(|reason| reason["code"] == **code).collect();
@@ -126,6 +126,11 @@ fn disagreements(forge: &Forge, case: &Case) -> Vec<String> {
                 && !of_kind.iter().any(|reason| reason["spec_line"] == *line)
             {
                 found.push(format!("no `{code}` is for line {line}"));
+            }
+            let offers = answer["help"].as_array().expect("changes");
+            let offers = || offers.iter().filter_map(Value::as_str);
+            if let Some(help) = help.as_ref().filter(|help| !offers().any(|offer| offer.contains(help.as_str()))) {
+                found.push(format!("`{help}` is not offered"));
             }
             for reason in reasons {
                 if reason["fact"].as_str().is_none_or(str::is_empty)

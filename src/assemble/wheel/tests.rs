@@ -1,5 +1,7 @@
 //! Invented wheels, made with the `zip` crate, and an installer of its own to compare with.
 
+mod hostile;
+
 use std::io::Cursor;
 
 use ::zip::write::{SimpleFileOptions, ZipWriter};
@@ -133,16 +135,20 @@ fn record_names_every_file_with_its_hash() {
     let tree = tree(vec![
         member("demo/__init__.py", b""),
         member("demo-1.0.data/scripts/run", b"#!python\n"),
+        member("demo-1.0.data/data/lib/libdemo.so", b"l"),
+        member("demo-1.0.data/data/share/demo", b"d"),
+        member("demo-1.0.data/headers/demo.h", b"h"),
         member("demo-1.0.dist-info/entry_points.txt", b"[gui_scripts]\nshow = demo:show\n"),
     ]);
     let rows = record::parse(tree.text(&format!("{LIBRARY}/demo-1.0.dist-info/RECORD"))).expect("a RECORD");
     let files = tree.files();
     assert_eq!(rows.len(), files.len());
     for (path, content) in files {
-        let relative = path.strip_prefix(&format!("{LIBRARY}/")).map_or_else(
-            || format!("../../../{}", path.strip_prefix("opt/venv/").expect("in the environment")),
-            str::to_owned,
-        );
+        let outside = || match path.strip_prefix("opt/venv/lib/") {
+            Some(path) => format!("../../{path}"),
+            None => format!("../../../{}", path.strip_prefix("opt/venv/").expect("in the environment")),
+        };
+        let relative = path.strip_prefix(&format!("{LIBRARY}/")).map_or_else(outside, str::to_owned);
         let row = rows.get(&relative).unwrap_or_else(|| panic!("no row `{relative}`"));
         if relative.ends_with("/RECORD") {
             assert_eq!(*row, Row::default());

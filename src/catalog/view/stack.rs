@@ -94,7 +94,12 @@ fn newest_with(catalog: &Catalog, wanted: impl Fn(&Build) -> bool) -> (String, V
 pub(super) fn cudnn(catalog: &Catalog, version: &CudnnVersion, releases: &[&Cudnn]) -> View {
     let rows = releases.iter().map(|cudnn| vec![cudnn.version.to_string(), join(&cudnn.cuda_majors, " ")]);
     let mut text = table(&["cudnn", "for cuda"], rows);
-    let asks = |build: &Build| build.cudnn.as_ref().is_some_and(|cudnn| cudnn.dotted().starts_with(version.dotted()));
+    let asks = |build: &Build| {
+        build.cudnn.as_ref().is_some_and(|need| {
+            need.version.dotted().starts_with(version.dotted())
+                || need.or_newer && releases.iter().any(|release| need.takes(&release.version))
+        })
+    };
     let (asked, asked_json) = newest_with(catalog, asks);
     text += &asked;
     let images: Vec<String> = catalog

@@ -7,9 +7,9 @@
 //! the main package must be of one build, since their libraries load each other's symbols.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use pep440_rs::{Operator, Version};
+use pep440_rs::{Operator, Version, VersionSpecifiers};
 use pep508_rs::{Requirement, VerbatimUrl};
 
 use crate::catalog::{Build, Framework};
@@ -19,31 +19,65 @@ use crate::version::wheel_tag::normalize_name;
 use super::super::builds::row_label;
 use super::super::evidence::{Code, Edge, Evidence};
 use super::super::stack::Row;
-use super::super::variable::{Value, Values, Variable, one_of};
+use super::super::variable::{Value, Values, Variable, one_of, specifier_values};
+use super::choice::newest;
 use super::offer::Candidate;
 use super::requirement::{add_label, package_edges, specifiers};
 use super::routes::DEFAULT_INDEX;
 use super::{PackageModel, SourceError};
 
-/// What the search has learned about indexes of builds. Both are hints about where to look: whether a candidate suits is
+/// What the search has learned about indexes of builds. All are hints about where to look: whether a candidate suits is
 /// said by edges.
 #[derive(Default)]
 pub(super) struct BuildIndexes {
     /// Index of the build decided last, by the names of its framework's companions.
     companions: RefCell<HashMap<String, String>>,
-    /// Index whose wheel pinned a name exactly.
-    pinned: RefCell<HashMap<String, String>>,
+    /// What wheels of such indexes pin, by name: the index and the versions.
+    pins: RefCell<HashMap<String, Vec<(String, Values)>>>,
+    /// What builds install from such indexes, as long as nobody has looked at what it pins.
+    decided: RefCell<Vec<Decided>>,
+    /// All that was ever in `decided`.
+    noted: RefCell<HashSet<Decided>>,
+}
+
+/// A wheel that a build installs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Decided {
+    index: String,
+    package: String,
+    version: Version,
 }
 
 impl BuildIndexes {
     /// Remembers what a wheel of a build's own index pins.
     pub(super) fn note_pin(&self, index: &str, requirement: &Requirement<VerbatimUrl>) {
-        let is_pin = |operator: Operator| matches!(operator, Operator::Equal | Operator::ExactEqual);
-        if specifiers(requirement).is_some_and(|set| set.iter().any(|one| is_pin(*one.operator()))) {
+        if let Some((set, _)) = pinned(requirement) {
             let name = normalize_name(requirement.name.as_ref());
-            self.pinned.borrow_mut().entry(name).or_insert_with(|| index.to_owned());
+            let pin = (index.to_owned(), specifier_values(set));
+            let mut pins = self.pins.borrow_mut();
+            let known = pins.entry(name).or_default();
+            if !known.contains(&pin) {
+                known.push(pin);
+            }
         }
     }
+
+    /// Remembers what a build installs from an index of its own.
+    fn note_decided(&self, index: &str, requirement: &Requirement<VerbatimUrl>) {
+        let Some((_, version)) = pinned(requirement) else { return };
+        let package = normalize_name(requirement.name.as_ref());
+        let decided = Decided { index: index.to_owned(), package, version: version.clone() };
+        if self.noted.borrow_mut().insert(decided.clone()) {
+            self.decided.borrow_mut().push(decided);
+        }
+    }
+}
+
+/// The specifiers of a requirement that has one version left, and that version.
+fn pinned(requirement: &Requirement<VerbatimUrl>) -> Option<(&VersionSpecifiers, &Version)> {
+    let set = specifiers(requirement)?;
+    let is_pin = |operator: &Operator| matches!(operator, Operator::Equal | Operator::ExactEqual);
+    set.iter().find(|one| is_pin(one.operator())).map(|one| (set, one.version()))
 }
 
 impl PackageModel<'_> {
@@ -52,20 +86,14 @@ impl PackageModel<'_> {
         let index = self.build_indexes.companions.borrow().get(name).cloned();
         let Some(index) = index.filter(|_| self.may_use_build_indexes(name)) else { return Ok(None) };
         let offer = self.offer_of(&index, name)?;
-        let inside = |version: &Version| values.contains(&Value::Release(version.clone()));
-        let locked = self.locked.get(name).and_then(|locked| offer.candidates.get(locked));
-        let mut newest = offer.candidates.values().rev().filter(|candidate| !candidate.version.any_prerelease());
-        let found = locked.filter(|candidate| inside(&candidate.version));
-        Ok(found.or_else(|| newest.find(|candidate| inside(&candidate.version))).cloned())
+        Ok(self.locked_in(&offer, name, values).or_else(|| newest(&offer, values).cloned()))
     }
 
     /// A labelled version in the set, from the index of such a build.
     pub(super) fn choose_labelled(&self, name: &str, values: &Values) -> Result<Option<Candidate>, SourceError> {
         for index in self.labelled_indexes(name, values) {
             let offer = self.offer_of(&index, name)?;
-            let mut versions = offer.candidates.iter().rev();
-            let found = versions.find(|(version, _)| values.contains(&Value::Release((*version).clone())));
-            if let Some((_, candidate)) = found {
+            if let Some(candidate) = newest(&offer, values) {
                 return Ok(Some(candidate.clone()));
             }
         }
@@ -74,12 +102,34 @@ impl PackageModel<'_> {
 
     /// What a wheel of a build's own index pins, from the same index.
     pub(super) fn choose_beside_build(&self, name: &str, values: &Values) -> Result<Option<Candidate>, SourceError> {
-        let index = self.build_indexes.pinned.borrow().get(name).cloned();
-        let Some(index) = index.filter(|_| self.may_use_build_indexes(name)) else { return Ok(None) };
-        let offer = self.offer_of(&index, name)?;
-        let mut versions = offer.candidates.iter().rev();
-        let found = versions.find(|(version, _)| values.contains(&Value::Release((*version).clone())));
-        Ok(found.map(|(_, candidate)| candidate.clone()))
+        if !self.may_use_build_indexes(name) {
+            return Ok(None);
+        }
+        self.read_pins()?;
+        let pins = self.build_indexes.pins.borrow().get(name).cloned().unwrap_or_default();
+        for (index, pinned) in pins {
+            let offer = self.offer_of(&index, name)?;
+            if let Some(candidate) = newest(&offer, &values.intersection(&pinned)) {
+                return Ok(Some(candidate.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Learns what the wheels pin of the builds decided so far. Somebody may ask for such a package before the search comes
+    /// to the framework's own.
+    fn read_pins(&self) -> Result<(), SourceError> {
+        let decided = std::mem::take(&mut *self.build_indexes.decided.borrow_mut());
+        for Decided { index, package, version } in decided {
+            let offer = self.offer_of(&index, &package)?;
+            let Some(candidate) = offer.candidates.get(&version) else { continue };
+            let Ok(metadata) = self.source.metadata(&index, &candidate.file)? else { continue };
+            let needed = metadata.requires_dist.iter();
+            for requirement in needed.filter(|requirement| requirement.evaluate_markers(&self.markers, &[])) {
+                self.build_indexes.note_pin(&index, requirement);
+            }
+        }
+        Ok(())
     }
 
     /// A name that the spec gave a home comes from nowhere else.
@@ -187,9 +237,11 @@ impl PackageModel<'_> {
             let Ok(mut requirement) = text.parse::<Requirement<VerbatimUrl>>() else { continue };
             if row.build.index != DEFAULT_INDEX {
                 add_label(&mut requirement, &row.build.name);
+                self.build_indexes.note_decided(&row.build.index, &requirement);
             }
             let fact = format!("{label} is installed as `{requirement}`");
             edges.extend(package_edges(&requirement, &fact, source, None));
+            edges.extend(self.bounds(&normalize_name(requirement.name.as_ref())));
         }
         self.note_build(family, row);
         self.prefetch(&edges);

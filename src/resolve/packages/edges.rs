@@ -28,22 +28,19 @@ impl PackageModel<'_> {
         edges
     }
 
-    fn constraint_edges(&self, name: &str) -> Vec<Edge> {
+    /// What the spec's constraints say of a package: whoever requires it requires that as well.
+    pub(super) fn bounds(&self, name: &str) -> Vec<Edge> {
         let applies = |constraint: &&Located<Requirement<VerbatimUrl>>| {
-            constraint.value.name.as_ref() == name && constraint.value.evaluate_markers(&self.markers, &[])
+            normalize_name(constraint.value.name.as_ref()) == name
+                && constraint.value.evaluate_markers(&self.markers, &[])
         };
-        self.stack
-            .spec
-            .constraints
-            .iter()
-            .filter(applies)
-            .flat_map(|constraint| {
-                let fact = format!("a constraint says `{}`", constraint.value);
-                self.requirement_edges(&constraint.value, &fact, "spec", constraint.origin.clone())
-            })
-            // A constraint bounds a package, and asks for none of its extras.
-            .filter(|edge| !matches!(edge.to, Variable::Extra(..)))
-            .collect()
+        let applying = self.stack.spec.constraints.iter().filter(applies);
+        let edges = applying.flat_map(|constraint| {
+            let fact = format!("a constraint says `{}`", constraint.value);
+            self.own_edges(&constraint.value, &fact, "spec", constraint.origin.clone())
+        });
+        // A constraint bounds a package, and asks for none of its extras.
+        edges.filter(|edge| !matches!(edge.to, Variable::Extra(..))).collect()
     }
 
     /// What one version requires, with or without an extra; or why it cannot be used.
@@ -107,14 +104,26 @@ impl PackageModel<'_> {
         if extra.is_none() {
             edges.extend(self.stack.release_edge(name, version, &source));
             edges.extend(self.companion_edges(name, candidate, &metadata, &source));
-            edges.extend(self.constraint_edges(name));
         }
         self.prefetch(&edges);
         Ok(Ok(edges))
     }
 
-    /// The edges of one requirement: to its distribution and extras, and to the builds of a framework that it leaves.
+    /// The edges of one requirement, and what constraints say of the package it names.
     fn requirement_edges(
+        &self,
+        requirement: &Requirement<VerbatimUrl>,
+        fact: &str,
+        source: &str,
+        origin: Option<Origin>,
+    ) -> Vec<Edge> {
+        let mut edges = self.own_edges(requirement, fact, source, origin);
+        edges.extend(self.bounds(&normalize_name(requirement.name.as_ref())));
+        edges
+    }
+
+    /// To its distribution and extras, and to the builds of a framework that it leaves.
+    fn own_edges(
         &self,
         requirement: &Requirement<VerbatimUrl>,
         fact: &str,

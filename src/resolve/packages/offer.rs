@@ -141,9 +141,9 @@ impl Offer {
         }
     }
 
-    /// Whether every version that was ever published is a pre-release, usable or not.
-    pub(super) fn has_only_prereleases(&self) -> bool {
-        let published = self.candidates.keys().chain(self.yanked.keys()).chain(self.unusable.keys());
-        published.into_iter().all(Version::any_prerelease)
+    /// Whether some version that was ever published is a final release, usable or not.
+    pub(super) fn has_final_releases(&self) -> bool {
+        let mut published = self.candidates.keys().chain(self.yanked.keys()).chain(self.unusable.keys());
+        published.any(|version| !version.any_prerelease())
     }
 }

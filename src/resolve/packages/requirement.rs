@@ -1,13 +1,11 @@
 //! Requirements as edges of the problem, and the marker variables they are read with.
 
-use pep440_rs::{Version, VersionSpecifiers};
-use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder, Requirement, VerbatimUrl, VersionOrUrl};
+use pep440_rs::VersionSpecifiers;
+use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
 use pubgrub::Ranges;
 
 use crate::diagnostic::Origin;
-use crate::oci::Platform;
-use crate::version::PythonVersion;
-use crate::version::wheel_tag::{machine_name, normalize_name};
+use crate::version::wheel_tag::normalize_name;
 
 use super::super::evidence::{Code, Edge, Evidence};
 use super::super::variable::{Variable, specifier_values};
@@ -57,31 +55,4 @@ pub(super) fn add_label(requirement: &mut Requirement<VerbatimUrl>, label: &str)
 pub(super) fn without_marker(requirement: &Requirement<VerbatimUrl>) -> String {
     let text = requirement.to_string();
     text.split_once(" ;").or_else(|| text.split_once(';')).map_or(text.clone(), |(bare, _)| bare.to_owned())
-}
-
-/// The marker variables of CPython on glibc Linux (PEP 508). Release and version of the kernel are those of the machine
-/// the image will run on, so they are empty here.
-pub(in super::super) fn marker_environment(
-    platform: Platform,
-    python: PythonVersion,
-    full: &Version,
-) -> MarkerEnvironment {
-    let full = full.to_string();
-    let line = python.to_string();
-    let build = |full: &str| {
-        MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
-            implementation_name: "cpython",
-            implementation_version: full,
-            os_name: "posix",
-            platform_machine: machine_name(platform.architecture_name()),
-            platform_python_implementation: "CPython",
-            platform_release: "",
-            platform_system: "Linux",
-            platform_version: "",
-            python_full_version: full,
-            python_version: &line,
-            sys_platform: "linux",
-        })
-    };
-    build(&full).unwrap_or_else(|_| unreachable!("a parsed version prints as a version"))
 }

@@ -32,13 +32,6 @@ impl PackageModel<'_> {
             .rev()
             .filter(|(version, _)| values.contains(&Value::Release((*version).clone())))
             .collect();
-        let is_inside = |version: &&Version| values.contains(&Value::Release((*version).clone()));
-        if let Some(prerelease) = offer.candidates.keys().rev().find(is_inside) {
-            let fact = format!(
-                "{name} {prerelease} is a pre-release, and nothing asks for one, as `{name}>={prerelease}` in the spec would"
-            );
-            return (Code::NoSuchVersion, fact);
-        }
         let Some((version, reason)) = inside.first() else {
             let newest = offer.candidates.keys().next_back().or(offer.unusable.keys().next_back());
             let index = offer.candidates.values().next().map(|candidate| candidate.index.as_str());

@@ -10,7 +10,8 @@ use super::super::variable::{Value, Variable};
 use super::{PackageModel, SourceError};
 
 impl PackageModel<'_> {
-    /// Sentences about what was chosen: withdrawn releases, and extras that a release does not have.
+    /// Sentences about what was chosen: withdrawn releases, pre-releases that the spec does not speak of, and extras that a
+    /// release does not have.
     pub fn warnings(&self, solution: &Solution) -> Result<Vec<String>, SourceError> {
         let mut warnings = Vec::new();
         for (variable, value) in solution.iter() {
@@ -28,6 +29,11 @@ impl PackageModel<'_> {
             } else if let Some(reason) = &candidate.file.yanked {
                 let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                 warnings.push(format!("{name} {version} was yanked, and is taken because it is pinned{reason}"));
+            } else if version.any_prerelease()
+                && !self.named.speaks_of_prereleases(name)
+                && self.offer(name)?.has_final_releases()
+            {
+                warnings.push(format!("{name} {version} is a pre-release, and the spec does not ask for one"));
             }
         }
         warnings.sort_unstable();

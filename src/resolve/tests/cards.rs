@@ -97,13 +97,52 @@ fn rocm_runs_on_the_kernel_drivers_it_was_tested_with() {
         answer("targets: [{gpu: Red, driver: '6.1.3'}]\nframeworks: {base: '>=1'}\n"),
         "base 1.0 rocm6.2 / python 3.11 / debian 12 (twelve)"
     );
-    insta::assert_snapshot!(refusal("targets: [{gpu: Red, driver: '6.1.3'}]\nframeworks: {base: '2.0'}\n"), @r"
-    driver_below_floor: base 2.0 (rocm6.4) is ROCm 6.4, and driver 6.1 runs ROCm 6.0, 6.1, 6.2 (line 3)
-    ");
+    insta::assert_snapshot!(refusal("targets: [{gpu: Red, driver: '6.1.3'}]\nframeworks: {base: '2.0'}\n"), @"driver_below_floor: base 2.0 (rocm6.4) is ROCm 6.4, and driver 6.1 runs ROCm 6.0, 6.1, 6.2 (line 2)");
     // Of another driver nothing is known.
     assert!(
         answer("targets: [{gpu: Red, driver: '5.2'}]\nframeworks: {base: '2.0'}\n").starts_with("base 2.0 rocm6.4")
     );
+}
+
+/// The help without the reasons.
+fn help(body: &str) -> String {
+    let Err(error) = solve(body) else { panic!("there is an answer") };
+    let text = conflict(&error);
+    text.split_inclusive('\n').filter(|line| line.starts_with("help: ")).collect()
+}
+
+#[test]
+fn amd_cards_are_offered_amd_drivers() {
+    let asked = |driver: &str, version: &str, build: &str| {
+        format!(
+            "targets: [{{gpu: Red, driver: '{driver}'}}]\nframeworks: {{base: {{version: '{version}', build: {build}}}}}\n"
+        )
+    };
+    insta::assert_snapshot!(help(&asked("6.1", "2.0", "rocm6.4")), @r#"
+    help: with `base: "1.0"` there is an answer: base 1.0 (rocm6.2), Python 3.11
+    help: update the driver of `Red` to 30.30: base 2.0 (rocm6.4), Python 3.11
+    "#);
+    insta::assert_snapshot!(help(&asked("30.30", "1.0", "rocm6.2")), @r#"
+    help: with `base: "2.0"` there is an answer: base 2.0 (rocm6.4), Python 3.11
+    help: change the driver of `Red` to 6.1: base 1.0 (rocm6.2), Python 3.11
+    "#);
+}
+
+#[test]
+fn what_is_known_of_an_amd_driver_is_told() {
+    let told = |driver: &str| {
+        let body = format!("targets: [{{gpu: Red, driver: '{driver}'}}]\nframeworks: {{base: '2.0'}}\n");
+        let because = solve(&body).expect("an answer").because;
+        because.into_iter().map(|(fact, _)| fact).find(|fact| fact.contains("driver")).unwrap_or_default()
+    };
+    insta::assert_snapshot!(told("30.30"), @"driver 30.30 of target `Red` runs ROCm 6.3, 6.4");
+    insta::assert_snapshot!(told("5.2"), @"the catalog does not know driver 5.2 of target `Red`: whether it runs this ROCm is not checked");
+}
+
+#[test]
+fn a_driver_that_left_the_card_behind_is_to_be_changed_for_an_older_one() {
+    insta::assert_snapshot!(help("targets: [{gpu: Elder, driver: '480.1'}]\nframeworks: {base: '0.9'}\n"), @"help: install a driver of R470 on `Elder`, the last branch for it, such as 470.256.02: base 0.9 (cu118), Python 3.11");
+    insta::assert_snapshot!(help("targets: [{gpu: Center, driver: '440.1'}]\nframeworks: {base: '0.9'}\n"), @"help: update the driver of `Center` to 450.1 or newer: base 0.9 (cu118), Python 3.11");
 }
 
 #[test]
@@ -129,6 +168,49 @@ fn a_release_without_wheels_says_so_twice() {
     no_wheel_for_python: top 3.0 (source) has no wheel for any Python (line 3)
     no_build_for_platform: top 3.0 (source) is only a source distribution; a wheel has to be built where torch and nvcc are, and be put on an index of your own (line 3)
     ");
+}
+
+#[test]
+fn a_wheel_that_nobody_published_can_be_built_elsewhere() {
+    insta::assert_snapshot!(help("targets: [{gpu: Center}]\nframeworks: {top: '3.0', base: '2.0'}\n"), @r#"
+    help: build the wheel once where torch and nvcc are (`pip wheel --no-deps --no-build-isolation top==3.0`), put it beside the spec and list `top @ file:FILE.whl` under `packages:` instead; the rest has an answer: base 2.0 (cu124), Python 3.11
+    help: with `top: "1.0"` there is an answer: base 2.0 (cu124), top 1.0 (cu124), Python 3.11
+    "#);
+    insta::assert_snapshot!(help("targets: [{gpu: Center}]\nframeworks: {base: '2.0'}\npackages: ['top>2']\n"), @r"
+    help: build the wheel once where torch and nvcc are (`pip wheel --no-deps --no-build-isolation top==3.0`), put it beside the spec and list `top @ file:FILE.whl` under `packages:` instead; the rest has an answer: base 2.0 (cu124), Python 3.11
+    help: with `top==1.0` there is an answer: base 2.0 (cu124), top 1.0 (cu124), Python 3.11
+    ");
+    // Without it there is no answer either.
+    insta::assert_snapshot!(help("targets: [{gpu: Gamer, driver: '470.1'}]\nframeworks: {top: '3.0', base: '2.0'}\n"), @r#"
+    help: with `base: "1.0"` and `top: "2.0"` there is an answer: base 1.0 (cu118), top 2.0 (cu11), Python 3.11
+    help: with driver 525.1 or newer on `Gamer` and `top: "1.0"` there is an answer: base 2.0 (cu124), top 1.0 (cu124), Python 3.11
+    "#);
+}
+
+#[test]
+fn the_system_that_the_spec_names_is_what_a_named_base_is() {
+    let asked = |os: &str, framework: &str| format!("base: registry.example/own:1\n{os}frameworks: {{{framework}}}\n");
+    let because = |os: &str| {
+        let answer = solve(&asked(os, "base: '1.0'")).expect("an answer");
+        let facts = answer
+            .because
+            .iter()
+            .filter(|(fact, _)| fact.contains("glibc"))
+            .map(|(fact, source)| format!("{fact} [{source}]"));
+        format!("{}; {}", answer.base.os(), facts.collect::<String>())
+    };
+    insta::assert_snapshot!(because("os: debian 12\n"), @"debian 12; the spec says that base registry.example/own:1 is debian 12, which has glibc 2.36 [an invented world]");
+    insta::assert_snapshot!(because("os: debian 10\n"), @"debian 10; nothing is known of debian 10, which base registry.example/own:1 is: glibc 2.28 is assumed [spec]");
+    insta::assert_snapshot!(because(""), @"unknown; nothing is known of base registry.example/own:1 without `os:`: glibc 2.28 is assumed [spec]");
+    insta::assert_snapshot!(refusal(&asked("os: ubuntu 20.04\n", "late: '1.0'")), @r"
+    glibc_too_old: the spec says that base registry.example/own:1 is ubuntu 20.04, which has glibc 2.31 (line 2)
+    glibc_too_old: late 1.0 (cpu) needs glibc 2.35 or newer (line 4)
+    ");
+    insta::assert_snapshot!(refusal(&asked("", "late: '1.0'")), @r"
+    glibc_too_old: nothing is known of base registry.example/own:1 without `os:`: glibc 2.28 is assumed (line 2)
+    glibc_too_old: late 1.0 (cpu) needs glibc 2.35 or newer (line 3)
+    ");
+    assert!(solve(&asked("os: debian 12\n", "late: '1.0'")).is_ok());
 }
 
 #[test]

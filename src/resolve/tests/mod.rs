@@ -2,6 +2,7 @@
 
 mod cards;
 mod choice;
+mod cudnn;
 mod listed;
 mod oracle;
 mod packages;

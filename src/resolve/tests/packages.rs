@@ -1,5 +1,6 @@
 //! Stack and packages together, over an index that exists in memory only.
 
+mod explained;
 mod indexes;
 mod versions;
 mod worlds;
@@ -315,34 +316,4 @@ fn metadata_is_asked_for_once_per_version_that_is_tried() {
     }
     assert_eq!(versions(&world, "python: '3.13'\npackages: [top]\n"), "old 4, top 1.0, wide 8 on 3.13");
     assert!(world.asked.get() < 40, "{}", world.asked.get());
-}
-
-#[test]
-fn a_package_is_explained_by_who_requires_it_and_what_excludes_newer_ones() {
-    let world = World::default()
-        .wheel("a", "1.0", &["c<2"])
-        .wheel("b", "1.0", &["c"])
-        .wheel("c", "1.0", &[])
-        .wheel("c", "2.0", &[])
-        .file("default", "c-3.0.tar.gz", "c", "3.0", "", None, &[]);
-    let full = |line: crate::version::PythonVersion, _: &super::super::BaseRow, _| {
-        Ok(pep440_rs::Version::new([u64::from(line.major), u64::from(line.minor), 2]))
-    };
-    let spec = spec("python: '3.13'\npackages:\n  - a==1.0\n  - b\n");
-    let (catalog, preferences) = (catalog(), Preferences::default());
-    let explain = |name: &str| {
-        crate::resolve::explain_package(&spec, &catalog, &world, &preferences, &full, name).expect("an answer")
-    };
-    let explanation = explain("C").expect("c is there");
-    assert_eq!(explanation.value, "1.0");
-    let facts = |causes: &[crate::resolve::Cause]| causes.iter().map(|cause| cause.fact.clone()).collect::<Vec<_>>();
-    assert_eq!(facts(&explanation.chosen_by), ["the spec asks for `a==1.0`", "a 1.0 requires `c<2`"]);
-    assert_eq!(facts(&explanation.also_required), ["b 1.0 requires `c`"]);
-    let held: Vec<String> =
-        explanation.held_back.iter().map(|held| format!("{}: {}", held.value, held.cause.fact)).collect();
-    assert_eq!(
-        held,
-        ["2.0: a 1.0 requires `c<2`", "3.0: c 3.0 has only a source distribution, and only wheels are installed"]
-    );
-    assert_eq!(explain("d").expect_err("d is not there"), ["a", "b", "c"]);
 }

@@ -11,6 +11,8 @@ pub(crate) mod inside;
 pub(crate) mod layout;
 pub(crate) mod quickstart;
 pub(crate) mod registry;
+pub(crate) mod tree;
+pub(crate) mod wheels;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,14 +58,16 @@ pub(crate) fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; `tests/run` installs what the tests need"))
 }
 
-/// Copies a folder with what lies below it.
+/// Copies a folder with what lies below it; links stay links.
 #[track_caller]
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("the folder is made");
     for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let entry = entry.expect("an entry");
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
+        if let Ok(link) = fs::read_link(entry.path()) {
+            std::os::unix::fs::symlink(link, target).expect("the link is made");
+        } else if entry.path().is_dir() {
             copy_folder(&entry.path(), &target);
         } else {
             fs::copy(entry.path(), target).expect("the file is copied");

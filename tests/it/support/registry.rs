@@ -43,6 +43,11 @@ impl RegistryServer {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
+    /// The folder with all that was pushed.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Its certificate authority, PEM.
     pub(crate) fn ca_file(&self) -> PathBuf {
         assert!(self.secure, "a plain registry has no certificate authority");

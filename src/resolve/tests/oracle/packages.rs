@@ -23,11 +23,8 @@ use crate::spec::{FilePin, Spec};
 use crate::version::PythonVersion;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// The one name that has withdrawn versions.
-const WITHDRAWN: &str = "e";
 /// Oldest first; the last one is a release candidate.
 const VERSIONS: [&str; 4] = ["1.0", "1.1", "2.0", "2.1rc1"];
-const PRERELEASE: usize = 3;
 const PYTHONS: [&str; 2] = ["3.11", "3.12"];
 const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
@@ -87,7 +84,7 @@ struct Range {
     is_pin: bool,
 }
 
-static RANGES: [Range; 8] = [
+static RANGES: [Range; 9] = [
     Range { text: "", takes: [true, true, true, true], is_pin: false },
     Range { text: ">=1.1", takes: [false, true, true, true], is_pin: false },
     Range { text: "<2", takes: [true, true, false, false], is_pin: false },
@@ -95,10 +92,9 @@ static RANGES: [Range; 8] = [
     Range { text: "==1.0", takes: [true, false, false, false], is_pin: true },
     Range { text: "==2.0", takes: [false, false, true, false], is_pin: true },
     Range { text: ">=2.1rc1", takes: [false, false, false, true], is_pin: false },
+    Range { text: "==2.1rc1", takes: [false, false, false, true], is_pin: true },
     Range { text: "==1.1", takes: [false, true, false, false], is_pin: true },
 ];
-/// Ranges that packages have: pre-releases and withdrawn versions (1.1 alone may be one) are asked for by the spec.
-const RANGES_OF_PACKAGES: usize = 6;
 
 #[derive(Clone)]
 struct Question {
@@ -241,7 +237,6 @@ impl Question {
         assignment.iter().all(|(name, version)| {
             seen.iter().any(|(seen, _)| seen == name)
                 && self.release(name, *version).is_installable(python, platform)
-                && self.is_final_enough(name, *version)
                 && (!self.release(name, *version).is_yanked || pinned(name))
         })
     }
@@ -249,15 +244,6 @@ impl Question {
     fn release(&self, name: &str, version: usize) -> &Release {
         let mut releases = self.index.projects[name].iter();
         releases.find(|release| release.version == version).expect("a release of this index")
-    }
-
-    /// Pre-releases count where the spec names one, and where nothing else was ever published.
-    fn is_final_enough(&self, name: &str, version: usize) -> bool {
-        let names_prerelease =
-            self.packages.iter().any(|package| package.name == name && package.range.text.contains("rc"));
-        let mut others = self.index.projects[name].iter();
-        let only_prereleases = others.all(|other| other.version == PRERELEASE);
-        version != PRERELEASE || names_prerelease || only_prereleases
     }
 
     fn solve(&self, preferences: &Preferences) -> Result<Resolution, Error> {
@@ -294,10 +280,10 @@ fn assigned(wheels: &BTreeMap<String, crate::resolve::Candidate>) -> Assignment 
     wheels.iter().map(|(key, wheel)| (name(key), version(wheel.version.to_string()))).collect()
 }
 
-fn requirement(ranges: usize, of_package: bool) -> impl Strategy<Value = Requirement> {
+fn requirement(of_package: bool) -> impl Strategy<Value = Requirement> {
     let python = prop_oneof![5 => Just(None), 1 => select(&PYTHONS[..]).prop_map(Some)];
     let rarely = || prop_oneof![4 => Just(false), 1 => Just(true)];
-    (select(&NAMES[..]), rarely(), 0..ranges, python, rarely()).prop_map(
+    (select(&NAMES[..]), rarely(), 0..RANGES.len(), python, rarely()).prop_map(
         move |(name, with_extra, range, python, of_extra)| Requirement {
             name,
             with_extra,
@@ -316,7 +302,7 @@ fn release(version: usize) -> BoxedStrategy<Release> {
     ];
     let is_yanked = prop_oneof![2 => Just(false), 1 => Just(version == 1)];
     let requires_python = prop_oneof![5 => Just(None), 1 => select(&["3.12", "3.13"][..]).prop_map(Some)];
-    (is_yanked, requires_python, files, vec(requirement(RANGES_OF_PACKAGES, true), 0..=2))
+    (is_yanked, requires_python, files, vec(requirement(true), 0..=2))
         .prop_map(move |(is_yanked, requires_python, files, requires)| Release {
             version,
             is_yanked,
@@ -330,16 +316,12 @@ fn release(version: usize) -> BoxedStrategy<Release> {
 fn question() -> impl Strategy<Value = Question> {
     let project = || [0, 1, 2, 3].map(|version| option::weighted(0.6, release(version)));
     let projects = [0; NAMES.len()].map(|_| project());
-    let packages = vec(requirement(RANGES.len(), false), 1..=3);
+    let packages = vec(requirement(false), 1..=3);
     (projects, packages, subsequence(PLATFORMS.to_vec(), 1..=2), option::of(select(&PYTHONS[..]))).prop_map(
         |(projects, packages, platforms, python)| {
             let releases = NAMES.into_iter().zip(projects).map(|(name, releases)| {
                 let mut releases: Vec<Release> = releases.into_iter().flatten().collect();
-                // The second platform keeps the first one's pre-release, whatever else there is for it: that rule is not
-                // this test's.
-                releases.retain(|release| platforms.len() == 1 || release.version != PRERELEASE);
                 for release in &mut releases {
-                    release.is_yanked &= name == WITHDRAWN;
                     for required in &mut release.requires {
                         // What a package requires of itself is another extra, never another version.
                         if required.name == name {

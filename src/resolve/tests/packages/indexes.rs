@@ -87,6 +87,21 @@ fn an_index_of_builds_serves_the_framework_and_what_its_wheels_pin() {
 }
 
 #[test]
+fn what_a_build_pins_is_found_whoever_asks_for_it_first() {
+    let world = builds().wheel("a", "1.0", &["libs==11.8"]).wheel("b", "1.0", &["libs>=11,<12"]);
+    for packages in ["libs==11.8", "a", "b", "a, b"] {
+        let found = files(&world, &format!("{OLD_CARD}packages: [{packages}]\n"));
+        assert!(found.contains(&"pytorch-cu118 libs-11.8-py3-none-any.whl".to_owned()), "{packages}: {found:?}");
+    }
+    // What nobody pins is not looked for there, whatever lies there.
+    let refused = refusal(&world, &format!("{OLD_CARD}packages: [six==9.0]\n"));
+    insta::assert_snapshot!(refused, @r"
+    no_such_version: no version of six is in that range; the newest is 1.0 (line 5)
+    help: without the bound on `six` there is an answer: six 1.0
+    ");
+}
+
+#[test]
 fn companions_are_of_the_build_that_the_framework_is() {
     for packages in ["packages: [torchvision]\n", "packages: ['torchvision>=0.23', torch]\n"] {
         let found = files(&builds(), &format!("{OLD_CARD}{packages}"));

@@ -118,6 +118,7 @@ fn specifiers_mean_what_pep_440_says() {
         ("a>=1.0,<1.0.1", "1.0.post1"),
         ("a<=1.0", "1.0"),
         ("a<1.0", "0.9"),
+        ("a>1.1,<2.0", "none"),
         ("a>=2.0rc1,<1!0", "2.0rc1"),
         ("a>=2.0.dev0,<2.0rc1", "2.0.dev1"),
         ("a<2.0,!=2.0rc1", "1.1"),
@@ -131,28 +132,97 @@ fn specifiers_mean_what_pep_440_says() {
     }
 }
 
+/// What `uv pip compile` (0.13.9, `--only-binary :all:`) answers in the same worlds.
 #[test]
-fn prereleases_of_dependencies_count_only_if_pinned_or_alone() {
+fn a_prerelease_is_taken_where_no_final_release_is_left() {
     let world = World::default()
-        .wheel("ranged", "1.0", &["a>=2.0rc1"])
-        .wheel("pinned", "1.0", &["a==2.0rc1"])
-        .wheel("alone", "1.0", &["only>=0.1"])
         .wheel("a", "1.0", &[])
         .wheel("a", "2.0rc1", &[])
+        .wheel("a", "2.0rc2", &[])
+        .wheel("ranged", "1.0", &["a>=2.0rc1"])
+        .wheel("pinned", "1.0", &["a==2.0rc1"])
+        .wheel("wide", "1.0", &["a>=1"])
+        .wheel("below", "1.0", &["a<2.0rc2"])
+        .wheel("extra", "1.0", &["a==2.0rc1; extra == 'x'", "a"])
         .wheel("only", "0.1b1", &[])
-        .wheel("only", "0.1b2", &[]);
-    assert_eq!(versions(&world, "packages: [pinned]\n"), "a 2.0rc1, pinned 1.0 on 3.13");
-    assert_eq!(versions(&world, "packages: [ranged, 'a>=2.0rc1']\n"), "a 2.0rc1, ranged 1.0 on 3.13");
-    assert_eq!(versions(&world, "packages: ['only>=0.1b1']\n"), "only 0.1b2 on 3.13");
-    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [ranged]\n"), @r"
-    no_such_version: a 2.0rc1 is a pre-release, and nothing asks for one, as `a>=2.0rc1` in the spec would
-    pin_conflict: ranged 1.0 requires `a>=2.0rc1` (line 3)
-    ");
-    let unbuilt = World::default().file("default", "a-1.0.tar.gz", "a", "1.0", "", None, &[]).wheel("a", "2.0rc1", &[]);
-    insta::assert_snapshot!(refusal(&unbuilt, "python: '3.13'\npackages: [a]\n"), @r"
-    no_such_version: a 2.0rc1 is a pre-release, and nothing asks for one, as `a>=2.0rc1` in the spec would (line 3)
-    help: build the wheel once (`pip wheel --no-deps a==1.0`), put it beside the spec and write `a @ file:FILE.whl`, or put it on an index of your own under `indexes:`
-    ");
+        .wheel("only", "0.1b2", &[])
+        .wheel("alone", "1.0", &["only"])
+        .file("default", "unbuilt-1.0.tar.gz", "unbuilt", "1.0", "", None, &[])
+        .wheel("unbuilt", "2.0rc1", &[])
+        .file("default", &pure("withdrawn", "1.0"), "withdrawn", "1.0", "", Some("bad"), &[])
+        .wheel("withdrawn", "2.0rc1", &[])
+        .file("default", &pure("newer", "1.0"), "newer", "1.0", ">=3.20", None, &[])
+        .wheel("newer", "2.0rc1", &[])
+        .wheel("b", "1.0", &[])
+        .wheel("b", "2.0rc1", &[])
+        .wheel("b", "2.0", &[])
+        .wheel("b", "3.0rc1", &[])
+        .wheel("moves", "0.9", &["b"])
+        .wheel("moves", "1.0", &["b>=3.0rc1"]);
+    for (packages, expected) in [
+        ("a", "a 1.0"),
+        ("a>=2.0rc1", "a 2.0rc2"),
+        ("a!=2.0rc1", "a 1.0"),
+        ("a<2.0rc2", "a 1.0"),
+        ("a<=2.0rc1", "a 1.0"),
+        ("a>1.0, a!=2.0rc2", "a 2.0rc1"),
+        ("a~=2.0rc1", "a 2.0rc2"),
+        ("a===2.0rc1", "a 2.0rc1"),
+        ("a==2.*", "a 2.0rc2"),
+        ("ranged", "a 2.0rc2, ranged 1.0"),
+        ("pinned", "a 2.0rc1, pinned 1.0"),
+        ("wide, pinned", "a 2.0rc1, pinned 1.0, wide 1.0"),
+        ("pinned, wide", "a 2.0rc1, pinned 1.0, wide 1.0"),
+        ("ranged, a>=1.0", "a 2.0rc2, ranged 1.0"),
+        ("below", "a 1.0, below 1.0"),
+        ("below, a>=2.0.dev0", "a 2.0rc1, below 1.0"),
+        ("'extra[x]'", "a 2.0rc1, extra 1.0"),
+        ("only", "only 0.1b2"),
+        ("alone", "alone 1.0, only 0.1b2"),
+        ("unbuilt", "unbuilt 2.0rc1"),
+        ("withdrawn", "withdrawn 2.0rc1"),
+        ("newer", "newer 2.0rc1"),
+        ("b>=2.0rc1", "b 2.0"),
+        ("b>2", "b 3.0rc1"),
+        ("moves, b", "b 3.0rc1, moves 1.0"),
+        ("moves, b<3", "b 2.0, moves 0.9"),
+    ] {
+        let body = format!("python: '3.13'\npackages: [{packages}]\n");
+        assert_eq!(versions(&world, &body), format!("{expected} on 3.13"), "{packages}");
+    }
+    for refused in ["a>=2", "a==2.0", "'a>=2.0a1,<2'"] {
+        assert!(solve(&world, &format!("python: '3.13'\npackages: [{refused}]\n"), &Preferences::default()).is_err());
+    }
+}
+
+#[test]
+fn which_requirement_is_met_first_does_not_decide_whether_a_prerelease_counts() {
+    // `range` leaves no final release; who pins the pre-release is met before or after it.
+    let world = World::default()
+        .wheel("a", "1.0", &[])
+        .wheel("a", "2.0rc1", &[])
+        .wheel("range", "1.0", &["a>=2.0rc1"])
+        .wheel("pin", "1.0", &["a==2.0rc1"])
+        .wheel("deep", "1.0", &["deeper"])
+        .wheel("deeper", "1.0", &["pin"]);
+    for packages in ["range, pin", "pin, range", "range, deep", "deep, range", "a, deep", "deep, a", "a, range"] {
+        let body = format!("python: '3.13'\npackages: [{packages}]\n");
+        let resolution = solve(&world, &body, &Preferences::default()).expect("an answer");
+        assert_eq!(resolution.platforms[0].wheels["a"].version.to_string(), "2.0rc1", "{packages}");
+    }
+}
+
+#[test]
+fn a_prerelease_that_the_spec_does_not_speak_of_is_said() {
+    let world = World::default()
+        .wheel("pinned", "1.0", &["a==2.0rc1", "only"])
+        .wheel("a", "1.0", &[])
+        .wheel("a", "2.0rc1", &[])
+        .wheel("only", "0.1b1", &[]);
+    let warnings =
+        |body: &str| solve(&world, body, &Preferences::default()).expect("an answer").platforms[0].warnings.clone();
+    assert_eq!(warnings("packages: [pinned]\n"), ["a 2.0rc1 is a pre-release, and the spec does not ask for one"]);
+    assert!(warnings("packages: [pinned, a>=2.0rc1]\n").is_empty());
 }
 
 #[test]
@@ -166,7 +236,10 @@ fn a_yanked_version_is_taken_for_an_exact_pin_with_a_warning() {
     assert_eq!(resolution.platforms[0].wheels["a"].version.to_string(), "2.0");
     let with_extra = "packages: ['a[x]', a==2.0]\n";
     assert_eq!(versions(&world, with_extra), "a 2.0 on 3.13");
-    // The pin of a dependency alone would count or not by the order in which the search gets there.
+    // Two bounds that leave one version are no pin, and neither is what a dependency says.
+    assert_eq!(versions(&world, "packages: ['a===2.0']\n"), "a 2.0 on 3.13");
+    assert!(solve(&world, "packages: ['a>=2.0,<=2.0']\n", &Preferences::default()).is_err());
+    assert!(solve(&world, "packages: ['a==2.0.*']\n", &Preferences::default()).is_err());
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages: [b]\n"), @r"
     no_such_version: a 2.0 was yanked: loses data
     pin_conflict: b 1.0 requires `a==2.0` (line 3)
@@ -176,6 +249,19 @@ fn a_yanked_version_is_taken_for_an_exact_pin_with_a_warning() {
     no_such_version: a 2.0 was yanked: loses data (line 3)
     help: without the bound on `a` there is an answer: a 1.0
     ");
+}
+
+#[test]
+fn a_locked_version_stays_though_it_was_yanked_since() {
+    let world = World::default()
+        .wheel("a", "1.0", &[])
+        .file("default", &pure("a", "2.0"), "a", "2.0", "", Some("loses data"), &[])
+        .wheel("b", "1.0", &["a"]);
+    let mut preferences = Preferences::default();
+    preferences.packages.insert("a".to_owned(), "2.0".parse().expect("a version"));
+    let resolution = solve(&world, "packages: [b]\n", &preferences).expect("an answer");
+    assert_eq!(resolution.platforms[0].wheels["a"].version.to_string(), "2.0");
+    assert_eq!(resolution.platforms[0].warnings, ["a 2.0 was yanked, and is taken because it is pinned: loses data"]);
 }
 
 #[test]
@@ -319,4 +405,53 @@ fn of_two_that_bound_each_other_the_one_named_first_is_the_newest() {
             assert_eq!(found, ["2.0", "1.0"], "{first} before {second}");
         }
     }
+}
+
+/// A spec whose requirements file has `lines` and is bounded by a file of constraints.
+fn with_constraints(lines: &str, constraints: &str) -> (tempfile::TempDir, Spec) {
+    let (folder, _) = with_file("");
+    std::fs::write(folder.path().join("requirements.txt"), format!("{lines}-c constraints.txt\n")).expect("written");
+    std::fs::write(folder.path().join("constraints.txt"), constraints).expect("written");
+    let text = "name: test\npython: '3.13'\npackages: [{file: requirements.txt}]\n";
+    let spec = match Spec::parse(Path::new("spec.yaml"), text, folder.path()) {
+        Ok(spec) => spec,
+        Err(error) => panic!("{}", Failure::from(error).render()),
+    };
+    (folder, spec)
+}
+
+#[test]
+fn constraints_bound_whoever_asks_and_ask_for_nothing() {
+    let world = World::default()
+        .wheel("a", "1.0", &["b"])
+        .wheel("a", "2.0", &["b[x]>=1"])
+        .wheel("b", "1.0", &["c; extra == 'x'"])
+        .wheel("b", "2.0", &["c; extra == 'x'"])
+        .wheel("c", "1.0", &[])
+        .wheel("d", "1.0", &["b>=2"]);
+    let answer = |lines: &str, constraints: &str| {
+        let (_folder, spec) = with_constraints(lines, constraints);
+        match solve_spec(&world, &spec) {
+            Ok(resolution) => {
+                let wheels = resolution.platforms[0].wheels.iter();
+                wheels.map(|(name, wheel)| format!("{name} {}", wheel.version)).collect::<Vec<_>>().join(", ")
+            }
+            Err(error) => conflict(&error),
+        }
+    };
+    assert_eq!(answer("a\n", ""), "a 2.0, b 2.0, c 1.0");
+    assert_eq!(answer("a\n", "A<2\n"), "a 1.0, b 2.0");
+    assert_eq!(answer("a\n", "b<2\nd==7\n"), "a 2.0, b 1.0, c 1.0");
+    assert_eq!(answer("a\n", "b<2; sys_platform == 'win32'\n"), "a 2.0, b 2.0, c 1.0");
+    assert_eq!(answer("b[x]\n", "B<2\n"), "b 1.0, c 1.0");
+    insta::assert_snapshot!(answer("d\n", "b<2\n"), @r"
+    pin_conflict: d 1.0 requires `b>=2` (line 1)
+    pin_conflict: a constraint says `b<2` (line 1)
+    ");
+    insta::assert_snapshot!(answer("b>=2\n", "b<2\n"), @r"
+    pin_conflict: the spec asks for `b>=2` (line 1)
+    pin_conflict: a constraint says `b<2` (line 1)
+    help: without the bound on `b` there is an answer: b 1.0
+    ");
+    insta::assert_snapshot!(answer("b\n", "b>=3\n"), @"no_such_version: no version of b is in that range; the newest is 2.0 (line 1)");
 }

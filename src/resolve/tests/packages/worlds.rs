@@ -1,4 +1,4 @@
-//! Random small worlds: there is an answer if and only if trying every combination finds one, and the answer is one.
+//! Random small worlds, pre-releases among their versions: there is an answer if and only if trying every combination finds one, and the answer is one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
-const RANGES: [&str; 8] = ["", "", ">=2", "<2", "==1", "!=2", "<3", ">1,<4"];
+const VERSIONS: [&str; 4] = ["1", "2rc1", "2", "3"];
+const RANGES: [&str; 10] = ["", "", ">=2", "<2", "==1", "!=2", "<3", ">1,<4", "==2rc1", ">=2.dev0"];
 
 /// `b[x]>=2`, wanted always or for the extra `x` alone.
 #[derive(Debug, Clone)]
@@ -23,9 +24,10 @@ impl Need {
         let extra = if self.extra { "[x]" } else { "" };
         format!("{}{extra}{}", NAMES[self.name], self.range)
     }
-    fn takes(&self, version: u64) -> bool {
+    /// Whether it takes version `at` of those there are.
+    fn takes(&self, at: usize) -> bool {
         let specifiers: pep440_rs::VersionSpecifiers = self.range.parse().expect("a range");
-        specifiers.contains(&pep440_rs::Version::new([version]))
+        specifiers.contains(&VERSIONS[at].parse().expect("a version"))
     }
 }
 
@@ -34,16 +36,16 @@ fn need() -> impl Strategy<Value = Need> {
         .prop_map(|(name, range, extra, for_extra)| Need { name, range, extra, for_extra })
 }
 
-/// Needs by package and version; versions count from 1.
+/// Needs by package and version.
 type Releases = Vec<Vec<Vec<Need>>>;
 
 fn releases() -> impl Strategy<Value = Releases> {
     let version = prop::collection::vec(need(), 0..=2);
-    prop::collection::vec(prop::collection::vec(version, 1..=3), NAMES.len())
+    prop::collection::vec(prop::collection::vec(version, 1..=VERSIONS.len()), NAMES.len())
 }
 
 /// Whether all that can be reached from `asked` is met when package `n` has the version `versions[n]`.
-fn holds(releases: &Releases, asked: &[Need], versions: &[u64]) -> bool {
+fn holds(releases: &Releases, asked: &[Need], versions: &[usize]) -> bool {
     let mut open: Vec<(usize, bool)> = Vec::new();
     let mut seen = BTreeSet::new();
     let meets = |needs: &[Need], open: &mut Vec<(usize, bool)>| {
@@ -58,7 +60,7 @@ fn holds(releases: &Releases, asked: &[Need], versions: &[u64]) -> bool {
     }
     while let Some((name, extra)) = open.pop() {
         if seen.insert((name, extra)) {
-            let needs = &releases[name][versions[name] as usize - 1];
+            let needs = &releases[name][versions[name]];
             let own = needs.iter().filter(|need| need.for_extra == extra).cloned();
             let own: Vec<Need> = own.collect();
             if !meets(&own, &mut open) {
@@ -70,12 +72,10 @@ fn holds(releases: &Releases, asked: &[Need], versions: &[u64]) -> bool {
 }
 
 /// All combinations of versions.
-fn combinations(releases: &Releases) -> Vec<Vec<u64>> {
+fn combinations(releases: &Releases) -> Vec<Vec<usize>> {
     releases.iter().fold(vec![Vec::new()], |known, versions| {
-        let longer = |start: &Vec<u64>| {
-            (1..=versions.len() as u64)
-                .map(|version| start.iter().copied().chain([version]).collect())
-                .collect::<Vec<_>>()
+        let longer = |start: &Vec<usize>| {
+            (0..versions.len()).map(|version| start.iter().copied().chain([version]).collect()).collect::<Vec<_>>()
         };
         known.iter().flat_map(longer).collect()
     })
@@ -91,7 +91,7 @@ fn world(releases: &Releases) -> World {
             };
             let lines: Vec<String> = needs.iter().map(line).collect();
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-            world = world.wheel(name, &(at + 1).to_string(), &lines);
+            world = world.wheel(name, VERSIONS[at], &lines);
         }
     }
     world
@@ -111,8 +111,11 @@ proptest! {
         match solve(&world(&releases), &body, &Preferences::default()) {
             Ok(resolution) => {
                 let wheels: &BTreeMap<_, _> = &resolution.platforms[0].wheels;
-                let version = |name: &&str| wheels.get(*name).map_or(1, |wheel| wheel.version.release()[0]);
-                let versions: Vec<u64> = NAMES.iter().map(version).collect();
+                let place = |version: &pep440_rs::Version| {
+                    VERSIONS.iter().position(|known| *known == version.to_string()).expect("a known version")
+                };
+                let version = |name: &&str| wheels.get(*name).map_or(0, |wheel| place(&wheel.version));
+                let versions: Vec<usize> = NAMES.iter().map(version).collect();
                 prop_assert!(holds(&releases, &asked, &versions), "{versions:?} is no answer");
             }
             Err(super::super::super::Error::Conflict(_)) => prop_assert!(!exists, "there is an answer"),

@@ -1,0 +1,153 @@
+//! Signatures over an image: put beside it in both forms that cosign reads, and found there again.
+//!
+//! Today's form is a bundle with a statement about the image's digest, attached to the image as a referrer; the older one is a
+//! payload under a tag that is made of the digest. Whoever may write to the repository may put anything there, so everything
+//! that is found is checked by itself, and one right signature is enough.
+
+use serde_json::json;
+
+use super::bundle::{self, BUNDLE_TYPE, BUNDLE_TYPES};
+use super::key::{PublicKey, SigningKey};
+use super::statement::Statement;
+use super::{Claim, Error, SIGNATURES_LIMIT, remote, simple};
+use crate::oci::{Digest, Reference};
+use crate::publish::artifact::{Artifact, Descriptor, Document};
+use crate::registry::{Referrer, Registries};
+
+/// Predicate type of a statement that says no more than that somebody signed.
+pub const SIGNATURE_TYPE: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// How something signed lies beside an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A Sigstore bundle, a referrer of the image.
+    Bundle,
+    /// A payload under the tag `sha256-<hex>.sig`.
+    Tag,
+}
+
+/// Something beside an image that looks signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its form.
+    pub form: Form,
+    /// Where it is: digest of the referrer, or tag and position.
+    pub place: String,
+    /// What the key's owner claims about the image, a predicate type; else what speaks against it.
+    pub claim: Claim,
+}
+
+impl Found {
+    /// Whether the key's owner signed the image, as opposed to saying something else about it.
+    pub fn is_signature(&self) -> bool {
+        match (&self.claim, self.form) {
+            (Ok(claim), Form::Bundle) => claim == SIGNATURE_TYPE,
+            (Ok(_), Form::Tag) => true,
+            (Err(_), _) => false,
+        }
+    }
+}
+
+/// Signs an image that is in the repository, in both forms. Doing it twice changes nothing.
+pub fn sign(
+    registries: &Registries,
+    repository: &Reference,
+    image: &Descriptor,
+    key: &SigningKey,
+) -> Result<(), Error> {
+    let statement = Statement::new(None, &image.digest, SIGNATURE_TYPE, json!({}));
+    attach(registries, repository, image, &statement, key)?;
+    simple::sign(registries, repository, &image.digest, key)
+}
+
+/// Attaches a signed statement to an image that is in the repository.
+pub fn attach(
+    registries: &Registries,
+    repository: &Reference,
+    image: &Descriptor,
+    statement: &Statement,
+    key: &SigningKey,
+) -> Result<(), Error> {
+    let document = Document::new(BUNDLE_TYPE, bundle::seal(statement, key));
+    let mut artifact = Artifact::new(BUNDLE_TYPE, vec![document], Some(image.clone()));
+    let annotations = [
+        ("dev.sigstore.bundle.content", "dsse-envelope"),
+        ("dev.sigstore.bundle.predicateType", statement.predicate_type.as_str()),
+    ];
+    artifact.annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    artifact.push(registries, repository, false)?;
+    Ok(())
+}
+
+/// Everything beside the image that looks signed, each checked with the key.
+pub fn look(
+    registries: &Registries,
+    repository: &Reference,
+    image: &Digest,
+    key: &PublicKey,
+) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    let is_bundle = |referrer: &Referrer| {
+        referrer.artifact_type.as_deref().is_some_and(|artifact_type| artifact_type.starts_with(BUNDLE_TYPES))
+    };
+    let referrers = registries.referrers(repository, image)?;
+    for referrer in referrers.into_iter().filter(is_bundle).take(SIGNATURES_LIMIT) {
+        let place = referrer.digest.to_string();
+        let claim = look_into(registries, repository, &referrer.digest, image, key)?;
+        found.push(Found { form: Form::Bundle, place, claim });
+    }
+    let tagged = simple::look(registries, repository, image, key)?;
+    found.extend(tagged.into_iter().map(|(place, claim)| Found { form: Form::Tag, place, claim }));
+    Ok(found)
+}
+
+/// The signatures of this key over an image: at least one, else the answer is no.
+pub fn verify(
+    registries: &Registries,
+    repository: &Reference,
+    image: &Digest,
+    key: &PublicKey,
+) -> Result<Vec<Found>, Error> {
+    judge(look(registries, repository, image, key)?, repository, image)
+}
+
+/// What [`verify`] says to what was found.
+pub fn judge(found: Vec<Found>, repository: &Reference, image: &Digest) -> Result<Vec<Found>, Error> {
+    let (signatures, others): (Vec<Found>, Vec<Found>) = found.into_iter().partition(Found::is_signature);
+    if signatures.is_empty() {
+        let image = repository.clone_with_digest(image.to_string()).whole();
+        let rejected = others.into_iter().map(|other| {
+            let problem = match other.claim {
+                Ok(claim) => format!("it is no signature, but says `{claim}`"),
+                Err(problem) => problem,
+            };
+            (other.place, problem)
+        });
+        return Err(Error::NotSigned { image, rejected: rejected.collect() });
+    }
+    Ok(signatures)
+}
+
+fn look_into(
+    registries: &Registries,
+    repository: &Reference,
+    referrer: &Digest,
+    image: &Digest,
+    key: &PublicKey,
+) -> Result<Claim, Error> {
+    let reference = repository.clone_with_digest(referrer.to_string());
+    let Some(manifest) = remote::manifest(registries, &reference)? else { return Ok(Err("it is gone".to_owned())) };
+    let part = match remote::parts(&manifest).into_iter().next() {
+        Some(Ok(part)) if part.media_type.starts_with(BUNDLE_TYPES) => part,
+        Some(Err(problem)) => return Ok(Err(problem)),
+        _ => return Ok(Err("it holds no bundle".to_owned())),
+    };
+    let bytes = match remote::read(registries, &reference, &part)? {
+        Ok(bytes) => bytes,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    Ok(bundle::open(&bytes, key).and_then(|statement| match statement.is_about(image) {
+        true => Ok(statement.predicate_type),
+        false => Err("it is about another image".to_owned()),
+    }))
+}

@@ -1,0 +1,210 @@
+//! Documents about images: made for what a build has, attached beside what was pushed, and signed if there is a key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::attest::{
+    self, About, CYCLONEDX_TYPE, IN_TOTO_TYPE, Inventory, KeyError, PROVENANCE_TYPE, Places, SPDX_TYPE, SigningKey,
+    signature,
+};
+use crate::cli::AttestArgs;
+use crate::diagnostic::{Failure, Hint};
+use crate::lock::{Lock, LockedPlatform, LockedWheel};
+use crate::oci::layout::Layout;
+use crate::oci::{AssembledImage, Digest, Reference};
+use crate::progress::counted;
+use crate::publish::artifact::{Artifact, Descriptor, Document};
+use crate::publish::registry::Published;
+use crate::settings::{DEFAULT_INDEX, Settings};
+use crate::spec::Spec;
+
+use super::Context;
+use super::build::{Built, source_date_epoch};
+use super::outside::Outside;
+
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Why nothing is attached, although the image is where it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("`{image}` is pushed, but its documents are not: {source}")]
+struct NotAttached {
+    image: String,
+    source: attest::Error,
+}
+
+impl Hint for NotAttached {
+    fn help(&self) -> Vec<String> {
+        let mut help = self.source.help();
+        help.push("push again, or leave them out with `--no-attest`".to_owned());
+        help
+    }
+    fn notes(&self) -> Vec<String> {
+        self.source.notes()
+    }
+}
+
+/// What is to be attached to an image that is pushed.
+pub(super) struct Attest {
+    documents: bool,
+    key: Option<SigningKey>,
+}
+
+impl Attest {
+    /// As the command line says. The key is read now: a build that cannot be signed need not begin.
+    pub(super) fn new(arguments: &AttestArgs) -> Result<Self, KeyError> {
+        let key = arguments.sign_key.as_deref().map(|path| SigningKey::read(path, key_password)).transpose()?;
+        Ok(Self { documents: !arguments.no_attest, key })
+    }
+
+    /// Whether the image is to be signed.
+    pub(super) fn signs(&self) -> bool {
+        self.key.is_some()
+    }
+}
+
+/// The password of an encrypted key, from where cosign takes it.
+fn key_password() -> Option<String> {
+    std::env::var("COSIGN_PASSWORD").ok()
+}
+
+/// Attaches documents and signatures to images that have been pushed, each in the repository that it is in now.
+pub(super) fn attach(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    built: &[Built],
+    published: &[Published],
+    attest: &Attest,
+) -> Result<(), Failure> {
+    if !attest.documents && attest.key.is_none() {
+        return Ok(());
+    }
+    // Services have a lock derived from the spec's, which is the one that is on disk: the first.
+    let Some(lock_digest) = built.first().map(|built| built.lock.digest()) else { return Ok(()) };
+    for (built, published) in built.iter().zip(published) {
+        let repository = &published.reference;
+        let mut count = 0;
+        let mut all = Vec::new();
+        for (image, platform) in built.images.iter().zip(&built.lock.platforms) {
+            let subject = descriptor(&image.manifest_media_type, &image.manifest);
+            if attest.documents {
+                let digest = Some(subject.digest);
+                let inventory = inventory(context, outside, spec, &built.lock, platform, lock_digest, digest)?;
+                count += attach_documents(outside, repository, &built.lock, &inventory, &subject, attest)
+                    .map_err(|source| NotAttached { image: repository.whole(), source })?;
+            }
+            all.push(subject);
+        }
+        if built.images.len() > 1 {
+            all.push(index_descriptor(&built.images));
+        }
+        for subject in attest.key.as_ref().map_or(&[][..], |_| &all) {
+            let Some(key) = &attest.key else { continue };
+            signature::sign(&outside.registries, repository, subject, key)
+                .map_err(|source| NotAttached { image: repository.whole(), source })?;
+        }
+        let signed = if attest.signs() { "signed" } else { "" };
+        let documents = if count > 0 { format!("attached {}", counted(count, "document")) } else { String::new() };
+        let done: Vec<&str> = [documents.as_str(), signed].into_iter().filter(|part| !part.is_empty()).collect();
+        context.progress.say(format!("{} `{}`", done.join(" to and "), repository.whole()));
+    }
+    Ok(())
+}
+
+/// Attaches what is said about one image; returns how many documents that are.
+fn attach_documents(
+    outside: &Outside,
+    repository: &Reference,
+    lock: &Lock,
+    inventory: &Inventory,
+    subject: &Descriptor,
+    attest: &Attest,
+) -> Result<usize, attest::Error> {
+    let mut documents = vec![
+        Document::new(SPDX_TYPE, attest::spdx(inventory)).titled("sbom.spdx.json"),
+        Document::new(CYCLONEDX_TYPE, attest::cyclonedx(inventory)).titled("sbom.cdx.json"),
+    ];
+    let epoch = source_date_epoch().ok().flatten();
+    if let Some(statement) = attest::provenance(inventory, lock, epoch) {
+        let mut document = Document::new(IN_TOTO_TYPE, statement.to_bytes()).titled("provenance.intoto.json");
+        document.annotations.insert("in-toto.io/predicate-type".to_owned(), PROVENANCE_TYPE.to_owned());
+        documents.push(document);
+        if let Some(key) = &attest.key {
+            signature::attach(&outside.registries, repository, subject, &statement, key)?;
+        }
+    }
+    let count = documents.len();
+    for document in documents {
+        let artifact = Artifact::new(&document.media_type.clone(), vec![document], Some(subject.clone()));
+        artifact.push(&outside.registries, repository, false)?;
+    }
+    Ok(count)
+}
+
+/// What is in one platform's image, with what its wheels say of themselves.
+pub(super) fn inventory(
+    context: &Context,
+    outside: &Outside,
+    spec: &Spec,
+    lock: &Lock,
+    platform: &LockedPlatform,
+    lock_digest: Digest,
+    digest: Option<Digest>,
+) -> Result<Inventory, Failure> {
+    let created = attest::moment(lock, source_date_epoch()?);
+    let about = about(context, outside, platform);
+    Ok(Inventory::new(lock, platform, lock_digest, digest, created, &places(spec, platform)?, &about))
+}
+
+fn about(context: &Context, outside: &Outside, platform: &LockedPlatform) -> BTreeMap<Digest, About> {
+    let wheels: Vec<&LockedWheel> = platform.wheels.iter().collect();
+    let mut about = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for (wheel, metadata) in wheels.iter().zip(outside.index.locked_metadata(&wheels)) {
+        if let Err(error) = &metadata {
+            context.progress.detail(format!("note: {error}"));
+        }
+        match metadata.ok().flatten().and_then(|metadata| About::read(&metadata)) {
+            Some(found) => drop(about.insert(wheel.digest, found)),
+            None => unknown.push(wheel.name.as_str()),
+        }
+    }
+    if let [first, others @ ..] = unknown.as_slice() {
+        let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
+        context.progress.say(format!(
+            "note: METADATA of `{first}`{others} is not at hand: the bill of materials leaves out their licences and \
+             dependencies"
+        ));
+    }
+    about
+}
+
+/// The addresses that everybody may know of what the platform's lock names: the catalog's and the spec's. Where this machine
+/// gets things from is its own affair.
+fn places(spec: &Spec, platform: &LockedPlatform) -> Result<Places, Failure> {
+    let mut settings = Settings::of_nobody()?;
+    for index in &spec.indexes {
+        settings.with_extra(&index.name.value, &index.url.value)?;
+    }
+    let indexes: BTreeSet<&str> = platform.wheels.iter().map(|wheel| wheel.index.as_str()).collect();
+    let archives: BTreeSet<&str> = platform.debs.iter().map(|deb| deb.archive.as_str()).collect();
+    let index = |name: &str| Some((name.to_owned(), settings.index_url(name)?.url));
+    let archive = |name: &str| Some((name.to_owned(), settings.archive(name)?.url.clone()));
+    Ok(Places {
+        indexes: indexes.into_iter().filter(|name| *name != DEFAULT_INDEX).filter_map(index).collect(),
+        archives: archives.into_iter().filter_map(archive).collect(),
+    })
+}
+
+fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+        annotations: BTreeMap::new(),
+    }
+}
+
+/// The index over several platforms, as it was pushed.
+fn index_descriptor(images: &[AssembledImage]) -> Descriptor {
+    descriptor(INDEX_TYPE, &Layout::index_bytes(images.iter()))
+}

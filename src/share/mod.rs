@@ -1,0 +1,19 @@
+//! Sharing: what lets a registry be all that a colleague needs.
+//!
+//! A recipe ([`Bundle`]) is what an image was made from: spec, lock, rendered files and the inputs that the spec names. It
+//! is attached to the image as an artifact. [`image`] reads a published image, whoever made it; [`project`] takes the
+//! project's files out of its layer; [`place`] puts everything into a folder, whole or not at all.
+
+pub mod bundle;
+pub mod compare;
+pub mod contents;
+mod error;
+pub mod image;
+pub mod place;
+pub mod project;
+#[cfg(test)]
+mod tests;
+
+pub use bundle::{Bundle, Role};
+pub use error::Error;
+pub use image::Image;
