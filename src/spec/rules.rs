@@ -51,7 +51,7 @@ pub(super) fn package_name(kind: &'static str, text: &str) -> Result<String, Pro
     Err(malformed(kind, text, "it takes letters and digits, with `.`, `_` or `-` between them", &[]))
 }
 
-/// `cloud/instance` or `cpu`.
+/// `cloud/instance` or `cpu`; the catalog reads `machine+card:2` as two cards sold apart.
 pub(super) fn target(text: &str) -> Result<Target, Problem> {
     if text == "cpu" {
         return Ok(Target::Cpu);
@@ -67,7 +67,7 @@ pub(super) fn target(text: &str) -> Result<Target, Problem> {
     let valid = !cloud.is_empty()
         && cloud.bytes().all(|byte| is_lower(byte) || byte == b'-')
         && !instance.is_empty()
-        && instance.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte));
+        && instance.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-:".contains(&byte));
     if !valid {
         return Err(malformed(
             "a target",

@@ -150,6 +150,14 @@ services:
 }
 
 #[test]
+fn several_cards_sold_apart_are_counted_behind_their_name() {
+    let spec = parse("name: x\ntargets: [gcp/n1-standard-4+nvidia-tesla-t4:2]\n").expect("valid");
+    let target = spec.targets.first().map(|target| target.value.clone());
+    let instance = "n1-standard-4+nvidia-tesla-t4:2".to_owned();
+    assert_eq!(target, Some(Target::Instance { cloud: "gcp".to_owned(), instance }));
+}
+
+#[test]
 fn an_operating_system_is_written_with_a_space_or_as_in_a_tag() {
     for (written, distribution, release) in [
         ("ubuntu 22.04", "ubuntu", "22.04"),
