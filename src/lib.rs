@@ -16,6 +16,8 @@
 //! - [`render`]: steps to text, through Tera templates.
 //! - [`assemble`]: steps to layers and an image, without a daemon.
 //! - [`publish`]: an image to a layout on disk, a registry or a local engine.
+//! - [`attest`]: what is said about an image beside it: bill of materials, provenance, signatures.
+//! - [`export`]: the lock in other tools' formats.
 //!
 //! Beside them the outside world: [`index`] (Python package indexes), [`debian`] (signed archives), [`registry`] (OCI
 //! distribution), over [`http`], [`store`] and [`settings`]; and the vocabulary: [`version`], [`packaging`], [`oci`].

@@ -29,6 +29,9 @@ struct Bundle {
 struct Material {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     public_key: Option<KeyHint>,
+    /// Entries of a public log, of which there are none; some readers want to be told.
+    #[serde(default)]
+    tlog_entries: Vec<serde_json::Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +44,10 @@ struct KeyHint {
 pub fn seal(statement: &Statement, key: &SigningKey) -> Vec<u8> {
     let bundle = Bundle {
         media_type: BUNDLE_TYPE.to_owned(),
-        verification_material: Material { public_key: Some(KeyHint { hint: key.public().hint() }) },
+        verification_material: Material {
+            public_key: Some(KeyHint { hint: key.public().hint() }),
+            tlog_entries: Vec::new(),
+        },
         dsse_envelope: Some(Envelope::sign(&statement.to_bytes(), IN_TOTO_TYPE, key)),
     };
     serde_json::to_vec(&bundle).unwrap_or_default()

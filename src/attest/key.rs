@@ -132,6 +132,11 @@ impl PublicKey {
         Self::parse(&read_file(path)?).map_err(|problem| problem.at_public(path))
     }
 
+    /// A public key from PEM; none if it is not one of the kind that is known.
+    pub fn from_pem(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
+    }
+
     fn parse(text: &str) -> Result<Self, Problem> {
         let labels: Vec<&str> = labels(text).collect();
         let block = block(text, "PUBLIC KEY").ok_or_else(|| Problem::Other(describe(&labels)))?;

@@ -10,6 +10,8 @@ use super::metadata::for_each_header;
 
 /// Longest name of a licence that is passed on; longer texts are licences, not names.
 const NAME_LIMIT: usize = 120;
+/// Longest expression that is read, in bytes.
+const EXPRESSION_LIMIT: usize = 1000;
 
 /// A licence as its author declared it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,8 +112,7 @@ impl License {
     }
 
     fn expression(text: &str) -> Option<Self> {
-        // The grammar descends once per parenthesis; real expressions have a handful of words.
-        if text.len() > NAME_LIMIT {
+        if text.len() > EXPRESSION_LIMIT {
             return None;
         }
         let parsed = Expression::parse(text).ok()?;

@@ -1,6 +1,7 @@
 //! The tests that run the program, or look at the tree, as a user or a reviewer would. What can be shown with a module
 //! alone is tested beside it in `src/`.
 //!
+//! - `attest`: bills of materials, provenance and signatures beside an image, read by the tools of others
 //! - `build`: from a spec to a container that runs
 //! - `cli`: exit codes, streams and words
 //! - `differential`: real wheels, installed by imgforge, by uv and by pip
@@ -20,6 +21,7 @@
 //! - `truth`: what experts would answer, against what the program says from the catalog
 //! - `support`: those parts, and the program with a home of its own
 
+mod attest;
 mod build;
 mod cli;
 mod differential;
