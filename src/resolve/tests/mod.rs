@@ -8,6 +8,7 @@ mod oracle;
 mod packages;
 mod platforms;
 mod stack;
+mod toolkit;
 mod upgrade;
 
 use std::path::Path;
