@@ -5,10 +5,10 @@ use pep440_rs::Version;
 use pubgrub::Ranges;
 
 use crate::catalog::{Accelerator, Build, Vendor};
-use crate::version::{Dotted, PythonVersion};
+use crate::version::PythonVersion;
 
 use super::evidence::{Code, Edge, Evidence};
-use super::numbers::{describe_lines, number, python_allowed, python_value, starting_with, within_major};
+use super::numbers::{describe_lines, number, python_allowed, python_value};
 use super::stack::{Row, StackModel};
 use super::variable::{Value, Values, Variable, one_of};
 
@@ -166,100 +166,9 @@ impl StackModel<'_> {
             })
         })
     }
-
-    /// Whether a build computes with CUDA on any platform of the image: some wheels of it are for the processor alone.
-    pub(super) fn brings_cuda(&self, row: &Row<'_>) -> bool {
-        let mut platforms = self.platforms.iter();
-        row.build.toolkit.is_some()
-            && platforms.any(|platform| row.build.accelerator_on(*platform) == Some(Accelerator::Cuda))
-    }
-
-    /// Whether a build loads the CUDA of the base.
-    pub(super) fn uses_system_cuda(&self, row: &Row<'_>) -> bool {
-        row.build.needs_system_cuda && self.brings_cuda(row)
-    }
-
-    /// CUDA and cuDNN: what the spec pins against what the build brings, and builds that need a toolkit in the base.
-    pub(super) fn toolkit_edges(
-        &self,
-        row: &Row<'_>,
-        label: &str,
-        edge: &dyn Fn(Variable, Values, Code, String) -> Edge,
-        edges: &mut Vec<Edge>,
-    ) {
-        let Some(toolkit) = row.build.toolkit.as_ref().filter(|_| self.brings_cuda(row)) else { return };
-        edges.push(edge(
-            Variable::WheelCuda,
-            Ranges::singleton(number(&toolkit.major().to_string())),
-            Code::CudaMismatch,
-            format!(
-                "{label} brings libraries of CUDA {}, and an environment holds those of one major",
-                toolkit.major()
-            ),
-        ));
-        if self.spec.cuda.is_some() {
-            // Extensions are compiled across minors of one major, never across majors.
-            edges.push(edge(
-                Variable::PinnedCuda,
-                if row.build.exact_cuda { starting_with(toolkit.dotted()) } else { within_major(toolkit.major()) },
-                Code::CudaMismatch,
-                format!("{label} is built with CUDA {toolkit}"),
-            ));
-        }
-        self.cudnn_edges(row, label, edges);
-        if row.build.needs_system_cuda {
-            // A pinned toolkit is compared above, and is in the base by the spec's own wish.
-            if self.spec.cuda.is_none() {
-                let exact = row.build.exact_cuda || (self.is_alone() && self.has_base_for(row, toolkit.dotted()));
-                let (wanted, named) = match exact {
-                    true => (toolkit.dotted().clone(), toolkit.to_string()),
-                    false => (major_of(toolkit.dotted()), format!("{}.x", toolkit.major())),
-                };
-                let fact = format!("{label} needs a CUDA {named} toolkit in the base");
-                if !self.has_base_for(row, &wanted) {
-                    let fact = format!("{fact}, and no base that the spec allows has it");
-                    edges.push(edge(Variable::Toolkit, Ranges::empty(), Code::NoSuchImage, fact));
-                    return;
-                }
-                edges.push(edge(Variable::Toolkit, starting_with(&wanted), Code::NoSuchImage, fact));
-            }
-            if let Some(cudnn) = &row.build.cudnn {
-                let major = cudnn.version.major();
-                edges.push(edge(
-                    Variable::SystemCudnn,
-                    within_major(major),
-                    Code::CudnnMismatch,
-                    format!("{label} needs cuDNN {major}.x in the base"),
-                ));
-            }
-        }
-    }
-
-    /// Whether a system toolkit is the matter of one framework: then it gets the minor release that it was tested with, if
-    /// there is such a base; any toolkit of the major would do.
-    fn is_alone(&self) -> bool {
-        self.spec.frameworks.len() == 1
-    }
-
-    /// Whether the spec leaves a base with this toolkit, and with a cuDNN of the build's major if it has one.
-    fn has_base_for(&self, row: &Row<'_>, toolkit: &Dotted) -> bool {
-        let cudnn = row.build.cudnn.as_ref().map(|need| need.version.major());
-        self.bases.iter().any(|base| {
-            base.is_choice(&self.spec.base.value)
-                && self.spec.os.as_ref().is_none_or(|os| base.is_os(&os.value.distribution, &os.value.release))
-                && base.toolkit.as_ref().is_some_and(|own| own.dotted().starts_with(toolkit))
-                && cudnn.is_none_or(|major| base.cudnn.as_ref().is_some_and(|own| own.major() == major))
-                && self.platforms.iter().all(|platform| base.platforms.contains(platform))
-        })
-    }
 }
 
 /// `torch 2.5.1 (cu124)`.
 pub(super) fn row_label(family: &str, row: &Row<'_>) -> String {
     format!("{family} {} ({})", row.release.version, row.build.name)
-}
-
-/// `11` of `11.2`.
-fn major_of(version: &Dotted) -> Dotted {
-    version.component(0).to_string().parse().unwrap_or_else(|_| version.clone())
 }

@@ -137,17 +137,17 @@ impl StackModel<'_> {
                 format!("{fact}; `base: cuda` would bring cuda-compat, with which {branch} is enough for {}", gpu.name);
             return vec![meeting.driver_from(driver, driver_code(target), hint, source)];
         }
-        let fact = format!("{label}, built with CUDA {toolkit}, runs on {branch} with the cuda-compat of its base");
         let base = Edge {
             to: Variable::Base,
             values: one_of(bases.into_iter().map(Value::Rank)),
             evidence: Evidence {
                 code: Code::DriverBelowFloor,
-                fact: format!("{label} needs a base whose cuda-compat takes {branch}"),
+                fact: format!("{fact}, or a base whose cuda-compat takes {branch}"),
                 source: rule.source.clone(),
                 origin: None,
             },
         };
+        let fact = format!("{label}, built with CUDA {toolkit}, runs on {branch} with the cuda-compat of its base");
         vec![base, meeting.driver_from(installed, Code::DriverBelowFloor, fact, &rule.source)]
     }
 
@@ -276,8 +276,8 @@ impl StackModel<'_> {
             if let Some((driver, source)) = self.floor(cuda.value.major()) {
                 let fact = format!("CUDA {} needs driver {driver} or newer", cuda.value);
                 let ended = gpu.last_driver_branch.filter(|branch| branch.0 < driver.major());
-                let waived = self.spec.base.value == BaseChoice::Cuda
-                    && self.compat_bases(target, gpu, cuda.value.major()).is_some();
+                let compat = self.compat_bases(target, gpu, cuda.value.major());
+                let compat = compat.filter(|_| self.spec.base.value == BaseChoice::Cuda);
                 if let Some(branch) = ended {
                     let fact = format!("{fact}, and the last branch for {} is {branch}", gpu.name);
                     edges.push(edge(
@@ -288,7 +288,13 @@ impl StackModel<'_> {
                         source,
                         machine,
                     ));
-                } else if !waived {
+                } else if let (Some(bases), Some(installed), Some(rule)) =
+                    (compat, &target.driver, self.catalog.rule("forward-compatibility"))
+                {
+                    let fact = format!("{fact}, or a base whose cuda-compat takes {}", DriverBranch(installed.major()));
+                    let values = one_of(bases.into_iter().map(Value::Rank));
+                    edges.push(edge(Variable::Base, values, driver_code(target), fact, &rule.source, None));
+                } else {
                     let values = Ranges::higher_than(Value::Number(driver.dotted().clone()));
                     edges.push(edge(Variable::Driver(index), values, driver_code(target), fact, source, None));
                 }

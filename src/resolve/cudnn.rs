@@ -4,6 +4,8 @@
 //! two builds that pin different releases exclude each other. Builds that leave CUDA to the system load the base's cuDNN
 //! instead (`SystemCudnn`). The rules are the catalog's: `cudnn-major` and `cudnn-old-cards`.
 
+use std::collections::BTreeSet;
+
 use pubgrub::Ranges;
 
 use crate::catalog::{Catalog, CudnnFloor, CudnnNeed, Gpu};
@@ -20,9 +22,6 @@ use super::wishes::spec_says;
 
 /// What the packages that hold cuDNN are called, before the CUDA major.
 const PACKAGES: &str = "nvidia-cudnn-cu";
-
-/// Up to this many releases are named.
-const NAMED: usize = 5;
 
 /// Versions of cuDNN's packages that an image of this spec may hold, whoever asks for them, and why.
 #[derive(Debug, Clone)]
@@ -56,18 +55,11 @@ fn pins_of(need: &CudnnNeed) -> Values {
 
 /// Releases of cuDNN that an environment may hold, oldest first: those of the catalog, and what builds pin besides.
 pub(super) fn releases<'a>(catalog: &'a Catalog, rows: impl Iterator<Item = Row<'a>>) -> Vec<CudnnVersion> {
-    let mut known: Vec<CudnnVersion> = catalog.cuda.cudnn.iter().map(|release| release.version.clone()).collect();
-    let listed = known.len();
-    for need in rows.filter_map(|row| row.build.cudnn.as_ref()) {
-        if !known.iter().any(|release| need.takes(release)) {
-            known.push(need.version.clone());
-        }
-    }
-    if known.len() > listed || known.windows(2).any(|pair| pair[0] > pair[1]) {
-        known.sort();
-        known.dedup();
-    }
-    known
+    let listed = &catalog.cuda.cudnn;
+    let needs = rows.filter_map(|row| row.build.cudnn.as_ref());
+    let others = needs.filter(|need| !listed.iter().any(|release| need.takes(&release.version)));
+    let versions = listed.iter().map(|release| &release.version).chain(others.map(|need| &need.version));
+    versions.cloned().collect::<BTreeSet<CudnnVersion>>().into_iter().collect()
 }
 
 /// From which release on cuDNN has no kernels for a card.
@@ -190,25 +182,18 @@ impl StackModel<'_> {
         Some((end, Some(Edge { to: Variable::WheelCudnn, values: older, evidence })))
     }
 
-    /// What builds of a CUDA major leave of cuDNN: each release is for certain majors.
-    pub(super) fn cudnn_of_major(&self, major: &Value) -> Option<Edge> {
-        let releases = &self.catalog.cuda.cudnn;
-        let is_for = |majors: &[u64]| majors.iter().any(|own| number(&own.to_string()) == *major);
-        let foreign = releases.iter().filter(|release| !is_for(&release.cuda_majors));
-        let foreign: Vec<_> = foreign.collect();
-        let newest = foreign.first()?;
-        let mut names: Vec<String> = foreign.iter().map(|release| release.version.to_string()).collect();
-        if names.len() > NAMED {
-            names.truncate(NAMED);
-            names.push("others".to_owned());
-        }
+    /// The CUDA majors that a release of cuDNN is for; any for one that the catalog does not list.
+    pub(super) fn cuda_of_cudnn(&self, release: &Value) -> Option<Edge> {
+        let mut known = self.catalog.cuda.cudnn.iter();
+        let known = known.find(|known| Some(known.version.dotted()) == release.number())?;
+        let majors: Vec<String> = known.cuda_majors.iter().map(u64::to_string).collect();
         Some(Edge {
-            to: Variable::WheelCudnn,
-            values: one_of(foreign.iter().map(|release| Value::Number(release.version.dotted().clone()))).complement(),
+            to: Variable::WheelCuda,
+            values: one_of(majors.iter().map(|major| number(major))),
             evidence: Evidence {
                 code: Code::CudnnMismatch,
-                fact: format!("cuDNN {} had no release for CUDA {major}", listed(&names)),
-                source: newest.source.clone(),
+                fact: format!("cuDNN {} was released for CUDA {}", known.version, listed(&majors)),
+                source: known.source.clone(),
                 origin: None,
             },
         })

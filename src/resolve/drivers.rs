@@ -28,7 +28,7 @@ pub(super) fn other_driver(spec: &Spec, catalog: &Catalog, index: usize) -> Opti
     let gpu = catalog.gpu(gpu)?;
     match (gpu.vendor, gpu.last_driver_branch) {
         (Vendor::Amd, _) => other_rocm_driver(spec, catalog, index, installed),
-        (Vendor::Nvidia, Some(last)) if !last.includes(installed) => driver_of_branch(spec, catalog, index, last),
+        (Vendor::Nvidia, Some(last)) if !last.includes(installed) => older_driver(spec, catalog, index, last),
         (Vendor::Nvidia, _) => newer_driver(spec, catalog, index, installed),
     }
 }
@@ -49,16 +49,18 @@ fn newer_driver(spec: &Spec, catalog: &Catalog, index: usize, installed: &Driver
     })
 }
 
-/// A driver of the last branch that knows the card, for a machine with a newer one.
-fn driver_of_branch(spec: &Spec, catalog: &Catalog, index: usize, last: DriverBranch) -> Option<Offer> {
+/// The newest driver that is known of up to the last branch for the card, for a machine with a newer one.
+fn older_driver(spec: &Spec, catalog: &Catalog, index: usize, last: DriverBranch) -> Option<Offer> {
     let latest = catalog.cuda.branches.iter().find(|branch| branch.branch == last);
     let latest = latest.and_then(|branch| branch.latest.as_ref());
     let of_toolkits = known(catalog).into_iter().rfind(|driver| last.includes(driver));
     let older = latest.or(of_toolkits)?;
     let answer = answered(&with_driver(spec, index, older), catalog)?;
     let name = target_name(&spec.targets.get(index)?.value);
-    let text =
-        format!("install a driver of {last} on `{name}`, the last branch for it, such as {older}: {}", result(&answer));
+    let text = format!(
+        "install an older driver on `{name}`, up to {last}, the last branch for it, such as {older}: {}",
+        result(&answer)
+    );
     Some(Offer { text, answer })
 }
 

@@ -31,6 +31,7 @@ mod served;
 mod solver;
 mod stack;
 mod targets;
+mod toolkit;
 mod unbuilt;
 mod variable;
 mod wishes;

@@ -261,6 +261,10 @@ fn nothing_left(problem: &Problem<'_>, variable: &Variable, values: &Values) -> 
             let fact = format!("no base has the CUDA toolkit{pinned}; known are {}", known.join(", "));
             Some(evidence(Code::NoSuchImage, fact))
         }
+        Variable::ToolkitUse => {
+            let fact = "nothing that the spec asks for uses a CUDA toolkit of the system".to_owned();
+            Some(evidence(Code::NoSuchImage, fact))
+        }
         Variable::SystemCudnn => Some(evidence(Code::CudnnMismatch, "no base has such a cuDNN".to_owned())),
         Variable::WheelCudnn => {
             let pin = problem.stack.spec.cudnn.as_ref();

@@ -177,6 +177,7 @@ impl DependencyProvider for Problem<'_> {
             Variable::Toolkit => 5,
             Variable::Base => 4,
             Variable::Glibc
+            | Variable::ToolkitUse
             | Variable::SystemCudnn
             | Variable::WheelCuda
             | Variable::WheelCudnn

@@ -4,6 +4,7 @@
 //! the floor driver of its major; a cubin runs within its major; PTX needs the toolkit's own driver; wheels exist for
 //! certain Python lines only) are the catalog's entries, quoted here as evidence.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Accelerator, Build, Catalog, PythonStatus, Release, Vendor};
@@ -67,6 +68,8 @@ pub struct StackModel<'a> {
     pub bases: Vec<BaseRow>,
     /// Python lines, oldest first.
     pub pythons: Vec<PythonVersion>,
+    /// Families that may use a toolkit in the base, by name; found when first asked for.
+    pub(super) users_of_toolkit: OnceCell<Vec<String>>,
     /// Releases of cuDNN that an environment may hold, oldest first.
     pub(super) cudnn: Vec<CudnnVersion>,
     /// What the spec and the cards leave of cuDNN's packages.
@@ -149,6 +152,7 @@ impl<'a> StackModel<'a> {
             asked,
             bases,
             pythons,
+            users_of_toolkit: OnceCell::new(),
             cudnn,
             cudnn_limits,
         })
@@ -207,6 +211,7 @@ impl<'a> StackModel<'a> {
                 values.sort();
                 values.into_iter().map(|(_, _, toolkit)| toolkit).collect()
             }
+            Variable::ToolkitUse => self.toolkit_uses(),
             Variable::SystemCudnn => {
                 let mut values: Vec<Value> = self.bases.iter().map(BaseRow::cudnn_value).collect();
                 values.sort();
@@ -256,8 +261,10 @@ impl<'a> StackModel<'a> {
                 };
                 base.map(edges).unwrap_or_default()
             }
+            (Variable::Toolkit, toolkit) => self.toolkit_value_edge(toolkit).into_iter().collect(),
+            (Variable::ToolkitUse, Value::Rank(rank)) => self.toolkit_use_edge(*rank as usize).into_iter().collect(),
             (Variable::PinnedCuda, _) => self.pinned_cuda_edges(),
-            (Variable::WheelCuda, major) => self.cudnn_of_major(major).into_iter().collect(),
+            (Variable::WheelCudnn, release) => self.cuda_of_cudnn(release).into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -36,6 +36,8 @@ pub enum Variable {
     Glibc,
     /// CUDA toolkit installed in the base, 0 for none.
     Toolkit,
+    /// Who uses the toolkit in the base: a family, by its rank among those that may, or the spec itself.
+    ToolkitUse,
     /// cuDNN installed in the base, 0 for none.
     SystemCudnn,
     /// CUDA major of the framework builds: one environment holds the libraries of one major.
@@ -151,6 +153,7 @@ impl fmt::Display for Variable {
             Self::Base => f.write_str("base"),
             Self::Glibc => f.write_str("glibc"),
             Self::Toolkit => f.write_str("system CUDA toolkit"),
+            Self::ToolkitUse => f.write_str("use of the system CUDA toolkit"),
             Self::SystemCudnn => f.write_str("system cuDNN"),
             Self::WheelCuda => f.write_str("CUDA of the frameworks"),
             Self::WheelCudnn => f.write_str("cuDNN of the frameworks"),

@@ -179,22 +179,6 @@ impl StackModel<'_> {
             .or_else(|| self.catalog.toolkit(version))
     }
 
-    /// Whether the spec asks for a system toolkit or for Ubuntu, or leaves a build that needs a toolkit in the base.
-    fn has_use_for_toolkit(&self) -> bool {
-        let asks = self.spec.cuda.is_some()
-            || self.spec.base.value == BaseChoice::Cuda
-            || self.spec.os.as_ref().is_some_and(|os| os.value.distribution == "ubuntu");
-        let needs = |edge: &Edge| match &edge.to {
-            Variable::Build(family) => self.families.get(family.as_str()).is_some_and(|table| {
-                let needing = table.rows.iter().enumerate().filter(|(_, row)| row.build.needs_system_cuda);
-                needing.into_iter().any(|(rank, _)| edge.values.contains(&Value::Rank(rank as u32)))
-            }),
-            _ => false,
-        };
-        asks || self.spec.frameworks.iter().map(|asked| self.framework_edge(asked)).any(|edge| needs(&edge))
-            || self.listed_edges().iter().any(needs)
-    }
-
     pub(super) fn base_edge(&self) -> Edge {
         let base = &self.spec.base;
         let os = self.spec.os.as_ref();

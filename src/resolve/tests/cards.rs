@@ -141,7 +141,7 @@ fn what_is_known_of_an_amd_driver_is_told() {
 
 #[test]
 fn a_driver_that_left_the_card_behind_is_to_be_changed_for_an_older_one() {
-    insta::assert_snapshot!(help("targets: [{gpu: Elder, driver: '480.1'}]\nframeworks: {base: '0.9'}\n"), @"help: install a driver of R470 on `Elder`, the last branch for it, such as 470.256.02: base 0.9 (cu118), Python 3.11");
+    insta::assert_snapshot!(help("targets: [{gpu: Elder, driver: '480.1'}]\nframeworks: {base: '0.9'}\n"), @"help: install an older driver on `Elder`, up to R470, the last branch for it, such as 470.256.02: base 0.9 (cu118), Python 3.11");
     insta::assert_snapshot!(help("targets: [{gpu: Center, driver: '440.1'}]\nframeworks: {base: '0.9'}\n"), @"help: update the driver of `Center` to 450.1 or newer: base 0.9 (cu118), Python 3.11");
 }
 

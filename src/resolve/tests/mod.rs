@@ -9,6 +9,7 @@ mod packages;
 mod platforms;
 mod stack;
 mod systems;
+mod toolkit;
 mod upgrade;
 
 use std::path::Path;

@@ -69,6 +69,12 @@ fn is_true(world: &World, request: &Request, reason: &Reason) -> bool {
         Code::GlibcTooOld => wheels().any(|wheels| {
             reason.fact.contains(wheels.glibc) && world.bases.iter().any(|base| !is_at_least(base.glibc, wheels.glibc))
         }),
+        Code::CcNotSupported if reason.fact.contains("brings cuDNN") => cards.any(|(_, card, _)| {
+            let ends = world.cudnn_floors.iter();
+            let mut ends = ends.filter(|(_, oldest)| !is_at_least(card.capability.unwrap_or_default(), oldest));
+            reason.fact.contains(card.name)
+                && row.build.cudnn.is_some_and(|need| ends.any(|(since, _)| is_at_least(need.version, since)))
+        }),
         Code::CcNotSupported => {
             let nvidia = cards.any(|(_, card, _)| {
                 let capability = card.capability.unwrap_or_default();
@@ -83,6 +89,13 @@ fn is_true(world: &World, request: &Request, reason: &Reason) -> bool {
             reason.fact.contains(card.name)
                 && known.is_some_and(|known| known.capabilities.iter().all(|built| !is_at_least(capability, built)))
         }),
+        Code::DriverBelowFloor | Code::Unsatisfiable if row.build.rocm.is_some() => {
+            request.targets.iter().any(|target| {
+                let Target::Card { name, driver: Some(driver), .. } = target else { return false };
+                let platform = request.platform_of(target);
+                reason.fact.contains(driver) && !oracle.serves_amd(row.build, platform, world.card(name), Some(driver))
+            })
+        }
         Code::DriverBelowFloor | Code::DriverBranchEnds => cards.any(|(target, card, installed)| {
             let needed = driver(target, card.capability.unwrap_or_default());
             needed.is_some_and(|needed| {
@@ -100,9 +113,9 @@ fn is_true(world: &World, request: &Request, reason: &Reason) -> bool {
             let own = row.build.toolkit.map(major);
             own.is_some_and(|own| reason.fact.contains(&own.to_string()))
         }
-        Code::CudnnMismatch => row.build.cudnn.is_some_and(|cudnn| {
-            reason.fact.contains(cudnn)
-                || row.build.needs_system_cuda && reason.fact.contains(&major(cudnn).to_string())
+        Code::CudnnMismatch => row.build.cudnn.is_some_and(|need| {
+            reason.fact.contains(need.version)
+                || row.build.needs_system_cuda && reason.fact.contains(&major(need.version).to_string())
         }),
         Code::NoSuchImage => row.build.needs_system_cuda,
         Code::PinConflict | Code::NoSuchVersion | Code::Unsatisfiable => true,
@@ -120,11 +133,23 @@ fn leads_to_an_answer(world: &World, request: &Request, help: &str) -> Option<bo
         return Some(leads_to(&changed, result));
     }
     if let Some((name, rest)) = help.strip_prefix("update the driver of `").and_then(|rest| rest.split_once("` to ")) {
-        let (driver, results) = rest.split_once(" or newer: ")?;
+        let Some((driver, results)) = rest.split_once(" or newer: ") else {
+            let (driver, result) = rest.split_once(": ")?;
+            return Some(leads_to(&with_driver(request, name, driver), result));
+        };
         let (result, newest) = results.split_once("; from ").unwrap_or((results, ""));
         let with = |driver: &str, result: &str| leads_to(&with_driver(request, name, driver), result);
         let is_newest_so = newest.split_once(" on ").is_none_or(|(driver, result)| with(driver, result));
         return Some(with(driver, result) && is_newest_so);
+    }
+    if let Some((name, rest)) = help.strip_prefix("change the driver of `").and_then(|rest| rest.split_once("` to ")) {
+        let (driver, result) = rest.split_once(": ")?;
+        return Some(leads_to(&with_driver(request, name, driver), result));
+    }
+    if let Some((name, rest)) = help.strip_prefix("install an older driver on `").and_then(|rest| rest.split_once('`'))
+    {
+        let (driver, result) = rest.split_once("such as ")?.1.split_once(": ")?;
+        return Some(leads_to(&with_driver(request, name, driver), result));
     }
     let (_, parts) = help.strip_prefix("split it into ")?.split_once(": ")?;
     Some(parts.split("; ").all(|part| {
@@ -169,8 +194,10 @@ fn give_up(request: &mut Request, edit: &str, offer: &str) -> Option<()> {
         "os" => request.os = None,
         "base" => request.base = "auto",
         _ if PLATFORMS.contains(&key) => request.platforms.retain(|known| *known != key),
-        _ if is_target => match offer.split_once("driver ").and_then(|(_, rest)| rest.split_once(" or newer on `")) {
-            Some((driver, rest)) if rest.starts_with(key) => *request = with_driver(request, key, driver),
+        _ if is_target => match offer.split_once("driver ").and_then(|(_, rest)| rest.split_once(" on `")) {
+            Some((driver, rest)) if rest.starts_with(key) => {
+                *request = with_driver(request, key, driver.trim_end_matches(" or newer"));
+            }
             _ => request.targets.retain(|target| name_of(target) != key),
         },
         _ => {

@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::world::{CARDS, DRIVERS, FAMILIES, PLATFORMS, World};
+use super::world::{CARDS, DRIVERS, FAMILIES, PLATFORMS, ROCM_DRIVERS, World};
 
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -170,7 +170,7 @@ fn framework(family: &'static str) -> impl Strategy<Value = Framework> {
     let range = option::of((0..RANGES.len()).prop_map(|index| &RANGES[index]));
     let build = prop_oneof![
         5 => Just(None),
-        1 => select(&["default", "cu118", "cu121", "cu124", "cpu", "rocm6.2"][..]).prop_map(Some),
+        1 => select(&["default", "cu118", "cu121", "cu124", "cpu", "rocm6.0", "rocm6.2"][..]).prop_map(Some),
     ];
     (range, build).prop_map(move |(range, build)| Framework { family, range, build })
 }
@@ -188,7 +188,7 @@ fn request() -> impl Strategy<Value = Request> {
     let python =
         prop_oneof![2 => Just(None), 1 => (operator, select(&["3.10", "3.11", "3.12", "3.13"][..])).prop_map(Some)];
     let rare = |list: &'static [&'static str]| prop_oneof![6 => Just(None), 1 => select(list).prop_map(Some)];
-    let base = prop_oneof![6 => Just("auto"), 1 => select(&["debian", "slim", "cuda"][..])];
+    let base = prop_oneof![6 => Just("auto"), 2 => select(&["debian", "slim", "cuda", "cuda"][..])];
     (
         targets,
         platforms,
@@ -228,6 +228,15 @@ impl fmt::Debug for Question {
 pub(super) fn question() -> impl Strategy<Value = Question> {
     (super::world::world(), request()).prop_map(|(world, mut request)| {
         request.frameworks.retain(|asked| world.families.iter().any(|known| known.name == asked.family));
+        // Each maker's cards have drivers of its own.
+        for target in &mut request.targets {
+            if let Target::Card { name, driver: Some(driver), .. } = target
+                && world.card(name).capability.is_none()
+            {
+                let place = DRIVERS.iter().position(|known| known == driver).unwrap_or_default();
+                *driver = ROCM_DRIVERS[place % ROCM_DRIVERS.len()].to_owned();
+            }
+        }
         // A card that is listed twice is an error of the spec.
         let names: Vec<Option<&str>> = request.targets.iter().map(Target::card).collect();
         let mut index = 0;

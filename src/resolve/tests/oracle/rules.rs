@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use super::request::{Framework, Operator, Request, Target};
-use super::world::{Base, Build, Card, Family, RELEASES, Release, Wheels, World};
+use super::world::{Base, Build, Card, Family, Need, RELEASES, Release, Wheels, World};
 
 /// A build of a release.
 #[derive(Debug, Clone, Copy)]
@@ -81,18 +81,20 @@ pub(super) struct Oracle<'a> {
     pub(super) world: &'a World,
     pub(super) request: &'a Request,
     pub(super) platforms: Vec<&'static str>,
-    has_use_for_toolkit: bool,
 }
 
 impl<'a> Oracle<'a> {
     pub(super) fn new(world: &'a World, request: &'a Request) -> Self {
-        let mut oracle = Self { world, request, platforms: request.image_platforms(), has_use_for_toolkit: false };
-        let mut rows = request.frameworks.iter().flat_map(|framework| oracle.rows(framework));
-        oracle.has_use_for_toolkit = request.cuda.is_some()
-            || request.base == "cuda"
-            || request.os.is_some_and(|os| os.starts_with("ubuntu"))
-            || rows.any(|row| row.build.needs_system_cuda);
-        oracle
+        Self { world, request, platforms: request.image_platforms() }
+    }
+
+    /// An image with a toolkit is for those who ask for one, and for builds that leave CUDA to the system.
+    fn has_use_for_toolkit(&self, rows: &[(&'static str, Row<'_>)]) -> bool {
+        let Request { cuda, os, base, .. } = self.request;
+        cuda.is_some()
+            || *base == "cuda"
+            || os.is_some_and(|os| os.starts_with("ubuntu"))
+            || rows.iter().any(|(_, row)| row.build.needs_system_cuda && self.brings_cuda(row.build))
     }
 
     /// Every answer.
@@ -132,6 +134,8 @@ impl<'a> Oracle<'a> {
         let Combination { rows, python, base } = combination;
         self.is_python_asked_for(python)
             && self.is_base_asked_for(base)
+            && (base.toolkit.is_none() || self.has_use_for_toolkit(rows))
+            && self.share_a_cudnn(rows)
             && self.is_carried(python)
             && base.python.is_none_or(|carried| carried == *python)
             && self.platforms.iter().all(|platform| base.platforms.contains(platform))
@@ -196,8 +200,6 @@ impl<'a> Oracle<'a> {
     fn is_base_asked_for(&self, base: &Base) -> bool {
         let Request { cuda, cudnn, base: choice, .. } = self.request;
         self.is_base_named(base)
-            // An image with a toolkit is for those who have a use for one.
-            && (base.toolkit.is_none() || self.has_use_for_toolkit)
             && cuda.is_none_or(|cuda| base.toolkit.is_some_and(|toolkit| begins_with(toolkit, cuda)))
             // cuDNN is the system's where CUDA is.
             && (cuda.is_none() && *choice != "cuda"
@@ -227,9 +229,10 @@ impl<'a> Oracle<'a> {
         let same_major = |own: Option<&str>, wanted: Option<&str>| {
             wanted.is_none_or(|wanted| own.is_some_and(|own| major(own) == major(wanted)))
         };
+        let cudnn = build.cudnn.map(|need| need.version);
         let built_with = |base: &Base| {
             build.toolkit.is_none_or(|wanted| base.toolkit.is_some_and(|own| begins_with(own, wanted)))
-                && same_major(base.cudnn, build.cudnn)
+                && same_major(base.cudnn, cudnn)
         };
         let is_alone = self.request.cuda.is_none() && self.request.frameworks.len() == 1;
         let is_there = |base: &Base| {
@@ -240,7 +243,7 @@ impl<'a> Oracle<'a> {
         if is_alone && self.world.bases.iter().any(is_there) {
             return built_with(base);
         }
-        same_major(base.toolkit, build.toolkit) && same_major(base.cudnn, build.cudnn)
+        same_major(base.toolkit, build.toolkit) && same_major(base.cudnn, cudnn)
     }
 
     /// Whether wheels of a build compute with CUDA on any platform of the image: some are for the processor on one.
@@ -255,7 +258,9 @@ impl<'a> Oracle<'a> {
         let Request { cuda, cudnn, .. } = self.request;
         let Some(toolkit) = row.build.toolkit.filter(|_| self.brings_cuda(row.build)) else { return true };
         cuda.is_none_or(|cuda| major(cuda) == major(toolkit))
-            && cudnn.is_none_or(|cudnn| row.build.cudnn.is_none_or(|own| begins_with(own, cudnn)))
+            && cudnn.is_none_or(|pin| {
+                row.build.cudnn.is_none_or(|need| begins_with(need.version, pin) || need.or_newer && takes(need, pin))
+            })
     }
 
     fn targets_are_built_for(&self) -> bool {
@@ -270,18 +275,27 @@ impl<'a> Oracle<'a> {
         };
         let card = self.world.card(name);
         let Some(capability) = card.capability else {
-            return rows.iter().all(|(_, row)| serves_amd(row.build, platform, card));
+            return rows.iter().all(|(_, row)| self.serves_amd(row.build, platform, card, driver.as_deref()));
         };
         let mut needed: Vec<&str> = Vec::new();
         for (_, row) in rows {
-            match self.driver_for(row.build, platform, capability) {
-                Some(driver) => needed.extend(driver),
-                None => return false,
+            let Some(driver_for) = self.driver_for(row.build, platform, capability) else { return false };
+            let is_left_behind = |since: &str| row.build.cudnn.is_some_and(|need| is_at_least(need.version, since));
+            if self.end_of_cudnn(capability).is_some_and(is_left_behind) {
+                return false;
+            }
+            // The floor of a major is what cuda-compat in the base is instead of; PTX needs the toolkit's own driver.
+            let is_floor = code_for(row.build, capability) == Code::Machine;
+            let toolkit = row.build.toolkit.map(major).filter(|_| is_floor && self.request.base == "cuda");
+            if !toolkit.is_some_and(|major| self.has_compat(card, driver.as_deref(), base, major)) {
+                needed.extend(driver_for);
             }
         }
         // A toolkit in the base asks for its major's driver as well; the compiler of a pinned one must know the card.
         if let Some(toolkit) = base.toolkit {
-            needed.extend(self.floor(major(toolkit)));
+            let is_spared = self.has_compat(card, driver.as_deref(), base, major(toolkit))
+                && (self.request.cuda.is_none() || self.request.base == "cuda");
+            needed.extend(self.floor(major(toolkit)).filter(|_| !is_spared));
             let known = self.world.toolkits.iter().find(|known| known.version == toolkit);
             let known = known.filter(|_| self.request.cuda.is_some());
             if known.is_some_and(|known| known.capabilities.iter().all(|compiled| !is_at_least(capability, compiled))) {
@@ -291,11 +305,61 @@ impl<'a> Oracle<'a> {
         has_driver(card, driver.as_deref(), &needed)
     }
 
+    /// Whether the libraries of a base let an installed driver run code of a CUDA major whose floor it misses: on datacenter
+    /// cards that drivers of that major still know.
+    fn has_compat(&self, card: &Card, installed: Option<&str>, base: &Base, of: u64) -> bool {
+        let (Some(installed), Some(floor)) = (installed, self.floor(of)) else { return false };
+        card.is_datacenter
+            && card.last_branch.is_none_or(|last| major(floor) <= last)
+            && base.compat.contains(&major(installed))
+            && base.toolkit.is_some_and(|toolkit| major(toolkit) >= of)
+    }
+
+    /// From which release on cuDNN has no kernels for a card.
+    fn end_of_cudnn(&self, capability: &str) -> Option<&'static str> {
+        let ends = self.world.cudnn_floors.iter().filter(|(_, oldest)| !is_at_least(capability, oldest));
+        ends.map(|(since, _)| *since).min_by(|one, other| compare(one, other))
+    }
+
+    /// Whether there is a cuDNN that all builds which bring one take, made for their CUDA, with kernels for every card, and the
+    /// one that the spec pins. Releases that the catalog does not list exist if a build names them.
+    fn share_a_cudnn(&self, rows: &[(&'static str, Row<'_>)]) -> bool {
+        let brings = |row: &Row<'_>| self.brings_cuda(row.build) && !row.build.needs_system_cuda;
+        let bringing: Vec<&Build> = rows.iter().filter(|(_, row)| brings(row)).map(|(_, row)| row.build).collect();
+        let needs: Vec<Need> = bringing.iter().filter_map(|build| build.cudnn).collect();
+        let Some(cuda) =
+            rows.iter().filter(|(_, row)| self.brings_cuda(row.build)).find_map(|(_, row)| row.build.toolkit)
+        else {
+            return true;
+        };
+        let releases = self.world.families.iter().flat_map(|family| &family.releases);
+        let named = releases.flat_map(|release| &release.builds).filter_map(|build| build.cudnn);
+        let listed = |need: &Need| self.world.cudnn.iter().any(|(version, _)| takes(*need, version));
+        let unlisted = named.filter(|need| !listed(need)).map(|need| need.version);
+        let of_cuda = self.world.cudnn.iter().filter(|(_, majors)| majors.contains(&major(cuda)));
+        let mut known = of_cuda.map(|(version, _)| *version).chain(unlisted);
+        let ends: Vec<&str> = self.cards().iter().filter_map(|card| self.end_of_cudnn(card.capability?)).collect();
+        needs.is_empty()
+            || known.any(|release| {
+                needs.iter().all(|need| takes(*need, release))
+                    && ends.iter().all(|end| !is_at_least(release, end))
+                    && self.request.cudnn.is_none_or(|pin| begins_with(release, pin))
+            })
+    }
+
     /// Builds run without a card too, unless their whole family is for cards only.
     fn runs_without_card(&self, family: &str, row: &Row<'_>) -> bool {
         let builds = || self.world.family(family).releases.iter().flat_map(|release| &release.builds);
         row.build.name == "cpu"
             || builds().any(|build| build.name == "cpu" || build.wheels.iter().any(|wheels| wheels.is_cpu))
+    }
+
+    /// ROCm code for the card, and a release of ROCm that the installed driver runs, as far as it is known.
+    pub(super) fn serves_amd(&self, build: &Build, platform: &str, card: &Card, installed: Option<&str>) -> bool {
+        let known = self.world.rocm_drivers.iter().find(|(driver, _)| installed == Some(*driver));
+        build.wheels.iter().any(|wheels| wheels.platform == platform)
+            && build.rocm.is_some_and(|rocm| known.is_none_or(|(_, releases)| releases.contains(&rocm)))
+            && (build.gfx.is_empty() || build.gfx.contains(&card.gfx))
     }
 
     /// The drivers a build needs for a card, one at most; `None` if it has no code for it.
@@ -348,9 +412,12 @@ fn names(framework: &Framework, row: &Row<'_>) -> bool {
     takes && build && (is_exact || !row.release.is_yanked) && (prereleases || !is_prerelease)
 }
 
-fn serves_amd(build: &Build, platform: &str, card: &Card) -> bool {
-    let has_wheels = build.wheels.iter().any(|wheels| wheels.platform == platform);
-    has_wheels && build.name.starts_with("rocm") && (build.gfx.is_empty() || build.gfx.contains(&card.gfx))
+/// Whether a need takes a release.
+pub(super) fn takes(need: Need, release: &str) -> bool {
+    match need.or_newer {
+        true => major(release) == major(need.version) && is_at_least(release, need.version),
+        false => begins_with(release, need.version),
+    }
 }
 
 /// Whether a machine has a driver that is at least all of `needed`: the one installed, or one of a branch that still knows

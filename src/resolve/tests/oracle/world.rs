@@ -19,6 +19,9 @@ const GLIBCS: [&str; 4] = ["2.17", "2.31", "2.36", "2.41"];
 /// Release and glibc.
 const UBUNTUS: [(&str, &str); 2] = [("ubuntu 22.04", "2.35"), ("ubuntu 20.04", "2.31")];
 pub(super) const DRIVERS: [&str; 5] = ["450.80", "470.10", "520.61", "530.30", "550.54"];
+/// Kernel drivers of the other maker; nothing is known of the last one.
+pub(super) const ROCM_DRIVERS: [&str; 4] = ["6.0", "6.1", "6.2", "5.9"];
+const CUDNN: [&str; 4] = ["8.9.0.5", "9.1.0.60", "9.1.0.70", "9.5.0.10"];
 
 #[derive(Debug, Clone)]
 pub(super) struct World {
@@ -32,6 +35,19 @@ pub(super) struct World {
     /// The Python line in the archive of each of [`UBUNTUS`].
     pub(super) ubuntu_pythons: Vec<&'static str>,
     pub(super) families: Vec<Family>,
+    /// Releases of cuDNN with the CUDA majors each is for.
+    pub(super) cudnn: Vec<(&'static str, Vec<u64>)>,
+    /// The first cuDNN without kernels for cards below a capability; what is older left older cards behind.
+    pub(super) cudnn_floors: Vec<(&'static str, &'static str)>,
+    /// Kernel drivers of the other maker with the ROCm releases they run.
+    pub(super) rocm_drivers: Vec<(&'static str, Vec<&'static str>)>,
+}
+
+/// What a build asks of cuDNN: a release, or that and what follows in its major.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Need {
+    pub(super) version: &'static str,
+    pub(super) or_newer: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +58,7 @@ pub(super) struct Card {
     pub(super) gfx: &'static str,
     pub(super) last_branch: Option<u64>,
     pub(super) first_driver: Option<&'static str>,
+    pub(super) is_datacenter: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +87,8 @@ pub(super) struct Base {
     pub(super) cudnn: Option<&'static str>,
     pub(super) has_compilers: bool,
     pub(super) platforms: Vec<&'static str>,
+    /// Driver branches that its cuda-compat libraries help.
+    pub(super) compat: Vec<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -94,7 +113,8 @@ pub(super) struct Release {
 pub(super) struct Build {
     pub(super) name: &'static str,
     pub(super) toolkit: Option<&'static str>,
-    pub(super) cudnn: Option<&'static str>,
+    pub(super) cudnn: Option<Need>,
+    pub(super) rocm: Option<&'static str>,
     pub(super) sass: Vec<&'static str>,
     pub(super) ptx: Vec<&'static str>,
     pub(super) gfx: Vec<&'static str>,
@@ -131,7 +151,9 @@ impl World {
     /// The catalog's text.
     pub(super) fn to_yaml(&self) -> String {
         let mut text =
-            "format: \"1.0.0\"\nrules:\n  - {name: ptx, fact: as everywhere, source: doc}\ngpus:\n".to_owned();
+            "format: \"1.0.0\"\nrules:\n  - {name: ptx, fact: as everywhere, source: doc}\n  - {name: forward-compatibility, \
+             fact: as everywhere, source: doc}\ngpus:\n"
+                .to_owned();
         for card in &self.cards {
             let kind = match card.capability {
                 Some(capability) => format!("vendor: nvidia, compute_capability: \"{capability}\""),
@@ -139,7 +161,8 @@ impl World {
             };
             let branch = card.last_branch.map(|branch| format!(", last_driver_branch: R{branch}")).unwrap_or_default();
             let first = card.first_driver.map(|first| format!(", minimum_driver: \"{first}\"")).unwrap_or_default();
-            text += &format!("  - {{name: {}, {kind}, class: datacenter{branch}{first}, source: doc}}\n", card.name);
+            let class = if card.is_datacenter { "datacenter" } else { "consumer" };
+            text += &format!("  - {{name: {}, {kind}, class: {class}{branch}{first}, source: doc}}\n", card.name);
         }
         text += "toolkits:\n";
         for Toolkit { version, driver, capabilities } in &self.toolkits {
@@ -152,6 +175,16 @@ impl World {
         for (major, driver) in &self.floors {
             text += &format!("  - {{major: {major}, driver: \"{driver}\", source: doc}}\n");
         }
+        text += &section("cudnn", &self.cudnn, |(version, majors)| {
+            let majors: Vec<String> = majors.iter().map(u64::to_string).collect();
+            format!("version: \"{version}\", cuda_majors: \"{}\"", majors.join(" "))
+        });
+        text += &section("cudnn_floors", &self.cudnn_floors, |(since, capability)| {
+            format!("since: \"{since}\", compute_capability: \"{capability}\"")
+        });
+        text += &section("rocm_drivers", &self.rocm_drivers, |(driver, releases)| {
+            format!("driver: \"{driver}\", user_space: \"{}\"", releases.join(" "))
+        });
         text += "pythons:\n";
         for python in &self.pythons {
             text += &format!("  - {{version: \"{python}\", status: final, source: doc}}\n");
@@ -180,6 +213,21 @@ impl World {
     }
 }
 
+/// A list of the catalog, a line for each entry.
+fn section<T>(name: &str, entries: &[T], line: impl Fn(&T) -> String) -> String {
+    if entries.is_empty() {
+        return String::new();
+    }
+    let lines: String = entries.iter().map(|entry| format!("  - {{{}, source: doc}}\n", line(entry))).collect();
+    format!("{name}:\n{lines}")
+}
+
+impl Need {
+    pub(super) fn to_text(self) -> String {
+        format!("{}{}", if self.or_newer { ">=" } else { "" }, self.version)
+    }
+}
+
 impl Base {
     fn to_yaml(&self) -> String {
         let Self { name, os, glibc, .. } = self;
@@ -203,8 +251,11 @@ impl Base {
                 let cudnn = self.cudnn.map(|cudnn| format!("cudnn: \"{cudnn}\", ")).unwrap_or_default();
                 let flavour = if self.has_compilers { "devel" } else { "runtime" };
                 let flavour = if self.cudnn.is_some() { format!("cudnn-{flavour}") } else { flavour.to_owned() };
+                let branches: Vec<String> = self.compat.iter().map(|branch| format!("R{branch}")).collect();
+                let compat =
+                    if branches.is_empty() { String::new() } else { format!("compat: {}, ", branches.join(" ")) };
                 format!(
-                    "  - {{toolkit: \"{toolkit}\", os: {os}, glibc: \"{glibc}\", {cudnn}flavours: {flavour}, platforms: {platforms}, source: doc}}\n"
+                    "  - {{toolkit: \"{toolkit}\", os: {os}, glibc: \"{glibc}\", {cudnn}{compat}flavours: {flavour}, platforms: {platforms}, source: doc}}\n"
                 )
             }
         }
@@ -245,7 +296,10 @@ impl Build {
         if self.needs_system_cuda {
             line("needs_system_cuda", "true".to_owned());
         }
-        for (key, value) in [("toolkit", self.toolkit), ("cudnn", self.cudnn)] {
+        let toolkit = self.toolkit.map(str::to_owned);
+        let values =
+            [("toolkit", toolkit), ("cudnn", self.cudnn.map(Need::to_text)), ("rocm", self.rocm.map(str::to_owned))];
+        for (key, value) in values {
             if let Some(value) = value {
                 line(key, format!("\"{value}\""));
             }
@@ -276,10 +330,13 @@ fn card(name: &'static str) -> impl Strategy<Value = Card> {
         1 => select(&[450_u64, 470, 530][..]).prop_map(|branch| (Some(branch), None)),
         1 => select(&DRIVERS[1..]).prop_map(|first| (None, Some(first))),
     ];
-    (capability, select(&["gfx90a", "gfx942"][..]), drivers).prop_map(move |(capability, gfx, drivers)| {
-        let (last_branch, first_driver) = if capability.is_some() { drivers } else { (None, None) };
-        Card { name, capability, gfx, last_branch, first_driver }
-    })
+    let is_datacenter = prop_oneof![3 => Just(true), 1 => Just(false)];
+    (capability, select(&["gfx90a", "gfx942"][..]), drivers, is_datacenter).prop_map(
+        move |(capability, gfx, drivers, is_datacenter)| {
+            let (last_branch, first_driver) = if capability.is_some() { drivers } else { (None, None) };
+            Card { name, capability, gfx, last_branch, first_driver, is_datacenter }
+        },
+    )
 }
 
 fn toolkits() -> impl Strategy<Value = Vec<Toolkit>> {
@@ -302,6 +359,7 @@ fn debian(name: &'static str, os: &'static str) -> impl Strategy<Value = Base> {
         cudnn: None,
         has_compilers: false,
         platforms: PLATFORMS.to_vec(),
+        compat: Vec::new(),
     })
 }
 
@@ -327,8 +385,9 @@ fn cuda_image() -> impl Strategy<Value = Base> {
         option::of(select(&["8.9.0.5", "9.1.0.70"][..])),
         any::<bool>(),
         some_of(&PLATFORMS, 1),
+        subsequence(vec![450_u64, 470], 0..=2),
     )
-        .prop_map(|(toolkit, (os, glibc), cudnn, has_compilers, platforms)| {
+        .prop_map(|(toolkit, (os, glibc), cudnn, has_compilers, platforms, compat)| {
             let flavour = if has_compilers { "devel" } else { "runtime" };
             let flavour = if cudnn.is_some() { format!("cudnn-{flavour}") } else { flavour.to_owned() };
             Base {
@@ -341,6 +400,7 @@ fn cuda_image() -> impl Strategy<Value = Base> {
                 cudnn,
                 has_compilers,
                 platforms,
+                compat,
             }
         })
 }
@@ -375,12 +435,41 @@ fn wheels(platform: &'static str) -> impl Strategy<Value = Wheels> {
     })
 }
 
+fn need() -> impl Strategy<Value = Need> {
+    let pin = select(&["8.9.0.5", "9.1.0.70", "9.1.0.60"][..]).prop_map(|version| Need { version, or_newer: false });
+    let range = select(&["8.9", "9.0", "9.1.0.65"][..]).prop_map(|version| Need { version, or_newer: true });
+    prop_oneof![pin, range]
+}
+
+/// Some releases of cuDNN, each for some majors of CUDA.
+fn cudnn() -> impl Strategy<Value = Vec<(&'static str, Vec<u64>)>> {
+    let majors = prop_oneof![2 => Just(vec![11_u64, 12, 13]), 1 => subsequence(vec![11_u64, 12, 13], 1..=3)];
+    (some_of(&CUDNN, 0), vec(majors, CUDNN.len()))
+        .prop_map(|(versions, majors)| versions.into_iter().zip(majors).collect())
+}
+
+/// Newer releases leave newer cards behind.
+fn cudnn_floors() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    prop_oneof![
+        2 => Just(Vec::new()),
+        1 => Just(vec![("9.1.0.65", "7.5")]),
+        1 => Just(vec![("9.5", "8.0")]),
+        1 => Just(vec![("9.0", "6.0"), ("9.5", "8.6")]),
+    ]
+}
+
+fn rocm_drivers() -> impl Strategy<Value = Vec<(&'static str, Vec<&'static str>)>> {
+    let releases = some_of(&["5.7", "6.0", "6.1", "6.2", "6.3"], 1);
+    vec(releases, 3).prop_map(|releases| ROCM_DRIVERS.into_iter().zip(releases).collect())
+}
+
 fn build() -> BoxedStrategy<Build> {
-    const BUILDS: [(&str, Option<&str>); 6] = [
+    const BUILDS: [(&str, Option<&str>); 7] = [
         ("cu118", Some("11.8")),
         ("cu121", Some("12.1")),
         ("cu124", Some("12.4")),
         ("cu130", Some("13.0")),
+        ("rocm6.0", None),
         ("rocm6.2", None),
         ("cpu", None),
     ];
@@ -389,7 +478,7 @@ fn build() -> BoxedStrategy<Build> {
     let wheels = (wheels(PLATFORMS[0]), wheels(PLATFORMS[1]), platforms());
     (
         select(&BUILDS[..]),
-        option::of(select(&["8.9.0.5", "9.1.0.70", "9.1.0.60"][..])),
+        option::of(need()),
         code,
         some_of(&["gfx90a", "gfx942"], 0),
         any::<bool>(),
@@ -405,6 +494,7 @@ fn build() -> BoxedStrategy<Build> {
                 name,
                 toolkit,
                 cudnn: cudnn.filter(|_| is_cuda),
+                rocm: name.strip_prefix("rocm"),
                 sass: if is_cuda { sass } else { Vec::new() },
                 ptx: if is_cuda { ptx } else { Vec::new() },
                 gfx: if is_rocm { gfx } else { Vec::new() },
@@ -453,8 +543,9 @@ pub(super) fn world() -> impl Strategy<Value = World> {
     let families = (family(FAMILIES[0]), option::weighted(0.8, family(FAMILIES[1])), option::of(family(FAMILIES[2])))
         .prop_map(|(first, second, third)| [Some(first), second, third].into_iter().flatten().collect());
     let ubuntu_pythons = vec(select(&PYTHONS[..]), UBUNTUS.len());
-    (CARDS.map(card), toolkits(), bases(), ubuntu_pythons, some_of(&PYTHONS, 2), families).prop_map(
-        |(cards, toolkits, bases, ubuntu_pythons, pythons, families)| World {
+    let libraries = (cudnn(), cudnn_floors(), rocm_drivers());
+    (CARDS.map(card), toolkits(), bases(), ubuntu_pythons, some_of(&PYTHONS, 2), families, libraries).prop_map(
+        |(cards, toolkits, bases, ubuntu_pythons, pythons, families, (cudnn, cudnn_floors, rocm_drivers))| World {
             cards: cards.into(),
             toolkits,
             floors: vec![(11, "450.80"), (12, "520.61"), (13, "580.10")],
@@ -462,6 +553,9 @@ pub(super) fn world() -> impl Strategy<Value = World> {
             bases,
             ubuntu_pythons,
             families,
+            cudnn,
+            cudnn_floors,
+            rocm_drivers,
         },
     )
 }
