@@ -94,6 +94,8 @@ pub enum Command {
     Pull(PullArgs),
     /// Make an image again from its recipe, and compare the two; exit code 1 if they differ.
     Verify(VerifyArgs),
+    /// Show what is in an image: stack, layers by package, sizes, where it came from, what is attached.
+    Inspect(InspectArgs),
     /// Start the stack with `docker compose`.
     Up(StackArgs),
     /// Stop the stack with `docker compose`.
@@ -275,6 +277,27 @@ pub struct VerifyArgs {
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+/// `imgforge inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// An image in a registry, a folder in the OCI image layout, or a spec that was built.
+    pub image: String,
+    /// Text for people, JSON, or a page for a browser, which needs nothing else.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: InspectFormat,
+}
+
+/// `--format` of `inspect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InspectFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON value on stdout.
+    Json,
+    /// One self-contained HTML page on stdout.
+    Html,
 }
 
 /// `imgforge up` and `down`.

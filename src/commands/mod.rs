@@ -8,6 +8,7 @@ mod catalog;
 mod diff;
 mod engines;
 mod explain;
+mod inspect;
 mod kept;
 mod lock;
 mod named;
@@ -71,6 +72,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Render(arguments) => render::run(&context, &arguments),
         Command::Push(arguments) => push::run(&context, &arguments),
+        Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Pull(arguments) => pull::run(&context, &arguments),
         Command::Verify(arguments) => verify::run(&context, &arguments),
         Command::Up(arguments) => engines::stack(&arguments, true),
