@@ -98,6 +98,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Say who signed an image: exit code 1 if the key's owner has not.
     Signatures(SignaturesArgs),
+    /// Show what is in an image: stack, layers by package, sizes, where it came from, what is attached.
+    Inspect(InspectArgs),
     /// Start the stack with `docker compose`.
     Up(StackArgs),
     /// Stop the stack with `docker compose`.
@@ -342,6 +344,27 @@ pub struct SignaturesArgs {
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+/// `imgforge inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// An image in a registry, a folder in the OCI image layout, or a spec that was built.
+    pub image: String,
+    /// Text for people, JSON, or a page for a browser, which needs nothing else.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: InspectFormat,
+}
+
+/// `--format` of `inspect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InspectFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON value on stdout.
+    Json,
+    /// One self-contained HTML page on stdout.
+    Html,
 }
 
 /// `imgforge up` and `down`.

@@ -11,6 +11,7 @@ mod diff;
 mod engines;
 mod explain;
 mod export;
+mod inspect;
 mod kept;
 mod lock;
 mod named;
@@ -78,6 +79,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Render(arguments) => render::run(&context, &arguments),
         Command::Push(arguments) => push::run(&context, &arguments),
+        Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Pull(arguments) => pull::run(&context, &arguments),
         Command::Verify(arguments) => verify::run(&context, &arguments),
         Command::Export(arguments) => export::run(&context, &arguments),

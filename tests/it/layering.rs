@@ -43,7 +43,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("assemble", &["debian", "diagnostic", "http", "lock", "oci", "plan", "progress", "registry", "store", "version"]),
     ("publish", &["diagnostic", "oci", "progress", "registry", "store"]),
     // Brings back what was published, so it looks at both ends of the pipeline.
-    ("share", &["assemble", "diagnostic", "lock", "oci", "publish", "registry", "render", "spec", "store", "version"]),
+    (
+        "share",
+        &[
+            "assemble",
+            "diagnostic",
+            "lock",
+            "oci",
+            "progress",
+            "publish",
+            "registry",
+            "render",
+            "spec",
+            "store",
+            "version",
+        ],
+    ),
     // Says what is in an image and puts that beside it; looks neither at the spec nor into layers.
     ("attest", &["diagnostic", "lock", "oci", "packaging", "publish", "registry", "version"]),
     ("export", &["diagnostic", "lock", "oci", "version"]),
