@@ -261,7 +261,7 @@ impl<'a> StackModel<'a> {
                 };
                 base.map(edges).unwrap_or_default()
             }
-            (Variable::Toolkit, toolkit) => self.toolkit_value_edge(toolkit).into_iter().collect(),
+            (Variable::Toolkit, toolkit) => Self::toolkit_value_edge(toolkit).into_iter().collect(),
             (Variable::ToolkitUse, Value::Rank(rank)) => self.toolkit_use_edge(*rank as usize).into_iter().collect(),
             (Variable::PinnedCuda, _) => self.pinned_cuda_edges(),
             (Variable::WheelCudnn, release) => self.cuda_of_cudnn(release).into_iter().collect(),

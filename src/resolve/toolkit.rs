@@ -162,7 +162,7 @@ impl StackModel<'_> {
     }
 
     /// A toolkit in the base has a use.
-    pub(super) fn toolkit_value_edge(&self, toolkit: &Value) -> Option<Edge> {
+    pub(super) fn toolkit_value_edge(toolkit: &Value) -> Option<Edge> {
         (*toolkit != zero()).then(|| Edge {
             to: Variable::ToolkitUse,
             values: Ranges::full(),

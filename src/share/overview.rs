@@ -116,7 +116,7 @@ pub struct AttachedView {
 impl Overview {
     /// Of an image, with its lock if that is known.
     pub fn new(image: &Image, lock: Option<&Lock>, attached: &[Attachment]) -> Self {
-        let config = image.images.first().map(|one| config(one)).unwrap_or_default();
+        let config = image.images.first().map(config).unwrap_or_default();
         let label = |name: &str| text(&config, &format!("/config/Labels/{}", name.replace('/', "~1")));
         let repository = image.reference.as_ref().and_then(|reference| reference.repository().rsplit('/').next());
         let name = lock.map(|lock| lock.name.clone()).or_else(|| label("org.opencontainers.image.title"));
@@ -156,7 +156,8 @@ fn stack(config: &Value, lock: Option<&Lock>) -> Vec<Entry> {
     };
     add("python", label("python").or_else(|| variable("PYTHON_VERSION")));
     for framework in lock.iter().flat_map(|lock| &lock.frameworks) {
-        let with: String = framework.with.iter().map(|(name, version)| format!(", {name} {version}")).collect();
+        let with =
+            framework.with.iter().map(|(name, version)| format!(", {name} {version}")).collect::<Vec<_>>().concat();
         add(&framework.package, Some(format!("{} ({}){with}", framework.version, framework.build)));
     }
     add("cuda", label("cuda").or_else(|| variable("CUDA_VERSION")));

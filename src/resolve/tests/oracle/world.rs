@@ -218,8 +218,8 @@ fn section<T>(name: &str, entries: &[T], line: impl Fn(&T) -> String) -> String 
     if entries.is_empty() {
         return String::new();
     }
-    let lines: String = entries.iter().map(|entry| format!("  - {{{}, source: doc}}\n", line(entry))).collect();
-    format!("{name}:\n{lines}")
+    let lines: Vec<String> = entries.iter().map(|entry| format!("  - {{{}, source: doc}}\n", line(entry))).collect();
+    format!("{name}:\n{}", lines.concat())
 }
 
 impl Need {
