@@ -257,7 +257,12 @@ impl Store {
     /// Removes unfinished files and folders that nobody has written to for a day: those of processes that were killed.
     /// Failures do not matter, the next run tries again.
     pub fn remove_stale(&self) {
-        remove_stale_in(&self.root.join("tmp"), |_| true);
+        for entry in stale(&self.root.join("tmp")) {
+            let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
+        }
     }
 
     fn fact_path(&self, kind: &str, key: &str) -> PathBuf {
@@ -279,16 +284,19 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.keep(path).map_err(error("write"))
 }
 
-/// Removes files and folders of such names that nobody has written to for a day.
+/// Removes files of such names that nobody has written to for a day.
 fn remove_stale_in(folder: &Path, is_unfinished: impl Fn(&str) -> bool) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(&is_unfinished)) {
-        let age =
-            entry.metadata().ok().filter(fs::Metadata::is_file).and_then(|file| file.modified().ok()?.elapsed().ok());
-        if age.is_some_and(|age| age > STALE_AFTER) {
-            let _ = fs::remove_file(entry.path());
-        }
+    for entry in stale(folder).filter(|entry| entry.file_name().to_str().is_some_and(&is_unfinished)) {
+        // A folder is not removed by this, and nothing of ours beside a user's files is one.
+        let _ = fs::remove_file(entry.path());
     }
+}
+
+/// What lies in a folder and was not written to for a day.
+fn stale(folder: &Path) -> impl Iterator<Item = fs::DirEntry> {
+    let age = |entry: &fs::DirEntry| entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(move |entry| age(entry).is_some_and(|age| age > STALE_AFTER))
 }
 
 /// Mode 0644: temporary files start at 0600, which would keep others from a shared cache or layout.

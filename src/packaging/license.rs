@@ -53,7 +53,7 @@ const NAMES: &[(&str, &str)] = &[
     ("the unlicense", "Unlicense"),
 ];
 
-/// Classifiers that name one licence, by their last part. Source: <https://pypi.org/classifiers/>.
+/// Classifiers that name one licence, by their last part. Source: the list of trove classifiers that the Python Package Index publishes.
 const CLASSIFIERS: &[(&str, &str)] = &[
     ("Boost Software License 1.0 (BSL-1.0)", "BSL-1.0"),
     ("CC0 1.0 Universal (CC0 1.0) Public Domain Dedication", "CC0-1.0"),
