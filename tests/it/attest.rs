@@ -304,11 +304,14 @@ fn a_signature_whose_content_is_gone_or_huge_does_not_count() {
     assert!(desk.refusal("one")[0].ends_with("it has 5242880 bytes, more than any signature"));
 }
 
-/// The documents beside the image of a build, by artifact type.
+const RECIPE: &str = "application/vnd.imgforge.recipe.v1";
+
+/// The documents beside the image of a build, by artifact type. The recipe, which is no statement about it, is left out.
 fn documents(registries: &Registries, image: &Reference) -> BTreeMap<String, Vec<u8>> {
     let digest: Digest = image.digest().expect("a digest").parse().expect("a digest");
     let mut documents = BTreeMap::new();
-    for referrer in registries.referrers(image, &digest).expect("a list") {
+    let attached = registries.referrers(image, &digest).expect("a list");
+    for referrer in attached.iter().filter(|referrer| referrer.artifact_type.as_deref() != Some(RECIPE)) {
         let reference = image.clone_with_digest(referrer.digest.to_string());
         let artifact = Artifact::read(registries, &reference).expect("an artifact");
         let kind = match artifact.annotations.get("dev.sigstore.bundle.predicateType") {
