@@ -15,16 +15,12 @@ use crate::version::wheel_tag::normalize_name;
 
 use super::evidence::{Code, Evidence};
 use super::explain::{CHANGES, Cause, Explanation, HeldBack, ends, first_cause};
-use super::numbers::python_value;
-use super::packages::PackageModel;
-use super::relax;
-use super::solver::{Failed, Problem, Proof, Solution};
+use super::package_changes;
+use super::solver::{Problem, Solution};
 use super::stack::StackModel;
 use super::variable::{Value, Variable};
-use super::{
-    BaseRow, Candidate, Conflict, Error, PackageSource, Preferences, Question, StackAnswer, preferred_values,
-    source_error,
-};
+use super::world::World;
+use super::{BaseRow, Candidate, Error, PackageSource, Preferences, Question, source_error};
 
 /// At most this many other requirements are told.
 const REQUIREMENTS: usize = 8;
@@ -72,11 +68,8 @@ pub fn explain_package(
     let resolution = question.answer(spec)?.map_err(|conflict| Error::Conflict(Box::new(conflict)))?;
     let mut worlds = Vec::new();
     for platform in resolution.platforms.iter().filter(|platform| platform.wheels.contains_key(&name)) {
-        let stack = &resolution.stack;
-        let full = full_python(stack.python, &stack.base, platform.platform).map_err(Error::Source)?;
         let versions = platform.wheels.iter().map(|(name, wheel)| (name.clone(), wheel.version.clone()));
-        let locked = versions.collect();
-        worlds.push(World { question: &question, stack, platform: platform.platform, full, locked });
+        worlds.push(World::new(&question, &resolution.stack, platform.platform, versions.collect())?);
     }
     let mut explanations = Vec::new();
     for (at, world) in worlds.iter().enumerate() {
@@ -105,19 +98,6 @@ fn with_package(spec: &Spec, name: &str, version: &Version) -> Spec {
 
 /// A version above the chosen one, and why no wheel of it can be used, if none can.
 type Newer = (Version, Option<(Code, String)>);
-
-/// One platform of a resolution, to be asked again with something changed.
-struct World<'a> {
-    question: &'a Question<'a>,
-    stack: &'a StackAnswer,
-    platform: Platform,
-    full: Version,
-    /// What was chosen for it.
-    locked: BTreeMap<String, Version>,
-}
-
-/// What is told of a solved problem: the solution or the proof.
-type Hear<'h> = &'h mut dyn FnMut(&Problem<'_>, Result<&Solution, &Proof>);
 
 impl World<'_> {
     /// Why a package is there and in which version.
@@ -184,14 +164,9 @@ impl World<'_> {
         if let Some((code, cause)) = first_cause(&telling, &asks) {
             explanation.held_back.push(held(code, cause));
         }
-        for (changed, sentence) in relax::package_changes(&forced, &conflict) {
-            if explanation.freed_by.len() >= CHANGES {
-                break;
-            }
-            if let Ok(Ok(resolution)) = self.question.answer(&changed) {
-                explanation.freed_by.push(format!("{version}: {}", sentence(&resolution)));
-            }
-        }
+        let more = CHANGES.saturating_sub(explanation.freed_by.len());
+        let changes = package_changes::suggestions(self.question, &forced, &conflict, more);
+        explanation.freed_by.extend(changes.iter().map(|change| format!("{version}: {change}")));
         Ok(())
     }
 
@@ -231,41 +206,6 @@ impl World<'_> {
         Ok((cause("nothing excludes it".to_owned(), "package index"), None))
     }
 
-    /// The versions of a variant of the spec, or why there is no answer.
-    fn try_out(&self, spec: &Spec) -> Result<Result<BTreeMap<String, Version>, Conflict>, Error> {
-        let mut outcome = Ok(BTreeMap::new());
-        self.ask(spec, &mut |problem, solved| {
-            outcome = match solved {
-                Ok(solution) => Ok(versions(solution)),
-                Err(proof) => Err(Conflict::from_proof(proof, problem)),
-            };
-        })?;
-        Ok(outcome)
-    }
-
-    /// Solves a variant of the spec for the same Python and base, and hands over problem and outcome.
-    fn ask(&self, spec: &Spec, hear: Hear<'_>) -> Result<(), Error> {
-        let model = StackModel::new(spec, self.question.catalog)?;
-        let packages = self.packages(&model);
-        let preferred = preferred_values(&model, self.question.preferences);
-        let mut problem = Problem::new(&model, Some(&packages), &preferred);
-        problem.fixed.insert(Variable::Python, vec![python_value(self.stack.python)]);
-        if let Some(base) = model.bases.iter().position(|base| *base == self.stack.base) {
-            problem.fixed.insert(Variable::Base, vec![Value::Rank(base as u32)]);
-        }
-        match problem.solve() {
-            Ok(solution) => hear(&problem, Ok(&solution)),
-            Err(Failed::Proof(proof)) => hear(&problem, Err(&proof)),
-            Err(Failed::Source(error)) => return Err(source_error(error)),
-        }
-        Ok(())
-    }
-
-    fn packages<'m>(&'m self, model: &'m StackModel<'m>) -> PackageModel<'m> {
-        let (python, glibc) = (self.stack.python, &self.stack.base.glibc);
-        PackageModel::new(model, self.question.source, self.platform, python, &self.full, glibc, &self.locked)
-    }
-
     /// Versions above the chosen one, oldest first: each with the reason if no wheel of it can be used at all.
     fn newer(&self, spec: &Spec, name: &str, chosen: &Version) -> Result<Vec<Newer>, Error> {
         let model = StackModel::new(spec, self.question.catalog)?;
@@ -285,15 +225,6 @@ impl World<'_> {
         }
         Ok(versions)
     }
-}
-
-/// The packages of a solution.
-fn versions(solution: &Solution) -> BTreeMap<String, Version> {
-    let of_package = |(variable, value): (&Variable, &Value)| match (variable, value) {
-        (Variable::Distribution(name), Value::Release(version)) => Some((name.clone(), version.clone())),
-        _ => None,
-    };
-    solution.iter().filter_map(of_package).collect()
 }
 
 /// The shortest chain of requirements from the spec to a package, and what else requires it.

@@ -12,6 +12,7 @@ mod answer;
 mod bases;
 mod builds;
 mod cards;
+mod clash;
 mod conflict;
 mod cudnn;
 mod distributions;
@@ -21,6 +22,8 @@ mod explain_package;
 mod likely;
 mod minimal;
 mod numbers;
+mod package_changes;
+mod package_core;
 mod packages;
 mod platforms;
 mod proof;
@@ -32,6 +35,7 @@ mod stack;
 mod targets;
 mod variable;
 mod wishes;
+mod world;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +64,7 @@ pub use proof::short_citation;
 use answer::answer;
 use numbers::python_value;
 use platforms::solve_packages;
+use relax::OFFERS;
 use solver::{Failed, Problem};
 use stack::StackModel;
 use variable::{Value, Variable};
@@ -227,13 +232,9 @@ pub fn resolve(
     let question = Question { catalog, source, preferences, full_python };
     let mut conflict = match question.answer(spec)? {
         Ok(resolution) => return Ok(resolution),
-        Err(conflict) => conflict,
+        Err(conflict) => package_core::of_core(&question, spec, conflict)?,
     };
-    for (changed, sentence) in relax::package_changes(spec, &conflict) {
-        if let Ok(Ok(resolution)) = question.answer(&changed) {
-            conflict.help.push(sentence(&resolution));
-        }
-    }
+    conflict.help.extend(package_changes::suggestions(&question, spec, &conflict, OFFERS));
     conflict.help.extend(conflict.standing_help());
     Err(Error::Conflict(Box::new(conflict)))
 }

@@ -41,7 +41,7 @@ pub(super) use requirement::specifiers;
 use builds::BuildIndexes;
 use choice::Named;
 use offer::Rules;
-use routes::{DIRECT, Routes};
+use routes::{DEFAULT_INDEX, DIRECT, Routes};
 
 /// Where pages and metadata come from. Implementations may block; `prefetch` must not.
 pub trait PackageSource {
@@ -139,6 +139,15 @@ impl<'a> PackageModel<'a> {
         match self.placed(name).is_empty() {
             true => self.routes.indexes_of(name),
             false => vec![DIRECT],
+        }
+    }
+
+    /// An index as a sentence names it; `None` for what has a place instead.
+    pub fn named_index(&self, index: &str) -> Option<String> {
+        match index {
+            DIRECT => None,
+            DEFAULT_INDEX => Some("the index".to_owned()),
+            named => Some(format!("the index `{named}`")),
         }
     }
 

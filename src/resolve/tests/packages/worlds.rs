@@ -97,12 +97,31 @@ fn world(releases: &Releases) -> World {
     world
 }
 
+/// The lines that a conflict tells of have no answer together, and have one without any of them.
+fn none_can_be_spared(world: &World, asks: &[crate::resolve::Evidence]) -> Result<(), TestCaseError> {
+    let lines: Vec<&str> = asks.iter().filter_map(|ask| ask.fact.strip_prefix("the spec asks for `")).collect();
+    let has_answer = |without: usize| {
+        let kept = lines
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != without)
+            .map(|(_, line)| format!("'{}", line.replace('`', "'")));
+        let body = format!("python: '3.13'\npackages: [{}]\n", kept.collect::<Vec<_>>().join(", "));
+        solve(world, &body, &Preferences::default()).is_ok()
+    };
+    prop_assert!(!has_answer(lines.len()), "{lines:?} have an answer");
+    for (at, line) in lines.iter().enumerate() {
+        prop_assert!(has_answer(at), "{line} of {lines:?} has no part in it");
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn an_answer_is_found_exactly_where_one_exists(
         releases in releases(),
-        asked in prop::collection::vec(need(), 1..=3),
+        asked in prop::collection::vec(need(), 1..=5),
     ) {
         let asked: Vec<Need> = asked.into_iter().map(|need| Need { for_extra: false, ..need }).collect();
         let wishes: Vec<String> = asked.iter().map(|need| format!("'{}'", need.text())).collect();
@@ -118,7 +137,10 @@ proptest! {
                 let versions: Vec<usize> = NAMES.iter().map(version).collect();
                 prop_assert!(holds(&releases, &asked, &versions), "{versions:?} is no answer");
             }
-            Err(super::super::super::Error::Conflict(_)) => prop_assert!(!exists, "there is an answer"),
+            Err(super::super::super::Error::Conflict(conflict)) => {
+                prop_assert!(!exists, "there is an answer");
+                none_can_be_spared(&world(&releases), &conflict.asks)?;
+            }
             Err(error) => panic!("{error}"),
         }
     }
