@@ -11,9 +11,6 @@ use crate::oci::{Digest, Platform, Reference};
 use crate::packaging::License;
 use crate::version::WheelPlace;
 
-/// 1980-01-01: the time that images have where nothing says another.
-const DEFAULT_MOMENT: u64 = 315_532_800;
-
 /// The image itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -92,7 +89,7 @@ pub struct Inventory {
 /// that it was locked from.
 pub fn moment(lock: &Lock, epoch: Option<u64>) -> Moment {
     let locked = lock.platforms.iter().flat_map(|platform| &platform.archives).map(|archive| archive.date).max();
-    epoch.map(Moment::from_seconds).or(locked).unwrap_or_else(|| Moment::from_seconds(DEFAULT_MOMENT))
+    epoch.map(Moment::from_seconds).or(locked).unwrap_or(Moment::DEFAULT)
 }
 
 impl Inventory {

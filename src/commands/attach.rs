@@ -1,10 +1,8 @@
 //! What is attached to an image that was pushed: artifacts whose subject it is.
 
 use crate::diagnostic::Failure;
-use crate::oci::layout::Layout;
-use crate::oci::{AssembledImage, Digest};
-use crate::publish::artifact::{Artifact, Descriptor, MANIFEST_TYPE};
-use crate::publish::registry::{Attachment, INDEX_TYPE, Published};
+use crate::publish::artifact::{Artifact, Descriptor};
+use crate::publish::registry::{Attachment, Published, top};
 use crate::share::{self, Bundle};
 use crate::spec::Spec;
 use crate::{publish, registry};
@@ -42,24 +40,11 @@ pub(super) fn attach(
     let Some(main) = built.first().filter(|_| wanted.recipe) else { return Ok(()) };
     let recipe = Bundle::collect(spec, &main.lock, &render::rendered(&main.lock, spec)?)?;
     for (image, published) in built.iter().zip(published) {
-        let artifact = recipe.to_artifact(&image.name, subject(&image.images));
+        let (media_type, manifest) = top(&image.images);
+        let artifact = recipe.to_artifact(&image.name, Descriptor::of(media_type, &manifest));
         push(context, outside, artifact, published)?;
     }
     Ok(())
-}
-
-/// The manifest, or the index over several platforms, as a descriptor.
-fn subject(images: &[AssembledImage]) -> Descriptor {
-    let (media_type, bytes) = match images {
-        [image] => (MANIFEST_TYPE, image.manifest.clone()),
-        many => (INDEX_TYPE, Layout::index_bytes(many.iter())),
-    };
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: Digest::of(&bytes),
-        size: bytes.len() as u64,
-        annotations: std::collections::BTreeMap::new(),
-    }
 }
 
 /// Pushes an artifact beside its image. A registry that takes images and no artifacts is no reason to fail: the image is

@@ -9,19 +9,16 @@ use crate::attest::{
 use crate::cli::AttestArgs;
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{Lock, LockedPlatform, LockedWheel};
-use crate::oci::layout::Layout;
-use crate::oci::{AssembledImage, Digest, Reference};
+use crate::oci::{Digest, Reference};
 use crate::progress::counted;
 use crate::publish::artifact::{Artifact, Descriptor, Document};
-use crate::publish::registry::Published;
+use crate::publish::registry::{Published, top};
 use crate::settings::{DEFAULT_INDEX, Settings};
 use crate::spec::Spec;
 
 use super::Context;
 use super::build::{Built, source_date_epoch};
 use super::outside::Outside;
-
-const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Why nothing is attached, although the image is where it should be.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +82,7 @@ pub(super) fn attach(
         let mut count = 0;
         let mut all = Vec::new();
         for (image, platform) in built.images.iter().zip(&built.lock.platforms) {
-            let subject = descriptor(&image.manifest_media_type, &image.manifest);
+            let subject = Descriptor::of(&image.manifest_media_type, &image.manifest);
             if attest.documents {
                 let digest = Some(subject.digest);
                 let inventory = inventory(context, outside, spec, &built.lock, platform, lock_digest, digest)?;
@@ -95,7 +92,8 @@ pub(super) fn attach(
             all.push(subject);
         }
         if built.images.len() > 1 {
-            all.push(index_descriptor(&built.images));
+            let (media_type, index) = top(&built.images);
+            all.push(Descriptor::of(media_type, &index));
         }
         for subject in attest.key.as_ref().map_or(&[][..], |_| &all) {
             let Some(key) = &attest.key else { continue };
@@ -193,18 +191,4 @@ fn places(spec: &Spec, platform: &LockedPlatform) -> Result<Places, Failure> {
         indexes: indexes.into_iter().filter(|name| *name != DEFAULT_INDEX).filter_map(index).collect(),
         archives: archives.into_iter().filter_map(archive).collect(),
     })
-}
-
-fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: Digest::of(bytes),
-        size: bytes.len() as u64,
-        annotations: BTreeMap::new(),
-    }
-}
-
-/// The index over several platforms, as it was pushed.
-fn index_descriptor(images: &[AssembledImage]) -> Descriptor {
-    descriptor(INDEX_TYPE, &Layout::index_bytes(images.iter()))
 }

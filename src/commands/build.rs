@@ -12,7 +12,7 @@ use crate::assemble::steps::{self, Materials};
 use crate::cli::{BuildArgs, Engine, Format};
 use crate::debian;
 use crate::diagnostic::{Failure, Hint};
-use crate::lock::{Lock, LockedPlatform};
+use crate::lock::{Lock, LockedPlatform, Moment};
 use crate::oci::layout::Layout;
 use crate::oci::tag::{is_tag, with_digest};
 use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Platform, Reference};
@@ -28,11 +28,6 @@ use super::attestations::{self, Attest};
 use super::kept::Kept;
 use super::outside::Outside;
 use super::{Context, answer_in, archives, attach, engines, lock, print, print_json, render, summary};
-
-/// 1980-01-01, in seconds since 1970.
-const DEFAULT_EPOCH: u64 = 315_532_800;
-/// The last second of 9999, the last year that an image's config can say.
-const LAST_EPOCH: u64 = 253_402_300_799;
 
 /// Why a build cannot start or end.
 #[derive(Debug, thiserror::Error)]
@@ -206,17 +201,16 @@ pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, 
     Ok(text.parse().map_err(|cause| Error::Repository { text: text.to_owned(), cause: format!("{cause}") })?)
 }
 
-/// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else the first second that a zip archive can hold, so that
-/// programs in the image can pack what is there.
+/// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else the default.
 fn created() -> Result<u64, Failure> {
-    Ok(source_date_epoch()?.unwrap_or(DEFAULT_EPOCH))
+    Ok(source_date_epoch()?.unwrap_or(Moment::DEFAULT.seconds()))
 }
 
 /// `SOURCE_DATE_EPOCH`, if it is set.
 pub(super) fn source_date_epoch() -> Result<Option<u64>, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => {
-            let seconds = text.parse().ok().filter(|&seconds| seconds <= LAST_EPOCH);
+            let seconds = text.parse().ok().filter(|&seconds| seconds <= Moment::LAST.seconds());
             Ok(Some(seconds.ok_or(Error::SourceDateEpoch(text))?))
         }
         _ => Ok(None),

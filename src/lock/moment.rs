@@ -5,9 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Seconds of 9999-12-31T23:59:59Z, the last time that RFC 3339 can write.
-const LAST: u64 = 253_402_300_799;
-
 /// Seconds since 1970 in UTC, written `2026-11-22T19:58:56Z` (RFC 3339).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -19,9 +16,16 @@ pub struct Moment(u64);
 pub struct MomentError(String);
 
 impl Moment {
+    /// The time that images and documents about them have where nothing says another: 1980-01-01, the first that a zip archive
+    /// can hold, so that programs in the image can pack what is there.
+    pub const DEFAULT: Self = Self(315_532_800);
+
+    /// 9999-12-31T23:59:59Z, the last time that RFC 3339 can write.
+    pub const LAST: Self = Self(253_402_300_799);
+
     /// From seconds since 1970; later than year 9999 becomes its end.
     pub fn from_seconds(seconds: u64) -> Self {
-        Self(seconds.min(LAST))
+        Self(seconds.min(Self::LAST.0))
     }
 
     /// From a date and a time of day in UTC; `None` if there is no such time, or it is before 1970.
@@ -131,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_time_is_read_as_it_was_written(seconds in 0..LAST) {
+        fn every_time_is_read_as_it_was_written(seconds in 0..Moment::LAST.0) {
             let moment = Moment::from_seconds(seconds);
             prop_assert_eq!(moment.to_string().parse(), Ok(moment));
         }

@@ -35,6 +35,18 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Descriptor {
+    /// Of these bytes.
+    pub fn of(media_type: &str, bytes: &[u8]) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
 /// One document of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
@@ -60,12 +72,7 @@ impl Document {
     }
 
     fn descriptor(&self) -> Descriptor {
-        Descriptor {
-            media_type: self.media_type.clone(),
-            digest: Digest::of(&self.bytes),
-            size: self.bytes.len() as u64,
-            annotations: self.annotations.clone(),
-        }
+        Descriptor { annotations: self.annotations.clone(), ..Descriptor::of(&self.media_type, &self.bytes) }
     }
 }
 

@@ -2,6 +2,7 @@
 //! interrupts it, a tag never names an image that is not whole. Blobs may be on their way before the image is finished: what
 //! takes long on one machine is making layers, and on another sending them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,7 +18,7 @@ use crate::store::Store;
 /// Blobs on their way at one time.
 const PARALLEL: usize = 4;
 /// Media type of an index over platforms.
-pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Where to, and from where the registry may take layers itself.
 #[derive(Debug, Clone)]
@@ -30,6 +31,14 @@ pub struct Target<'a> {
     pub immutable_tags: &'a [String],
     /// Images that are likely to share layers: the last push of another environment. Those in other registries are ignored.
     pub mount_from: &'a [Reference],
+}
+
+/// What a tag of these images names, with its media type: the manifest of one, the index over several.
+pub fn top(images: &[AssembledImage]) -> (&str, Cow<'_, [u8]>) {
+    match images {
+        [image] => (&image.manifest_media_type, Cow::Borrowed(&image.manifest)),
+        many => (INDEX_TYPE, Cow::Owned(Layout::index_bytes(many.iter()))),
+    }
 }
 
 /// What a push did.
@@ -175,20 +184,13 @@ impl Upload {
         let (registry, repository) = (target.registry().to_owned(), target.repository().to_owned());
         let by_digest =
             |digest: &Digest| Reference::with_digest(registry.clone(), repository.clone(), digest.to_string());
-        let (digest, media_type, manifest) = match images {
-            [image] => (image.digest(), image.manifest_media_type.as_str(), image.manifest.clone()),
-            many => {
-                for image in many {
-                    registries.push_manifest(
-                        &by_digest(&image.digest()),
-                        &image.manifest_media_type,
-                        &image.manifest,
-                    )?;
-                }
-                let index = Layout::index_bytes(many.iter());
-                (Digest::of(&index), INDEX_TYPE, index)
+        if images.len() > 1 {
+            for image in images {
+                registries.push_manifest(&by_digest(&image.digest()), &image.manifest_media_type, &image.manifest)?;
             }
-        };
+        }
+        let (media_type, manifest) = top(images);
+        let digest = Digest::of(&manifest);
         let mut tags = with_digest(&self.tags, &digest);
         for tag in with_digest(&self.immutable_tags, &digest) {
             let reference = Reference::with_tag(registry.clone(), repository.clone(), tag.clone());

@@ -1,32 +1,19 @@
 //! The rules between builds, cards and drivers, and between frameworks that need each other.
 
-use crate::catalog::Catalog;
-use crate::diagnostic::Failure;
-
-use super::super::{Preferences, StackAnswer, resolve_stack};
-use super::{conflict, spec, summary};
+use super::super::StackAnswer;
+use super::{answered, conflict, refused, stack_in, summary};
 
 fn solve(body: &str) -> Result<StackAnswer, super::super::Error> {
-    let catalog = Catalog::from_texts(&[("cards.yaml", include_str!("cards.yaml"))]).expect("the invented catalog");
-    resolve_stack(&spec(body), &catalog, &Preferences::default())
+    stack_in(include_str!("cards.yaml"), body)
 }
 
 fn answer(body: &str) -> String {
-    match solve(body) {
-        Ok(answer) => summary(&answer),
-        Err(error) => panic!("{}", Failure::from(error).render()),
-    }
+    summary(&answered(solve(body)))
 }
 
 /// The reasons without the help.
 fn refusal(body: &str) -> String {
-    match solve(body) {
-        Ok(answer) => panic!("there is an answer: {}", summary(&answer)),
-        Err(error) => {
-            let text = conflict(&error);
-            text.split_inclusive('\n').filter(|line| !line.starts_with("help: ")).collect()
-        }
-    }
+    refused(solve(body)).split_inclusive('\n').filter(|line| !line.starts_with("help: ")).collect()
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! One environment holds one cuDNN: pins and ranges of builds, the spec's own pin, and the cards.
 
 use crate::catalog::Catalog;
-use crate::diagnostic::Failure;
 
 use super::super::{Preferences, Resolution, StackAnswer, resolve, resolve_stack};
 use super::packages::World;
-use super::{conflict, spec, summary};
+use super::{answered, conflict, refused, spec};
 
 fn catalog() -> Catalog {
     Catalog::from_texts(&[("cudnn.yaml", include_str!("cudnn.yaml"))]).expect("the invented catalog")
@@ -17,21 +16,14 @@ fn solve(body: &str) -> Result<StackAnswer, super::super::Error> {
 
 /// `ranging 2.0 cu130 / … with cuDNN 9.28.1.4`.
 fn answer(body: &str) -> String {
-    match solve(body) {
-        Ok(answer) => {
-            let builds: Vec<String> =
-                answer.frameworks.iter().map(|chosen| format!("{} {}", chosen.version, chosen.build)).collect();
-            format!("{} with cuDNN {}", builds.join(", "), answer.cudnn.unwrap_or_default())
-        }
-        Err(error) => panic!("{}", Failure::from(error).render()),
-    }
+    let answer = answered(solve(body));
+    let builds: Vec<String> =
+        answer.frameworks.iter().map(|chosen| format!("{} {}", chosen.version, chosen.build)).collect();
+    format!("{} with cuDNN {}", builds.join(", "), answer.cudnn.unwrap_or_default())
 }
 
 fn refusal(body: &str) -> String {
-    match solve(body) {
-        Ok(answer) => panic!("there is an answer: {}", summary(&answer)),
-        Err(error) => conflict(&error),
-    }
+    refused(solve(body))
 }
 
 /// A conflict's lines for people.

@@ -36,6 +36,25 @@ fn stack_of(body: &str) -> Result<StackAnswer, super::Error> {
     resolve_stack(&spec(body), &catalog(), &Preferences::default())
 }
 
+/// The same in a world of a test's own.
+fn stack_in(world: &str, body: &str) -> Result<StackAnswer, super::Error> {
+    let catalog = Catalog::from_texts(&[("world.yaml", world)]).expect("the invented catalog");
+    resolve_stack(&spec(body), &catalog, &Preferences::default())
+}
+
+/// The answer where one is due.
+fn answered(outcome: Result<StackAnswer, super::Error>) -> StackAnswer {
+    outcome.unwrap_or_else(|error| panic!("{}", Failure::from(error).render()))
+}
+
+/// The conflict where one is due.
+fn refused(outcome: Result<StackAnswer, super::Error>) -> String {
+    match outcome {
+        Ok(answer) => panic!("there is an answer: {}", summary(&answer)),
+        Err(error) => conflict(&error),
+    }
+}
+
 /// `torch 2.8.0 cu128 / python 3.13 / driver 525.60.13 / debian 13 (trixie)`.
 fn summary(answer: &StackAnswer) -> String {
     let frameworks =

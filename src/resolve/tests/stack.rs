@@ -3,17 +3,11 @@
 use super::*;
 
 pub(super) fn answer(body: &str) -> String {
-    match stack_of(body) {
-        Ok(answer) => summary(&answer),
-        Err(error) => panic!("{}", Failure::from(error).render()),
-    }
+    summary(&answered(stack_of(body)))
 }
 
 pub(super) fn refusal(body: &str) -> String {
-    match stack_of(body) {
-        Ok(answer) => panic!("there is an answer: {}", summary(&answer)),
-        Err(error) => conflict(&error),
-    }
+    refused(stack_of(body))
 }
 
 #[test]

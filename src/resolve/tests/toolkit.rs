@@ -1,10 +1,6 @@
 //! A toolkit in the base is for the builds that use it, whatever other versions the spec allows.
 
-use crate::catalog::Catalog;
-use crate::diagnostic::Failure;
-
-use super::super::{Preferences, StackAnswer, resolve_stack};
-use super::{conflict, spec, summary};
+use super::{answered, refused, stack_in, summary};
 
 /// Python 3.12 is to be had on an image with CUDA only.
 const WORLD: &str = r#"
@@ -44,23 +40,12 @@ frameworks:
         builds: [{name: cu124, default: true, toolkit: "12.4", sass: "8.0"}]
 "#;
 
-fn solve(body: &str) -> Result<StackAnswer, super::super::Error> {
-    let catalog = Catalog::from_texts(&[("toolkit.yaml", WORLD)]).expect("the invented catalog");
-    resolve_stack(&spec(body), &catalog, &Preferences::default())
-}
-
 fn answer(body: &str) -> String {
-    match solve(body) {
-        Ok(answer) => summary(&answer),
-        Err(error) => panic!("{}", Failure::from(error).render()),
-    }
+    summary(&answered(stack_in(WORLD, body)))
 }
 
 fn refusal(body: &str) -> String {
-    match solve(body) {
-        Ok(answer) => panic!("there is an answer: {}", summary(&answer)),
-        Err(error) => conflict(&error),
-    }
+    refused(stack_in(WORLD, body))
 }
 
 #[test]
