@@ -20,8 +20,12 @@
 [[ $(id -u) == 0 ]] || fail "an engine of our own needs root"
 find_imgforge
 find_uv
-cargo build --release --quiet --bench floor
-floor=$(find target/release/deps -name 'floor-*' -type f -perm -u+x -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
+floor=$(cargo build --release --quiet --bench floor --message-format json | python3 -c '
+import json, sys
+for message in map(json.loads, sys.stdin):
+    if message.get("executable") and message["target"]["name"] == "floor":
+        print(message["executable"])')
+[[ -x $floor ]] || fail "benches/floor.rs was not built"
 rounds=${ROUNDS:-1}
 read -ra tools <<<"${TOOLS:-imgforge docker buildah}"
 for tool in docker skopeo python3 "${tools[@]/imgforge/true}"; do
@@ -60,7 +64,7 @@ prepare() {
     mkdir -p "$folder"
     {
         printf 'name: %s\ntargets: [%s]\npython: "%s"\nbase: "%s/base:latest"\npackages:\n' "$name" \
-            "$([[ $name == torch ]] && echo A100 || echo cpu)" "$PYTHON" "$registry"
+            "$([[ $name == torch ]] && echo "{gpu: A100}" || echo cpu)" "$PYTHON" "$registry"
         { requirements "$name" && echo "numpy==$numpy"; } | sed 's/.*/  - "&"/'
     } >"$folder/spec.yaml"
     export IMGFORGE_CACHE=$work/cache
@@ -72,14 +76,15 @@ prepare() {
     cp "$certificates" "$folder/context/ca.crt"
     cat >"$folder/context/Dockerfile" <<END
 FROM $registry/base:latest
+USER root
 ARG UV_DEFAULT_INDEX=$index
 ARG RUN=0
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,source=uv,target=/tmp/uv \\
     --mount=type=bind,source=ca.crt,target=/tmp/ca.crt --mount=type=bind,source=requirements.txt,target=/tmp/requirements.txt \\
-    export SSL_CERT_FILE=/tmp/ca.crt && [ -n "\$UV_DEFAULT_INDEX" ] || unset UV_DEFAULT_INDEX; \\
-    /tmp/uv venv --quiet --python /usr/bin/python$PYTHON /opt/venv && \\
-    VIRTUAL_ENV=/opt/venv /tmp/uv pip install --quiet --link-mode copy --no-deps --require-hashes -r /tmp/requirements.txt
-ENV PATH=/opt/venv/bin:\$PATH
+    : "\$RUN" && export SSL_CERT_FILE=/tmp/ca.crt && [ -n "\$UV_DEFAULT_INDEX" ] || unset UV_DEFAULT_INDEX; \\
+    /tmp/uv venv --quiet --python /usr/bin/python$PYTHON /opt/env && \\
+    VIRTUAL_ENV=/opt/env /tmp/uv pip install --quiet --link-mode copy --no-deps --require-hashes -r /tmp/requirements.txt
+ENV PATH=/opt/env/bin:\$PATH
 END
 }
 
@@ -148,7 +153,8 @@ run_docker() {
 }
 run_buildah() {
     local flags=(--root "$work/buildah" --runroot "$work/buildah-run")
-    buildah "${flags[@]}" build --isolation chroot --layers --tls-verify=false --build-arg "RUN=$run" \
+    # Its cache does not look into bind mounts: the variant is named, else it would take one's layer for the other's.
+    buildah "${flags[@]}" build --isolation chroot --layers --tls-verify=false --build-arg "RUN=$run-$2" \
         --tag "$registry/$1-buildah:latest" "$work/$1/$2/context" &&
         buildah "${flags[@]}" push --tls-verify=false --compression-format zstd "$registry/$1-buildah:latest"
 }
@@ -202,7 +208,7 @@ for name in "$@"; do
     done
     rm -rf "$work/warm"
     mapfile -t wheels < <(sed -n 's/.*--hash=sha256:\([0-9a-f]*\).*/\1/p' "$work/$name/one/context/requirements.txt" |
-        while read -r hash; do find "$work/cache/blobs" -name "*$hash*"; done)
+        while read -r hash; do find "$work/cache/blobs/sha256/${hash:0:2}" -name "${hash:2}" 2>/dev/null; done)
     for ((round = 0; round < rounds; round++)); do
         printf '%-8s %-8s %-8s %8.2f\n' "$name" floor - "$("$floor" "${wheels[@]}")" | tee -a "$work/rows"
         for tool in "${tools[@]}"; do
