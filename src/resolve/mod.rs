@@ -12,6 +12,7 @@ mod answer;
 mod bases;
 mod builds;
 mod cards;
+mod clash;
 mod conflict;
 mod cudnn;
 mod distributions;
@@ -19,9 +20,12 @@ mod drivers;
 mod evidence;
 mod explain;
 mod explain_package;
+mod hurried;
 mod likely;
 mod minimal;
 mod numbers;
+mod package_changes;
+mod package_core;
 mod packages;
 mod platforms;
 mod proof;
@@ -35,11 +39,13 @@ mod toolkit;
 mod unbuilt;
 mod variable;
 mod wishes;
+mod world;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use pep440_rs::Version;
 
@@ -61,8 +67,10 @@ pub use packages::{Candidate, PackageSource};
 pub use proof::short_citation;
 
 use answer::answer;
+use hurried::Hurried;
 use numbers::python_value;
 use platforms::solve_packages;
+use relax::OFFERS;
 use solver::{Failed, Problem};
 use stack::StackModel;
 use variable::{Value, Variable};
@@ -228,15 +236,15 @@ pub fn resolve(
     full_python: &dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
 ) -> Result<Resolution, Error> {
     let question = Question { catalog, source, preferences, full_python };
-    let mut conflict = match question.answer(spec)? {
+    let conflict = match question.answer(spec)? {
         Ok(resolution) => return Ok(resolution),
         Err(conflict) => conflict,
     };
-    for (changed, sentence) in relax::package_changes(spec, &conflict) {
-        if let Ok(Ok(resolution)) = question.answer(&changed) {
-            conflict.help.push(sentence(&resolution));
-        }
-    }
+    let mut conflict = question.in_a_hurry(|retries| {
+        let mut told = package_core::of_core(&question, retries, spec, conflict);
+        told.help = package_changes::suggestions(&question, retries, spec, &told, OFFERS);
+        told
+    });
     conflict.help.extend(conflict.standing_help());
     Err(Error::Conflict(Box::new(conflict)))
 }
@@ -249,7 +257,21 @@ struct Question<'a> {
     full_python: &'a dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
 }
 
+/// Time for telling a conflict in fewer words than its first proof has, and for trying what would help. What is told depends on the
+/// spec and the index alone unless this runs out.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Question<'_> {
+    /// The same question for resolutions that are not worth more than [`PATIENCE`] together.
+    fn in_a_hurry<T>(&self, ask: impl FnOnce(&Question<'_>) -> T) -> T {
+        let source = Hurried::new(self.source, PATIENCE);
+        let full_python = |line: PythonVersion, base: &BaseRow, platform: Platform| {
+            source.check()?;
+            (self.full_python)(line, base, platform)
+        };
+        ask(&Question { source: &source, full_python: &full_python, ..*self })
+    }
+
     /// The answer for a spec, or the conflict over the first Python line that was tried.
     fn answer(&self, spec: &Spec) -> Result<Result<Resolution, Conflict>, Error> {
         let model = StackModel::new(spec, self.catalog)?;

@@ -77,7 +77,7 @@ pub(super) fn lines(steps: &[Step], problem: &Problem<'_>, whole: &StackModel<'_
                 told.add(line.unwrap_or_else(|| generic(step)));
             }
             // `torch 2.8.0 is a build of pytorch` is no news to anybody who reads the next line.
-            (Variable::Distribution(_), Variable::Build(_)) => {}
+            (Variable::Distribution(name), Variable::Build(family)) if problem.stack.installs(name, family) => {}
             (Variable::Distribution(_) | Variable::Extra(..), _) => told.add(of_versions(step)),
             _ => told.add(generic(step)),
         }

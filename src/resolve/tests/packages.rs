@@ -1,5 +1,6 @@
 //! Stack and packages together, over an index that exists in memory only.
 
+mod conflicts;
 mod explained;
 mod indexes;
 mod versions;
@@ -221,6 +222,8 @@ fn a_contradiction_names_both_sides() {
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages:\n  - a\n  - b\n"), @r"
     pin_conflict: a 1.0 requires `c<2` (line 4)
     pin_conflict: b 1.0 requires `c>=2` (line 5)
+    help: without `a` there is an answer: b 1.0
+    help: without `b` there is an answer: a 1.0
     ");
 }
 

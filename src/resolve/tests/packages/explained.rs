@@ -114,6 +114,8 @@ fn what_differs_between_platforms_is_said_of_each() {
     also b 1.0 requires `c`
     not 2.0: a 1.0 requires `c<2` [metadata of a 1.0]
     not 3.0: c 3.0 has no wheel for aarch64 Linux [package index]
+    freed 2.0: without the platform `linux/arm64` there is an answer: a 1.0, c 2.0
+    freed 3.0: without the platform `linux/arm64` there is an answer: c 3.0
     ");
     insta::assert_snapshot!(told(&world, &body, &Preferences::default(), "b"), @r"
     - b 1.0 on linux/arm64: b-1.0-py3-none-any.whl
@@ -153,6 +155,7 @@ fn a_version_that_nothing_excludes_is_not_blamed_on_a_lock_without_one() {
     - c 1.0 on linux/amd64: c-1.0-cp313-cp313-manylinux_2_17_x86_64.whl
     because the spec asks for `c`
     not 2.0: c 2.0 has no wheel for x86_64 Linux [package index]
+    freed 2.0: without the platform `linux/amd64` there is an answer: c 2.0
     - c 1.0 on linux/arm64: c-1.0-cp313-cp313-manylinux_2_17_aarch64.whl
     because the spec asks for `c`
     not 2.0: linux/amd64 has no answer with it, and platforms share a version [package index]
