@@ -35,6 +35,8 @@ pub struct Reason {
     pub origin: Option<Origin>,
     /// Whose need it is.
     pub(super) of: Variable,
+    /// What is needed.
+    pub(super) to: Variable,
 }
 
 /// One line of the proof as people read it.

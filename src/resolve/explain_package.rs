@@ -131,7 +131,14 @@ impl World<'_> {
             explanation.remarks.push("the index has no newer release".to_owned());
         }
         for (version, unusable) in ends(newer) {
-            self.hold_back(spec, name, &version, unusable, beside, &mut explanation)?;
+            match self.hold_back(spec, name, &version, unusable, beside, &mut explanation) {
+                // What is known is told all the same.
+                Err(Error::Source(failure)) => {
+                    let remark = format!("what holds back {version} could not be found out: {}", failure.0);
+                    explanation.remarks.push(remark);
+                }
+                held => held?,
+            }
         }
         Ok(explanation)
     }
@@ -167,7 +174,7 @@ impl World<'_> {
         let asked = format!("{name}=={version}");
         let cause = match unusable {
             Some((code, fact)) => Some((Some(code), Cause { fact, source: "package index".to_owned(), origin: None })),
-            None => cause_of(&conflict, &asked),
+            None => cause_of(&conflict, name, &asked),
         };
         explanation.held_back.extend(cause.map(|(code, cause)| held(code, cause)));
         let more = CHANGES.saturating_sub(explanation.freed_by.len());
@@ -240,13 +247,16 @@ impl World<'_> {
     }
 }
 
-/// The first reason of a conflict over a version that was asked for as `asked`, which itself is no reason.
-fn cause_of(conflict: &Conflict, asked: &str) -> Option<(Option<Code>, Cause)> {
+/// The most telling reason of a conflict over a version of `name` that was asked for as `asked`, which itself is no reason: what
+/// another package requires of it, else the first one.
+fn cause_of(conflict: &Conflict, name: &str, asked: &str) -> Option<(Option<Code>, Cause)> {
     let asks = conflict.asks.iter().filter(|ask| ask.origin.is_some());
     let asks: Vec<Cause> = asks.cloned().map(Cause::from).collect();
     let mut telling = conflict.clone();
     let asked = format!("`{asked}`");
     telling.reasons.retain(|reason| !reason.fact.contains(&asked));
+    let is_of_it = |variable: &Variable| matches!(variable, Variable::Distribution(known) if known == name);
+    telling.reasons.sort_by_key(|reason| !is_of_it(&reason.to) || is_of_it(&reason.of));
     let (code, mut cause) = first_cause(&telling, &asks)?;
     // Whoever wonders about a requirement far down wants to know for whose sake it is there.
     if let ([only], None) = (asks.as_slice(), &cause.origin) {

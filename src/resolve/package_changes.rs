@@ -1,6 +1,6 @@
 //! What would help where packages exclude each other: changes to the spec that were tried, so that a `help:` line never promises
 //! what does not hold. Each try is a resolution of its own, so only lines that take part in the conflict are changed, a package is
-//! given up altogether only where nothing milder helps, and two changes at once only where no single one does.
+//! given up altogether only where nothing milder helps, and two or three changes at once only where no single one does.
 
 use pep440_rs::{Version, VersionSpecifiers};
 use pep508_rs::{Requirement, VerbatimUrl};
@@ -12,13 +12,14 @@ use crate::version::wheel_tag::normalize_name;
 use super::package_core::of_core;
 use super::packages::specifiers;
 use super::relax::{chosen_version, result};
+use super::served::listed;
 use super::variable::{Value, specifier_values};
 use super::{Conflict, Question, Resolution};
 
 /// At most this many lines of a kind are tried.
 const LINES: usize = 4;
-/// At most this many changes of a first conflict are tried together with those of the conflict behind it.
-const FIRST: usize = 3;
+/// With at most this many changes each it is looked for what a second one, and a third one, would do.
+const WIDTHS: [usize; 2] = [3, 1];
 /// At most this many packages are named in an answer.
 const NAMED: usize = 3;
 
@@ -41,35 +42,83 @@ pub(super) fn suggestions(
     conflict: &Conflict,
     limit: usize,
 ) -> Vec<String> {
-    // What cannot be asked for is no offer.
-    let answer_of = |change: &Change<'_>| retries.answer(&change.spec).ok();
-    let helping = |changes: &[Change<'_>]| -> Vec<String> {
-        let helps = |change: &Change<'_>| {
-            let found = answer_of(change)?.ok()?;
-            Some(format!("{} there is an answer: {}", (change.edit)(&found)?, (change.answer)(&found)))
-        };
-        changes.iter().filter_map(helps).take(limit).collect()
+    let helping = |tried: &[Tried<'_>]| -> Vec<String> {
+        let helps = |(change, outcome): &Tried<'_>| sentence(&[change], outcome.as_ref().ok()?);
+        tried.iter().filter_map(helps).take(limit).collect()
     };
     let part = Part { spec, conflict };
-    let (milder, packages) = (part.milder(), part.packages());
-    let mut texts = helping(&milder);
+    let mut tried = attempts(retries, part.milder(), limit);
+    let mut texts = helping(&tried);
     if texts.is_empty() {
-        texts = helping(&packages);
+        tried.extend(attempts(retries, part.packages(), limit));
+        texts = helping(&tried);
     }
     if texts.is_empty() && limit > 0 {
-        let both = milder.iter().chain(&packages).take(FIRST).find_map(|first| {
-            let behind = answer_of(first)?.err()?;
-            let behind = of_core(question, retries, &first.spec, behind);
-            let part = Part { spec: &first.spec, conflict: &behind };
-            part.milder().into_iter().chain(part.packages()).find_map(|second| {
-                let found = answer_of(&second)?.ok()?;
-                let edits: Vec<String> = [first, &second].iter().filter_map(|change| (change.edit)(&found)).collect();
-                Some(format!("{} there is an answer: {}", edits.join(" and "), (second.answer)(&found)))
-            })
-        });
-        texts.extend(both);
+        texts.extend(behind(question, retries, &[], &tried, &WIDTHS));
     }
     texts
+}
+
+/// A change, and what came of it.
+type Tried<'s> = (Change<'s>, Result<Resolution, Conflict>);
+
+/// Tries changes until `limit` of them led to an answer.
+fn attempts<'s>(retries: &Question<'_>, changes: Vec<Change<'s>>, limit: usize) -> Vec<Tried<'s>> {
+    let mut tried = Vec::new();
+    let mut answered = 0;
+    for change in changes {
+        if answered == limit {
+            break;
+        }
+        // What cannot be asked for is no offer.
+        let Ok(outcome) = retries.answer(&change.spec) else { continue };
+        answered += usize::from(outcome.is_ok());
+        tried.push((change, outcome));
+    }
+    tried
+}
+
+/// Another change on top of those in `path` and one of `tried`, which did not lead to an answer.
+fn behind(
+    question: &Question<'_>,
+    retries: &Question<'_>,
+    path: &[&Change<'_>],
+    tried: &[Tried<'_>],
+    widths: &[usize],
+) -> Option<String> {
+    let (width, widths) = widths.split_first()?;
+    tried.iter().take(*width).find_map(|(change, outcome)| {
+        let conflict = of_core(question, retries, &change.spec, outcome.as_ref().err()?.clone());
+        let path: Vec<&Change<'_>> = path.iter().copied().chain([change]).collect();
+        let part = Part { spec: &change.spec, conflict: &conflict };
+        let next = attempts(retries, part.milder().into_iter().chain(part.packages()).collect(), 1);
+        let found = next.iter().find_map(|(last, outcome)| {
+            let path: Vec<&Change<'_>> = path.iter().copied().chain([last]).collect();
+            sentence(&path, outcome.as_ref().ok()?)
+        });
+        found.or_else(|| behind(question, retries, &path, &next, widths))
+    })
+}
+
+/// `` without the bound on `num` there is an answer: num 1.0 ``; `None` if the answer keeps what the lines say.
+fn sentence(path: &[&Change<'_>], found: &Resolution) -> Option<String> {
+    let edits: Vec<String> = path.iter().filter_map(|change| (change.edit)(found)).collect();
+    let last = path.last().filter(|_| !edits.is_empty())?;
+    Some(format!("{} there is an answer: {}", together(&edits), (last.answer)(found)))
+}
+
+/// `` without `a` and the bound on `b` ``: each word is said once for those that share it.
+fn together(edits: &[String]) -> String {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for edit in edits {
+        let (word, what) = edit.split_once(' ').unwrap_or(("with", edit));
+        match groups.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, known)) => known.push(what.to_owned()),
+            None => groups.push((word, vec![what.to_owned()])),
+        }
+    }
+    let groups: Vec<String> = groups.iter().map(|(word, edits)| format!("{word} {}", listed(edits))).collect();
+    groups.join(" and ")
 }
 
 /// The part of a spec that takes part in a conflict.

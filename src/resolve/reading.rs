@@ -114,6 +114,7 @@ impl Reading {
                 source: ask.source.clone(),
                 origin: ask.origin.clone(),
                 of: to.clone(),
+                to: to.clone(),
             };
             reasons = asks.iter().map(reason).collect();
         }
@@ -156,7 +157,8 @@ impl Reading {
                     let fact = format!("{}{suffix}", step.fact);
                     if seen.insert(fact.clone()) {
                         let origin = step.origin.clone().or_else(|| origin.clone());
-                        reasons.push(Reason { code, fact, source: step.source.clone(), origin, of: from.clone() });
+                        let (source, of, to) = (step.source.clone(), from.clone(), to.clone());
+                        reasons.push(Reason { code, fact, source, origin, of, to });
                     }
                 }
             }

@@ -199,16 +199,25 @@ fn a_python_that_has_the_version_is_offered() {
 }
 
 #[test]
-fn two_conflicts_at_once_are_helped_by_two_changes() {
+fn conflicts_beside_each_other_are_helped_by_changes_together() {
     let world = World::default()
         .wheel("a", "1.0", &["c<2"])
         .wheel("b", "1.0", &["c>=2"])
         .wheel("c", "1.0", &[])
         .wheel("c", "2.0", &[])
-        .wheel("d", "1.0", &[]);
-    insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages:\n  - a\n  - b\n  - d>=2\n"), @r"
+        .wheel("d", "1.0", &[])
+        .wheel("e", "1.0", &["f<2"])
+        .wheel("f", "2.0", &[])
+        .wheel("f", "1.0", &[]);
+    let body = "python: '3.13'\npackages:\n  - a\n  - b\n  - d>=2\n";
+    insta::assert_snapshot!(refusal(&world, body), @r"
     pin_conflict: a 1.0 requires `c<2` (line 4)
     pin_conflict: b 1.0 requires `c>=2` (line 5)
-    help: without `a` and without the bound on `d` there is an answer: d 1.0
+    help: without `a` and the bound on `d` there is an answer: d 1.0
+    ");
+    insta::assert_snapshot!(refusal(&world, &format!("{body}  - e\n  - f==2.0\n")), @r"
+    pin_conflict: a 1.0 requires `c<2` (line 4)
+    pin_conflict: b 1.0 requires `c>=2` (line 5)
+    help: without `a`, the bound on `d` and the bound on `f` there is an answer: f 1.0
     ");
 }

@@ -122,7 +122,7 @@ fn what_is_offered_helps(world: &World, wishes: &[Need], help: &[String]) -> Res
         let edits = line.split_once(" there is an answer: ").map(|(edits, _)| edits);
         let Some(edits) = edits else { continue };
         let mut left = wishes.to_vec();
-        for edit in edits.split(" and ") {
+        for edit in edits.split(" and ").flat_map(|edits| edits.split("`, ")) {
             let named = edit.split('`').nth(1).unwrap_or_default();
             let is_named = |wish: &Need| NAMES[wish.name] == named || wish.text() == named;
             prop_assert!(wishes.iter().any(is_named), "{line}");
