@@ -7,10 +7,8 @@ use pep440_rs::Version;
 use pep508_rs::{Requirement, VerbatimUrl};
 
 use crate::catalog::Catalog;
-use crate::diagnostic::Failure;
 use crate::oci::Platform;
 use crate::spec::{Located, Spec};
-use crate::version::PythonVersion;
 use crate::version::wheel_tag::normalize_name;
 
 use super::evidence::{Code, Evidence};
@@ -22,7 +20,7 @@ use super::solver::{Problem, Solution};
 use super::stack::StackModel;
 use super::variable::{Value, Variable};
 use super::world::World;
-use super::{BaseRow, Candidate, Conflict, Error, PackageSource, Preferences, Question, source_error};
+use super::{Candidate, Conflict, Error, Interpreters, PackageSource, Preferences, Question, source_error};
 
 /// At most this many other requirements are told.
 const REQUIREMENTS: usize = 8;
@@ -62,11 +60,11 @@ pub fn explain_package(
     catalog: &Catalog,
     source: &dyn PackageSource,
     preferences: &Preferences,
-    full_python: &dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
+    interpreters: &dyn Interpreters,
     name: &str,
 ) -> Result<Result<Vec<PackageExplanation>, Vec<String>>, Error> {
     let name = normalize_name(name);
-    let question = Question { catalog, source, preferences, full_python };
+    let question = Question { catalog, source, preferences, interpreters };
     let resolution = question.answer(spec)?.map_err(|conflict| Error::Conflict(Box::new(conflict)))?;
     let mut worlds = Vec::new();
     for platform in resolution.platforms.iter().filter(|platform| platform.wheels.contains_key(&name)) {

@@ -36,7 +36,7 @@ impl<'a> World<'a> {
         platform: Platform,
         locked: BTreeMap<String, Version>,
     ) -> Result<Self, Error> {
-        let full = (question.full_python)(stack.python, &stack.base, platform).map_err(Error::Source)?;
+        let full = question.interpreters.release(stack.python, &stack.base, platform).map_err(Error::Source)?;
         Ok(Self { question, stack: stack.clone(), platform, full, locked })
     }
 
