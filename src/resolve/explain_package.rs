@@ -18,7 +18,7 @@ use super::package_core;
 use super::relax;
 use super::solver::{Problem, Solution};
 use super::stack::StackModel;
-use super::variable::{Value, Variable};
+use super::variable::{Value, Values, Variable};
 use super::world::World;
 use super::{Candidate, Conflict, Error, Interpreters, PackageSource, Preferences, Question, source_error};
 
@@ -119,20 +119,28 @@ impl World<'_> {
             details: vec![("version", chosen.version.to_string()), ("index", chosen.index.clone())],
             ..Explanation::default()
         };
+        let mut needs = Vec::new();
         self.ask(spec, &mut |problem, solved| {
             if let Ok(solution) = solved {
-                (explanation.chosen_by, explanation.also_required) = chain(problem, solution, name);
+                (explanation.chosen_by, needs) = chain(problem, solution, name);
             }
         })?;
+        let also = needs.iter().map(|(cause, _)| cause).filter(|cause| !explanation.chosen_by.contains(cause));
+        explanation.also_required = also.take(REQUIREMENTS).cloned().collect();
         let newer = self.newer(spec, name, &chosen.version)?;
         if newer.is_empty() {
             explanation.remarks.push("the index has no newer release".to_owned());
         }
         for (version, unusable) in ends(newer) {
             match self.hold_back(spec, name, &version, unusable, beside, &mut explanation) {
-                // What is known is told all the same.
+                // What the answer's own packages require is known all the same.
                 Err(Error::Source(failure)) => {
-                    let remark = format!("what holds back {version} could not be found out: {}", failure.0);
+                    let excluding = |(_, values): &&(Cause, Values)| !values.contains(&Value::Release(version.clone()));
+                    let cause = needs.iter().find(excluding).map(|(cause, _)| cause.clone());
+                    let unknown = if cause.is_some() { "would free" } else { "holds back" };
+                    let held = |cause| HeldBack { value: version.to_string(), code: Some(Code::PinConflict), cause };
+                    explanation.held_back.extend(cause.map(held));
+                    let remark = format!("what {unknown} {version} could not be found out: {}", failure.0);
                     explanation.remarks.push(remark);
                 }
                 held => held?,
@@ -263,15 +271,15 @@ fn cause_of(conflict: &Conflict, name: &str, asked: &str) -> Option<(Option<Code
     Some((code, cause))
 }
 
-/// The shortest chain of requirements from the spec to a package, and what else requires it.
-fn chain(problem: &Problem<'_>, solution: &Solution, name: &str) -> (Vec<Cause>, Vec<Cause>) {
+/// The shortest chain of requirements from the spec to a package, and every requirement on it with what that allows.
+fn chain(problem: &Problem<'_>, solution: &Solution, name: &str) -> (Vec<Cause>, Vec<(Cause, Values)>) {
     let is_wanted = |variable: &Variable| match variable {
         Variable::Distribution(found) => found == name,
         _ => false,
     };
     let mut reached: BTreeMap<Variable, Option<(Variable, Evidence)>> = BTreeMap::from([(Variable::Spec, None)]);
     let mut queue = VecDeque::from([Variable::Spec]);
-    let mut others: Vec<Cause> = Vec::new();
+    let mut needs: Vec<(Cause, Values)> = Vec::new();
     while let Some(from) = queue.pop_front() {
         let value = if from == Variable::Spec { Some(&Value::Only) } else { solution.get(&from) };
         let edges = value.and_then(|value| problem.edges(&from, value).ok()).and_then(Result::ok).unwrap_or_default();
@@ -280,8 +288,8 @@ fn chain(problem: &Problem<'_>, solution: &Solution, name: &str) -> (Vec<Cause>,
                 matches!((&from, &edge.to), (Variable::Extra(of, _), Variable::Distribution(to)) if of == to);
             if is_wanted(&edge.to) && !own_extra {
                 let cause = Cause::from(edge.evidence.clone());
-                if !others.contains(&cause) {
-                    others.push(cause);
+                if !needs.iter().any(|(known, _)| *known == cause) {
+                    needs.push((cause, edge.values.clone()));
                 }
             }
             if !reached.contains_key(&edge.to) {
@@ -297,7 +305,5 @@ fn chain(problem: &Problem<'_>, solution: &Solution, name: &str) -> (Vec<Cause>,
         at = from.clone();
     }
     steps.reverse();
-    others.retain(|cause| !steps.contains(cause));
-    others.truncate(REQUIREMENTS);
-    (steps, others)
+    (steps, needs)
 }

@@ -221,3 +221,26 @@ fn conflicts_beside_each_other_are_helped_by_changes_together() {
     help: without `a`, the bound on `d` and the bound on `f` there is an answer: f 1.0
     ");
 }
+
+/// Whatever becomes of the index while a conflict is looked into: the answer stays no, with lines of the spec.
+#[test]
+fn a_conflict_is_told_though_the_index_fails_while_it_is_looked_into() {
+    let mut outcomes = Vec::new();
+    for answers in (0..400).step_by(3) {
+        let world = World::default()
+            .wheel("a", "1.0", &["c<2"])
+            .wheel("b", "1.0", &["c>=2"])
+            .wheel("c", "1.0", &[])
+            .wheel("c", "2.0", &[]);
+        let world = Brittle::after(world, answers);
+        match resolve(&spec("python: '3.13'\npackages: [a, b]\n"), &catalog(), &world, &Preferences::default(), &full) {
+            Err(super::super::super::Error::Conflict(conflict)) => {
+                assert!(conflict.asks.len() == 2, "{:?}", conflict.asks);
+                outcomes.push(conflict.help.len());
+            }
+            Err(super::super::super::Error::Source(_)) => assert!(outcomes.is_empty(), "{answers} answers"),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    assert!(outcomes.is_sorted() && outcomes.first() == Some(&0) && outcomes.last() == Some(&2), "{outcomes:?}");
+}
