@@ -20,7 +20,7 @@ use super::solver::{Problem, Solution};
 use super::stack::StackModel;
 use super::variable::{Value, Values, Variable};
 use super::world::World;
-use super::{Candidate, Conflict, Error, Interpreters, PackageSource, Preferences, Question, source_error};
+use super::{Candidate, Conflict, Error, Interpreters, PATIENCE, PackageSource, Preferences, Question, source_error};
 
 /// At most this many other requirements are told.
 const REQUIREMENTS: usize = 8;
@@ -72,7 +72,7 @@ pub fn explain_package(
         worlds.push(World::new(&question, &resolution.stack, platform.platform, versions.collect())?);
     }
     let mut explanations = Vec::new();
-    question.in_a_hurry(|retries| {
+    question.in_a_hurry(PATIENCE, |retries| {
         for (at, world) in worlds.iter().enumerate() {
             let chosen = resolution.platforms.iter().find(|known| known.platform == world.platform);
             let Some(chosen) = chosen.and_then(|platform| platform.wheels.get(&name)) else { continue };

@@ -69,7 +69,7 @@ pub use question::Interpreters;
 
 use answer::answer;
 use numbers::python_value;
-use question::Question;
+use question::{PATIENCE, Question};
 use relax::OFFERS;
 use solver::{Failed, Problem};
 use stack::StackModel;
@@ -240,7 +240,7 @@ pub fn resolve(
         Ok(resolution) => return Ok(resolution),
         Err(conflict) => conflict,
     };
-    let mut conflict = question.in_a_hurry(|retries| {
+    let mut conflict = question.in_a_hurry(PATIENCE, |retries| {
         let mut told = package_core::of_core(&question, retries, spec, conflict);
         told.help = package_changes::suggestions(&question, retries, spec, &told, OFFERS);
         told

@@ -2,6 +2,8 @@
 //! what does not hold. Each try is a resolution of its own, so only lines that take part in the conflict are changed, a package is
 //! given up altogether only where nothing milder helps, and two or three changes at once only where no single one does.
 
+use std::time::Duration;
+
 use pep440_rs::{Version, VersionSpecifiers};
 use pep508_rs::{Requirement, VerbatimUrl};
 
@@ -20,6 +22,8 @@ use super::{Conflict, Question, Resolution};
 const LINES: usize = 4;
 /// With at most this many changes each it is looked for what a second one, and a third one, would do.
 const WIDTHS: [usize; 2] = [3, 1];
+/// Time for one change: one that leads through hundreds of old versions must not keep the others from being tried.
+const ATTEMPT: Duration = Duration::from_secs(3);
 /// At most this many packages are named in an answer.
 const NAMED: usize = 3;
 
@@ -71,7 +75,7 @@ fn attempts<'s>(retries: &Question<'_>, changes: Vec<Change<'s>>, limit: usize) 
             break;
         }
         // What cannot be asked for is no offer.
-        let Ok(outcome) = retries.answer(&change.spec) else { continue };
+        let Ok(outcome) = retries.in_a_hurry(ATTEMPT, |question| question.answer(&change.spec)) else { continue };
         answered += usize::from(outcome.is_ok());
         tried.push((change, outcome));
     }

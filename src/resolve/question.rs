@@ -58,12 +58,12 @@ pub(super) struct Question<'a> {
 
 /// Time for telling a conflict in fewer words than its first proof has, and for trying what would help. What is told depends on the
 /// spec and the index alone unless this runs out.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Question<'_> {
-    /// The same question for resolutions that are not worth more than [`PATIENCE`] together.
-    pub(super) fn in_a_hurry<T>(&self, ask: impl FnOnce(&Question<'_>) -> T) -> T {
-        let source = Hurried::new(self.source, PATIENCE);
+    /// The same question for resolutions that are not worth more time than this together.
+    pub(super) fn in_a_hurry<T>(&self, patience: Duration, ask: impl FnOnce(&Question<'_>) -> T) -> T {
+        let source = Hurried::new(self.source, patience);
         let interpreters = Guessed { interpreters: self.interpreters, source: &source };
         ask(&Question { source: &source, interpreters: &interpreters, ..*self })
     }
