@@ -244,3 +244,17 @@ fn a_conflict_is_told_though_the_index_fails_while_it_is_looked_into() {
     }
     assert!(outcomes.is_sorted() && outcomes.first() == Some(&0) && outcomes.last() == Some(&2), "{outcomes:?}");
 }
+
+#[test]
+fn a_package_line_is_told_like_a_framework_s() {
+    insta::assert_snapshot!(screen(&World::default(), "targets: [{gpu: Old}]\npackages: ['torch==2.5.0']\n"), @r"
+    error: no environment meets this spec: no build of `torch==2.5.0` runs on `Old`
+     --> spec.yaml:2:17
+      |
+    2 | targets: [{gpu: Old}]
+      |                 ^^^
+    note: the spec asks for `torch==2.5.0` [spec.yaml:3]
+    note: `Old` (compute capability 5.2, drivers up to R470) runs only pytorch 2.8.0 (cu118): pytorch 2.5.0 (cu124), built with CUDA 12.4, needs driver 525.60.13 or newer [the invented manual]
+    help: with `torch==2.8.0` there is an answer: pytorch 2.8.0 (cu118), Python 3.13
+    ");
+}
