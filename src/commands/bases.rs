@@ -144,6 +144,17 @@ impl<'a> BaseFacts<'a> {
         Ok(release.clone())
     }
 
+    /// The interpreter's release as the catalog has it, if it does, else [`BaseFacts::python`]: enough for whoever locks nothing.
+    pub(super) fn known_python(
+        &self,
+        line: PythonVersion,
+        base: &BaseRow,
+        platform: Platform,
+    ) -> Result<Version, Failure> {
+        let known = base.suite.as_ref().and_then(|suite| self.known.get(&(suite.clone(), line)));
+        known.map_or_else(|| self.python(line, base, platform), |release| Ok(release.clone()))
+    }
+
     /// Whether an archive has another release than [`BaseFacts::likely_python`] said. Waits for what is being read.
     pub(super) fn assumed_wrongly(&self) -> Result<bool, Failure> {
         let mut wrongly = false;

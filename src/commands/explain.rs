@@ -111,7 +111,7 @@ fn package(
     let outside = Outside::new(context, spec)?;
     let bases = BaseFacts::new(context, &outside, catalog);
     let full_python = |line: PythonVersion, base: &BaseRow, platform: Platform| -> Result<Version, Failure> {
-        bases.python(line, base, platform)
+        bases.known_python(line, base, platform)
     };
     let task = context.progress.task(format!("asking the index about `{name}`"), None);
     let asked = explain_package(spec, catalog, &outside.index, preferences, &full_python, name);

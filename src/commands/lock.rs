@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use pep440_rs::Version;
 use serde_json::json;
 
 use crate::catalog::Catalog;
@@ -12,7 +13,7 @@ use crate::lock::{Lock, LockedPlatform, LockedService, LockedWheel};
 use crate::oci::{Digest, Platform};
 use crate::progress::{counted, human_bytes};
 use crate::render::mlflow_requirements;
-use crate::resolve::{BaseRow, PlatformPackages, Preferences, Resolution, StackAnswer, resolve};
+use crate::resolve::{BaseRow, Interpreters, PlatformPackages, Preferences, Resolution, StackAnswer, resolve};
 use crate::spec::{ArtifactStore, Located, MlflowBackend, Spec};
 use crate::version::PythonVersion;
 
@@ -108,6 +109,18 @@ pub(super) fn make(context: &Context, outside: &Outside, spec: &Spec, kept: &Kep
     Ok(Lock::from_resolution(spec, catalog.digest(), &resolution.stack, platforms, services))
 }
 
+/// Interpreters whose archives are read while packages are resolved, but not for what is only tried.
+struct Likely<'b, 'a>(&'b BaseFacts<'a>);
+
+impl Interpreters for Likely<'_, '_> {
+    fn release(&self, line: PythonVersion, base: &BaseRow, platform: Platform) -> Result<Version, Failure> {
+        self.0.likely_python(line, base, platform)
+    }
+    fn guess(&self, line: PythonVersion, base: &BaseRow, platform: Platform) -> Result<Version, Failure> {
+        self.0.known_python(line, base, platform)
+    }
+}
+
 fn packages(
     context: &Context,
     outside: &Outside,
@@ -118,8 +131,7 @@ fn packages(
 ) -> Result<Resolution, Failure> {
     let task = context.progress.task(format!("resolving packages of `{}`", spec.name.value), None);
     let started = Instant::now();
-    let likely = |line: PythonVersion, base: &BaseRow, platform: Platform| bases.likely_python(line, base, platform);
-    let mut resolution = resolve(spec, catalog, &outside.index, preferences, &likely);
+    let mut resolution = resolve(spec, catalog, &outside.index, preferences, &Likely(bases));
     let packages_time = started.elapsed();
     // An answer, and a conflict as well, holds only for the interpreter that it was found for.
     if bases.assumed_wrongly()? {

@@ -2,7 +2,8 @@
 //!
 //! Wheels have gigabytes and connections do not live for ever: when a body ends early or stalls, the rest is asked for with
 //! a range. The reader above sees one stream, so a running hash goes on as well. A server without ranges sends everything
-//! again, and what was read already is passed over.
+//! again, and what was read already is passed over. Where no digest will tell whether the pieces are of one file, only a server
+//! whose `ETag` says so is asked for the rest.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -29,6 +30,10 @@ pub(super) struct ResumingBody<'a, R> {
     position: u64,
     /// Attempts in a row that brought nothing new.
     failures: u32,
+    /// Whether nothing tells afterwards that the bytes are right.
+    is_unchecked: bool,
+    /// Whether the rest would not be known to be of the same file.
+    is_another: bool,
     /// Why reading failed, in more detail than an `io::Error` holds.
     pub(super) error: Option<http::Error>,
 }
@@ -45,8 +50,20 @@ impl<'a, R: Fn(&blocking::Client) -> RequestBuilder> ResumingBody<'a, R> {
             etag: None,
             position: 0,
             failures: 0,
+            is_unchecked: false,
+            is_another: false,
             error: None,
         }
+    }
+
+    /// A body that no digest is known of; `attempt` is how often it is asked for from its start, this time included.
+    pub(super) fn unchecked(client: &'a http::Client, request: R, size: Option<u64>, attempt: u32) -> Self {
+        Self { failures: attempt - 1, is_unchecked: true, ..Self::new(client, request, size) }
+    }
+
+    /// Whether reading failed because the rest may be of another file: asked for from its start it may come whole.
+    pub(super) fn is_another(&self) -> bool {
+        self.is_another
     }
 
     /// Sends the request for the bytes from `position` on.
@@ -82,6 +99,11 @@ impl<'a, R: Fn(&blocking::Client) -> RequestBuilder> ResumingBody<'a, R> {
         io::Error::other(text)
     }
 
+    fn broke_off(&mut self, cause: String) -> io::Error {
+        let url = self.url.clone();
+        self.fail(http::Error::Transport { method: "GET".to_owned(), url, cause })
+    }
+
     /// The response to read from, standing at `position`.
     fn response(&mut self) -> io::Result<&mut Response> {
         if self.response.is_none() {
@@ -89,7 +111,12 @@ impl<'a, R: Fn(&blocking::Client) -> RequestBuilder> ResumingBody<'a, R> {
             self.url = redact::url(response.url());
             if response.status() != StatusCode::PARTIAL_CONTENT {
                 let etag = response.headers().get(header::ETAG).cloned();
-                self.etag = etag.filter(|etag| !etag.as_bytes().starts_with(b"W/"));
+                let etag = etag.filter(|etag| etag.as_bytes().starts_with(b"\""));
+                if self.is_unchecked && self.position > 0 && etag != self.etag {
+                    self.is_another = true;
+                    return Err(self.broke_off("the answer broke off, and the file has changed".to_owned()));
+                }
+                self.etag = etag;
                 io::copy(&mut response.by_ref().take(self.position), &mut io::sink())?;
             }
             self.response = Some(response);
@@ -119,9 +146,9 @@ impl<R: Fn(&blocking::Client) -> RequestBuilder> Read for ResumingBody<'_, R> {
             };
             self.response = None;
             self.failures += 1;
-            if self.failures >= http::ATTEMPTS {
-                let url = self.url.clone();
-                return Err(self.fail(http::Error::Transport { method: "GET".to_owned(), url, cause }));
+            self.is_another = self.is_unchecked && self.position > 0 && self.etag.is_none();
+            if self.failures >= http::ATTEMPTS || self.is_another {
+                return Err(self.broke_off(cause));
             }
             std::thread::sleep(http::backoff(self.failures));
         }

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _};
 use std::sync::{Arc, Mutex};
 
 use reqwest::StatusCode;
 use url::Url;
 
+use super::body::ResumingBody;
 use super::flight::lock;
 use super::range::{Opened, RangedFile};
 use super::wheel_archive::{ArchiveError, METADATA_LIMIT, ReadAt, read_metadata};
@@ -110,7 +111,10 @@ impl Inner {
         let failed = http_error(&what, &index.name);
         let request = |client: &reqwest::blocking::Client| self.request(client, index, &file.url);
         match RangedFile::open(self.http.clone(), request, self.patience_of(1), file.size).map_err(failed)? {
-            Opened::Ranged(mut remote) => checked(from_archive(&mut remote, wheel, &file.filename, index)?).map(Some),
+            Opened::Ranged(mut remote) => {
+                let found = from_archive(&mut remote, wheel, &file.filename, index);
+                if remote.refused { Ok(None) } else { checked(found?).map(Some) }
+            }
             Opened::Whole => Ok(None),
         }
     }
@@ -168,12 +172,25 @@ impl Inner {
     pub(super) fn download_unchecked(&self, index: &IndexLocation, file: &ProjectFile) -> Result<File, http::Error> {
         let broken =
             |cause: String| http::Error::Transport { method: "GET".to_owned(), url: redact::url(&file.url), cause };
-        let response = self.http.send(|client| self.request(client, index, &file.url))?;
-        let mut local = tempfile::tempfile().map_err(|error| broken(error.to_string()))?;
-        let count = std::io::copy(&mut response.take(WHOLE_LIMIT + 1), &mut local);
-        match count.map_err(|error| broken(error.to_string()))? {
-            count if count > WHOLE_LIMIT => Err(broken(format!("the wheel is longer than {WHOLE_LIMIT} bytes"))),
-            _ => Ok(local),
+        let failed = |error: std::io::Error| broken(error.to_string());
+        let mut local = tempfile::tempfile().map_err(failed)?;
+        let mut attempt = 1;
+        loop {
+            let request = |client: &reqwest::blocking::Client| self.request(client, index, &file.url);
+            let mut body = ResumingBody::unchecked(&self.http, request, file.size, attempt);
+            let count = std::io::copy(&mut body.by_ref().take(WHOLE_LIMIT + 1), &mut local);
+            match (body.error.take(), count) {
+                (Some(_), _) if body.is_another() && attempt < http::ATTEMPTS => {}
+                (Some(error), _) => return Err(error),
+                (None, Err(error)) => return Err(failed(error)),
+                (None, Ok(count)) if count > WHOLE_LIMIT => {
+                    return Err(broken(format!("the wheel is longer than {WHOLE_LIMIT} bytes")));
+                }
+                (None, Ok(_)) => return Ok(local),
+            }
+            local.set_len(0).and_then(|()| local.rewind()).map_err(failed)?;
+            std::thread::sleep(http::backoff(attempt));
+            attempt += 1;
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Indexes that misbehave: each must be asked again or be named, and must leave nothing in the cache that a later run
 //! would believe.
 
+mod wheels;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -299,44 +301,4 @@ fn metadata_that_breaks_off_is_asked_for_again_and_a_missing_one_read_from_the_w
         assert_eq!(client.metadata("test", &file).expect("METADATA").requires_dist.len(), 1);
         assert_eq!(world.server.paths().len(), expected, "{:?}", world.server.paths());
     }
-}
-
-#[test]
-fn ranges_that_are_not_what_was_asked_for_are_not_believed() {
-    let bytes = wheel_bytes(100_000);
-    let range = |text: &'static str| {
-        let bytes = bytes.clone();
-        move |request: &Request| match request.header("range") {
-            "" => Answer::new(200, bytes.as_slice()),
-            _ => Answer::new(206, &bytes[..1000]).header("Content-Range", text),
-        }
-    };
-    for lie in
-        ["bytes 0-999/1000", "bytes 5-3/1000", "bytes 0-18446744073709551615/*", "pages 1-2/3", "bytes 0-999/100512"]
-    {
-        let world = world_of(&bytes, |_| Answer::new(404, ""), range(lie));
-        let (client, file) = world.file();
-        let metadata = client.metadata("test", &file);
-        match metadata {
-            Ok(metadata) => assert_eq!(metadata.requires_dist.len(), 1, "{lie}"),
-            Err(error) => assert!(matches!(error, Error::Archive { .. }), "{lie}: {error}"),
-        }
-    }
-}
-
-#[test]
-fn a_wheel_with_other_bytes_is_refused_and_leaves_nothing() {
-    let (bytes, mut other) = (wheel_bytes(1000), wheel_bytes(1000));
-    other[100] ^= 1;
-    let world = world_of(&bytes, |_| Answer::new(404, ""), move |_| Answer::new(200, other.as_slice()));
-    let client = world.online();
-    let Err(Error::Store { source, .. }) = client.download(&locked(&bytes), &|_| {}) else {
-        panic!("other bytes came")
-    };
-    assert!(matches!(*source, store::Error::WrongDigest { .. }), "{source}");
-    let (_, file) = world.file();
-    assert!(client.metadata("test", &file).is_err(), "METADATA of other bytes");
-    let left = std::fs::read_dir(world.cache.path().join("tmp")).expect("the folder").count();
-    assert_eq!(left, 0);
-    assert!(Store::open(world.cache.path()).blob(&Digest::of(&bytes)).is_none());
 }

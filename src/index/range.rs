@@ -1,4 +1,5 @@
-//! A remote file read piece by piece with HTTP range requests.
+//! A remote file read piece by piece with HTTP range requests. A piece that breaks off goes on where it did, and one that is not
+//! what was asked for is asked for again: behind one name there may be servers that know ranges and others that do not.
 
 use std::io::{self, Read as _};
 use std::time::Duration;
@@ -12,6 +13,9 @@ use crate::{http, redact};
 
 /// Bytes of the first request: the longest end record, and for most wheels the whole directory and METADATA as well.
 const TAIL: u64 = END_LIMIT + 2043;
+
+/// An answer that is not the range asked for is met so often before the server counts as one without ranges.
+const REFUSALS: u32 = 3;
 
 /// What a first request for the end of a file brought.
 pub(super) enum Opened<R> {
@@ -28,6 +32,18 @@ pub(super) struct RangedFile<R> {
     timeout: Duration,
     size: u64,
     tail: Vec<u8>,
+    /// Whether the server stopped to answer ranges: what is missing is to be had with the whole file only.
+    pub(super) refused: bool,
+}
+
+/// Why a piece is not there.
+enum Missing {
+    /// The answer was another one than the range that was asked for.
+    Refused(StatusCode),
+    /// The answer broke off.
+    Cut(io::Error),
+    /// There is no answer, tried often enough.
+    Unanswered(http::Error),
 }
 
 impl<R: Fn(&blocking::Client) -> RequestBuilder> RangedFile<R> {
@@ -42,27 +58,53 @@ impl<R: Fn(&blocking::Client) -> RequestBuilder> RangedFile<R> {
             Some(size) if size > 0 => format!("bytes={}-{}", size.saturating_sub(TAIL), size - 1),
             _ => format!("bytes=-{TAIL}"),
         };
-        let response = send(&client, &request, timeout, &range)?;
-        match response.status() {
-            StatusCode::PARTIAL_CONTENT => {}
-            StatusCode::OK
-            | StatusCode::RANGE_NOT_SATISFIABLE
-            | StatusCode::BAD_REQUEST
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_IMPLEMENTED => return Ok(Opened::Whole),
-            _ => return Err(http::status_error("GET", response)),
+        let mut attempt = 1;
+        loop {
+            let response = send(&client, &request, patience(timeout, attempt), &range)?;
+            match response.status() {
+                StatusCode::PARTIAL_CONTENT => {}
+                StatusCode::OK
+                | StatusCode::RANGE_NOT_SATISFIABLE
+                | StatusCode::BAD_REQUEST
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::NOT_IMPLEMENTED => return Ok(Opened::Whole),
+                _ => return Err(http::status_error("GET", response)),
+            }
+            let Some((start, end, size)) = content_range(response.headers()) else { return Ok(Opened::Whole) };
+            if end.checked_add(1) != Some(size) || end - start >= TAIL {
+                return Ok(Opened::Whole);
+            }
+            let url = redact::url(response.url());
+            match read_exactly(response, end + 1 - start) {
+                Ok(tail) => {
+                    return Ok(Opened::Ranged(Self { client, request, timeout, size, tail, refused: false }));
+                }
+                Err(error) if attempt == http::ATTEMPTS => {
+                    let cause = broke_off(&error);
+                    return Err(http::Error::Transport { method: "GET".to_owned(), url, cause });
+                }
+                Err(_) => std::thread::sleep(http::backoff(attempt)),
+            }
+            attempt += 1;
         }
-        let Some((start, end, size)) = content_range(response.headers()) else { return Ok(Opened::Whole) };
-        if end.checked_add(1) != Some(size) || end - start >= TAIL {
-            return Ok(Opened::Whole);
+    }
+
+    /// Adds the bytes from `first` to `last` to `bytes`, as many of them as come.
+    fn piece(&self, first: u64, last: u64, attempt: u32, bytes: &mut Vec<u8>) -> Result<(), Missing> {
+        let range = format!("bytes={first}-{last}");
+        let response =
+            send(&self.client, &self.request, patience(self.timeout, attempt), &range).map_err(Missing::Unanswered)?;
+        if response.status() != StatusCode::PARTIAL_CONTENT
+            || content_range(response.headers()) != Some((first, last, self.size))
+        {
+            return Err(Missing::Refused(response.status()));
         }
-        let url = redact::url(response.url());
-        let tail = read_exactly(response, end + 1 - start).map_err(|error| http::Error::Transport {
-            method: "GET".to_owned(),
-            url,
-            cause: error.to_string(),
-        })?;
-        Ok(Opened::Ranged(Self { client, request, timeout, size, tail }))
+        let length = last - first + 1;
+        match response.take(length).read_to_end(bytes) {
+            Ok(count) if count as u64 == length => Ok(()),
+            Ok(_) => Err(Missing::Cut(io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => Err(Missing::Cut(error)),
+        }
     }
 }
 
@@ -81,15 +123,34 @@ impl<R: Fn(&blocking::Client) -> RequestBuilder> ReadAt for RangedFile<R> {
             return Ok(Vec::new());
         }
         let last = offset + length - 1;
-        let response = send(&self.client, &self.request, self.timeout, &format!("bytes={offset}-{last}"))
-            .map_err(io::Error::other)?;
-        if response.status() != StatusCode::PARTIAL_CONTENT
-            || content_range(response.headers()) != Some((offset, last, self.size))
-        {
-            return Err(io::Error::other(format!("the server answered {} to a second range", response.status())));
+        let mut bytes = Vec::new();
+        let mut failures = 0;
+        loop {
+            let known = bytes.len();
+            let Err(missing) = self.piece(offset + known as u64, last, failures + 1, &mut bytes) else {
+                return Ok(bytes);
+            };
+            failures = if bytes.len() > known { 1 } else { failures + 1 };
+            match missing {
+                Missing::Unanswered(error) => return Err(io::Error::other(error)),
+                Missing::Refused(status) if failures >= REFUSALS => {
+                    self.refused = true;
+                    return Err(io::Error::other(format!("the server answered {status} to a second range")));
+                }
+                Missing::Cut(error) if failures >= http::ATTEMPTS => return Err(io::Error::other(broke_off(&error))),
+                Missing::Refused(_) | Missing::Cut(_) => std::thread::sleep(http::backoff(failures)),
+            }
         }
-        read_exactly(response, length)
     }
+}
+
+/// Each try gets twice the time of the one before.
+fn patience(timeout: Duration, attempt: u32) -> Duration {
+    timeout * 2u32.pow(attempt.saturating_sub(1).min(6))
+}
+
+fn broke_off(error: &io::Error) -> String {
+    format!("the answer broke off: {}", http::innermost(error))
 }
 
 fn send(

@@ -9,6 +9,7 @@ use std::fmt;
 use serde_json::json;
 
 use crate::diagnostic::{Hint, Origin};
+use crate::oci::Platform;
 
 use super::evidence::{Code, Evidence};
 use super::minimal;
@@ -17,6 +18,9 @@ use super::reading::Reading;
 use super::solver::{Failed, Problem, Proof};
 use super::stack::StackModel;
 use super::variable::Variable;
+
+/// At most this many lines of the spec are told; a part without an answer seldom has more than three.
+const ASKS: usize = 10;
 
 /// One step of the proof.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +35,8 @@ pub struct Reason {
     pub origin: Option<Origin>,
     /// Whose need it is.
     pub(super) of: Variable,
+    /// What is needed.
+    pub(super) to: Variable,
 }
 
 /// One line of the proof as people read it.
@@ -66,6 +72,8 @@ pub struct Conflict {
     pub only_sources: BTreeMap<String, String>,
     /// Packages that no index has.
     pub unknown_projects: BTreeSet<String>,
+    /// The platform that alone has no answer.
+    pub(super) platform: Option<Platform>,
     /// What to say first, where no single step does.
     pub(super) headline: Option<String>,
 }
@@ -87,10 +95,23 @@ impl Conflict {
                 }
             }
         }
-        // The telling steps first: what is impossible in itself, before requirements that merely exclude each other.
-        conflict.reasons.sort_by_key(|reason| matches!(reason.code, Code::PinConflict | Code::Unsatisfiable));
-        in_order_of_the_spec(&mut conflict.reasons);
-        conflict
+        conflict.in_order()
+    }
+
+    /// Reads the proof over a part of a spec that has no answer by itself. `model` is that of the whole spec, `whole` the
+    /// conflict over it.
+    pub(super) fn of_part(proof: &Proof, problem: &Problem<'_>, model: &StackModel<'_>, whole: &Self) -> Self {
+        let part = Reading::new(proof, problem).conflict(problem, model);
+        let mut part = part.with_all_reasons(whole.reasons.clone());
+        part.remarks.clone_from(&whole.remarks);
+        part.in_order()
+    }
+
+    /// The telling steps first: what is impossible in itself, before requirements that merely exclude each other.
+    fn in_order(mut self) -> Self {
+        self.reasons.sort_by_key(|reason| matches!(reason.code, Code::PinConflict | Code::Unsatisfiable));
+        in_order_of_the_spec(&mut self.reasons);
+        self
     }
 
     /// The reasons of the whole proof, those that this part of it has as well first. The part has fewer wishes, so that more
@@ -164,11 +185,14 @@ impl Hint for Conflict {
             false => proof::short_citation(source).to_owned(),
         };
         let mut notes = Vec::new();
-        for ask in &self.asks {
+        for ask in self.asks.iter().take(ASKS) {
             let place = ask.origin.as_ref().map(|origin| format!("{}:{}", origin.path.display(), origin.line()));
             let source = (ask.source != "spec").then(|| cite(&ask.source));
             let places: Vec<String> = place.into_iter().chain(source).collect();
             notes.push(format!("{} [{}]", ask.fact, places.join("; ")));
+        }
+        if let Some(more) = self.asks.len().checked_sub(ASKS).filter(|more| *more > 0) {
+            notes.push(format!("{more} more lines of the spec; `--format json` has all of them"));
         }
         for line in &self.proof {
             let sources: Vec<String> = line.sources.iter().map(|source| cite(source)).collect();

@@ -262,6 +262,11 @@ impl<'a> StackModel<'a> {
         })
     }
 
+    /// Whether a package installs builds of a family.
+    pub(super) fn installs(&self, name: &str, family: &str) -> bool {
+        self.distributions.get(name).is_some_and(|known| known.family == family)
+    }
+
     /// Whether a version is of a known package, but of no release that the catalog has.
     pub(super) fn is_unknown_release(&self, name: &str, version: &Version) -> bool {
         self.distributions

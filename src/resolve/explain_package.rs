@@ -7,24 +7,20 @@ use pep440_rs::Version;
 use pep508_rs::{Requirement, VerbatimUrl};
 
 use crate::catalog::Catalog;
-use crate::diagnostic::Failure;
 use crate::oci::Platform;
 use crate::spec::{Located, Spec};
-use crate::version::PythonVersion;
 use crate::version::wheel_tag::normalize_name;
 
 use super::evidence::{Code, Evidence};
 use super::explain::{CHANGES, Cause, Explanation, HeldBack, ends, first_cause};
-use super::numbers::python_value;
-use super::packages::PackageModel;
+use super::package_changes;
+use super::package_core;
 use super::relax;
-use super::solver::{Failed, Problem, Proof, Solution};
+use super::solver::{Problem, Solution};
 use super::stack::StackModel;
-use super::variable::{Value, Variable};
-use super::{
-    BaseRow, Candidate, Conflict, Error, PackageSource, Preferences, Question, StackAnswer, preferred_values,
-    source_error,
-};
+use super::variable::{Value, Values, Variable};
+use super::world::World;
+use super::{Candidate, Conflict, Error, Interpreters, PATIENCE, PackageSource, Preferences, Question, source_error};
 
 /// At most this many other requirements are told.
 const REQUIREMENTS: usize = 8;
@@ -64,29 +60,29 @@ pub fn explain_package(
     catalog: &Catalog,
     source: &dyn PackageSource,
     preferences: &Preferences,
-    full_python: &dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
+    interpreters: &dyn Interpreters,
     name: &str,
 ) -> Result<Result<Vec<PackageExplanation>, Vec<String>>, Error> {
     let name = normalize_name(name);
-    let question = Question { catalog, source, preferences, full_python };
+    let question = Question { catalog, source, preferences, interpreters };
     let resolution = question.answer(spec)?.map_err(|conflict| Error::Conflict(Box::new(conflict)))?;
     let mut worlds = Vec::new();
     for platform in resolution.platforms.iter().filter(|platform| platform.wheels.contains_key(&name)) {
-        let stack = &resolution.stack;
-        let full = full_python(stack.python, &stack.base, platform.platform).map_err(Error::Source)?;
         let versions = platform.wheels.iter().map(|(name, wheel)| (name.clone(), wheel.version.clone()));
-        let locked = versions.collect();
-        worlds.push(World { question: &question, stack, platform: platform.platform, full, locked });
+        worlds.push(World::new(&question, &resolution.stack, platform.platform, versions.collect())?);
     }
     let mut explanations = Vec::new();
-    for (at, world) in worlds.iter().enumerate() {
-        let chosen = resolution.platforms.iter().find(|known| known.platform == world.platform);
-        let Some(chosen) = chosen.and_then(|platform| platform.wheels.get(&name)) else { continue };
-        let others: Vec<&World<'_>> =
-            worlds.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, world)| world).collect();
-        let explanation = world.explain(spec, chosen, &name, &others)?;
-        PackageExplanation::add(&mut explanations, world.platform, chosen.file.filename.clone(), explanation);
-    }
+    question.in_a_hurry(PATIENCE, |retries| {
+        for (at, world) in worlds.iter().enumerate() {
+            let chosen = resolution.platforms.iter().find(|known| known.platform == world.platform);
+            let Some(chosen) = chosen.and_then(|platform| platform.wheels.get(&name)) else { continue };
+            let others = worlds.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, world)| world);
+            let beside = Beside { others: others.collect(), retries };
+            let explanation = world.explain(spec, chosen, &name, &beside)?;
+            PackageExplanation::add(&mut explanations, world.platform, chosen.file.filename.clone(), explanation);
+        }
+        Ok::<(), Error>(())
+    })?;
     if explanations.is_empty() {
         let names = resolution.platforms.iter().flat_map(|platform| platform.wheels.keys().cloned());
         return Ok(Err(names.collect::<BTreeSet<_>>().into_iter().collect()));
@@ -103,65 +99,64 @@ fn with_package(spec: &Spec, name: &str, version: &Version) -> Spec {
     forced
 }
 
+/// What a platform is explained with.
+struct Beside<'w> {
+    /// The other platforms.
+    others: Vec<&'w World<'w>>,
+    /// The question for what is tried.
+    retries: &'w Question<'w>,
+}
+
 /// A version above the chosen one, and why no wheel of it can be used, if none can.
 type Newer = (Version, Option<(Code, String)>);
 
-/// One platform of a resolution, to be asked again with something changed.
-struct World<'a> {
-    question: &'a Question<'a>,
-    stack: &'a StackAnswer,
-    platform: Platform,
-    full: Version,
-    /// What was chosen for it.
-    locked: BTreeMap<String, Version>,
-}
-
-/// What is told of a solved problem: the solution or the proof.
-type Hear<'h> = &'h mut dyn FnMut(&Problem<'_>, Result<&Solution, &Proof>);
-
 impl World<'_> {
     /// Why a package is there and in which version.
-    fn explain(
-        &self,
-        spec: &Spec,
-        chosen: &Candidate,
-        name: &str,
-        others: &[&World<'_>],
-    ) -> Result<Explanation, Error> {
+    fn explain(&self, spec: &Spec, chosen: &Candidate, name: &str, beside: &Beside<'_>) -> Result<Explanation, Error> {
         let mut explanation = Explanation {
             subject: name.to_owned(),
             value: chosen.version.to_string(),
             details: vec![("version", chosen.version.to_string()), ("index", chosen.index.clone())],
             ..Explanation::default()
         };
+        let mut needs = Vec::new();
         self.ask(spec, &mut |problem, solved| {
             if let Ok(solution) = solved {
-                (explanation.chosen_by, explanation.also_required) = chain(problem, solution, name);
+                (explanation.chosen_by, needs) = chain(problem, solution, name);
             }
         })?;
+        let also = needs.iter().map(|(cause, _)| cause).filter(|cause| !explanation.chosen_by.contains(cause));
+        explanation.also_required = also.take(REQUIREMENTS).cloned().collect();
         let newer = self.newer(spec, name, &chosen.version)?;
         if newer.is_empty() {
             explanation.remarks.push("the index has no newer release".to_owned());
         }
         for (version, unusable) in ends(newer) {
-            match unusable {
-                Some((code, fact)) => {
-                    let cause = Cause { fact, source: "package index".to_owned(), origin: None };
-                    explanation.held_back.push(HeldBack { value: version.to_string(), code: Some(code), cause });
+            match self.hold_back(spec, name, &version, unusable, beside, &mut explanation) {
+                // What the answer's own packages require is known all the same.
+                Err(Error::Source(failure)) => {
+                    let excluding = |(_, values): &&(Cause, Values)| !values.contains(&Value::Release(version.clone()));
+                    let cause = needs.iter().find(excluding).map(|(cause, _)| cause.clone());
+                    let unknown = if cause.is_some() { "would free" } else { "holds back" };
+                    let held = |cause| HeldBack { value: version.to_string(), code: Some(Code::PinConflict), cause };
+                    explanation.held_back.extend(cause.map(held));
+                    let remark = format!("what {unknown} {version} could not be found out: {}", failure.0);
+                    explanation.remarks.push(remark);
                 }
-                None => self.hold_back(spec, name, &version, others, &mut explanation)?,
+                held => held?,
             }
         }
         Ok(explanation)
     }
 
-    /// What excludes a newer version, and what would free it.
+    /// What excludes a newer version, and what would free it. `unusable` is why it cannot be installed here in any case.
     fn hold_back(
         &self,
         spec: &Spec,
         name: &str,
         version: &Version,
-        others: &[&World<'_>],
+        unusable: Option<(Code, String)>,
+        beside: &Beside<'_>,
         explanation: &mut Explanation,
     ) -> Result<(), Error> {
         let held = |code, cause| HeldBack { value: version.to_string(), code, cause };
@@ -169,29 +164,35 @@ impl World<'_> {
         let conflict = match self.try_out(&forced)? {
             Err(conflict) => conflict,
             Ok(versions) => {
-                let (cause, change) = self.preference(&forced, name, version, &versions, others)?;
+                let (cause, change) = self.preference(&forced, name, version, &versions, beside)?;
                 explanation.held_back.push(held(None, cause));
                 explanation.freed_by.extend(change);
                 return Ok(());
             }
         };
-        let asks = conflict.asks.iter().filter(|ask| ask.origin.is_some());
-        let asks: Vec<Cause> = asks.cloned().map(Cause::from).collect();
-        // The forced version itself is no reason.
+        let hurried = self.asked_by(beside.retries);
+        let told = package_core::in_world(&hurried, self.question, &forced, conflict.clone(), &conflict);
+        let mut conflict = told.ok().flatten().unwrap_or(conflict);
+        let mut others = beside.others.iter();
+        if others.len() > 0 && others.all(|other| other.try_out(&forced).is_ok_and(|found| found.is_ok())) {
+            conflict.platform = Some(self.platform);
+        }
         let asked = format!("{name}=={version}");
-        let mut telling = conflict.clone();
-        telling.reasons.retain(|reason| !reason.fact.contains(&asked));
-        if let Some((code, cause)) = first_cause(&telling, &asks) {
-            explanation.held_back.push(held(code, cause));
-        }
-        for (changed, sentence) in relax::package_changes(&forced, &conflict) {
-            if explanation.freed_by.len() >= CHANGES {
-                break;
+        let cause = match unusable {
+            Some((code, fact)) => Some((Some(code), Cause { fact, source: "package index".to_owned(), origin: None })),
+            None => cause_of(&conflict, name, &asked),
+        };
+        explanation.held_back.extend(cause.map(|(code, cause)| held(code, cause)));
+        let more = CHANGES.saturating_sub(explanation.freed_by.len());
+        let changes = match beside.retries.answer(&forced) {
+            // With another Python or base, which the spec leaves open.
+            Ok(Ok(found)) => {
+                vec![format!("with `{asked}` in the spec there is an answer: {}", relax::result(&found.stack))]
             }
-            if let Ok(Ok(resolution)) = self.question.answer(&changed) {
-                explanation.freed_by.push(format!("{version}: {}", sentence(&resolution)));
-            }
-        }
+            Ok(Err(_)) => package_changes::suggestions(self.question, beside.retries, &forced, &conflict, more),
+            Err(_) => Vec::new(),
+        };
+        explanation.freed_by.extend(changes.iter().map(|change| format!("{version}: {change}")));
         Ok(())
     }
 
@@ -202,7 +203,7 @@ impl World<'_> {
         name: &str,
         version: &Version,
         versions: &BTreeMap<String, Version>,
-        others: &[&World<'_>],
+        beside: &Beside<'_>,
     ) -> Result<(Cause, Option<String>), Error> {
         let cause = |fact: String, source: &str| Cause { fact, source: source.to_owned(), origin: None };
         let preferences = self.question.preferences;
@@ -218,52 +219,17 @@ impl World<'_> {
         let moved: Vec<String> = versions.iter().filter_map(moved).take(MOVED).collect();
         if !moved.is_empty() {
             let fact = format!("it would do with {}, and what the spec names first is newest", moved.join(", "));
-            let freed = self.question.answer(forced).is_ok_and(|answer| answer.is_ok());
+            let freed = beside.retries.answer(forced).is_ok_and(|answer| answer.is_ok());
             let change = format!("{version}: with `{name}=={version}` in the spec there is an answer");
             return Ok((cause(fact, "package index"), freed.then_some(change)));
         }
-        for other in others {
+        for other in &beside.others {
             if other.try_out(forced)?.is_err() {
                 let fact = format!("{} has no answer with it, and platforms share a version", other.platform);
                 return Ok((cause(fact, "package index"), None));
             }
         }
         Ok((cause("nothing excludes it".to_owned(), "package index"), None))
-    }
-
-    /// The versions of a variant of the spec, or why there is no answer.
-    fn try_out(&self, spec: &Spec) -> Result<Result<BTreeMap<String, Version>, Conflict>, Error> {
-        let mut outcome = Ok(BTreeMap::new());
-        self.ask(spec, &mut |problem, solved| {
-            outcome = match solved {
-                Ok(solution) => Ok(versions(solution)),
-                Err(proof) => Err(Conflict::from_proof(proof, problem)),
-            };
-        })?;
-        Ok(outcome)
-    }
-
-    /// Solves a variant of the spec for the same Python and base, and hands over problem and outcome.
-    fn ask(&self, spec: &Spec, hear: Hear<'_>) -> Result<(), Error> {
-        let model = StackModel::new(spec, self.question.catalog)?;
-        let packages = self.packages(&model);
-        let preferred = preferred_values(&model, self.question.preferences);
-        let mut problem = Problem::new(&model, Some(&packages), &preferred);
-        problem.fixed.insert(Variable::Python, vec![python_value(self.stack.python)]);
-        if let Some(base) = model.bases.iter().position(|base| *base == self.stack.base) {
-            problem.fixed.insert(Variable::Base, vec![Value::Rank(base as u32)]);
-        }
-        match problem.solve() {
-            Ok(solution) => hear(&problem, Ok(&solution)),
-            Err(Failed::Proof(proof)) => hear(&problem, Err(&proof)),
-            Err(Failed::Source(error)) => return Err(source_error(error)),
-        }
-        Ok(())
-    }
-
-    fn packages<'m>(&'m self, model: &'m StackModel<'m>) -> PackageModel<'m> {
-        let (python, glibc) = (self.stack.python, &self.stack.base.glibc);
-        PackageModel::new(model, self.question.source, self.platform, python, &self.full, glibc, &self.locked)
     }
 
     /// Versions above the chosen one, oldest first: each with the reason if no wheel of it can be used at all.
@@ -287,24 +253,33 @@ impl World<'_> {
     }
 }
 
-/// The packages of a solution.
-fn versions(solution: &Solution) -> BTreeMap<String, Version> {
-    let of_package = |(variable, value): (&Variable, &Value)| match (variable, value) {
-        (Variable::Distribution(name), Value::Release(version)) => Some((name.clone(), version.clone())),
-        _ => None,
-    };
-    solution.iter().filter_map(of_package).collect()
+/// The most telling reason of a conflict over a version of `name` that was asked for as `asked`, which itself is no reason: what
+/// another package requires of it, else the first one.
+fn cause_of(conflict: &Conflict, name: &str, asked: &str) -> Option<(Option<Code>, Cause)> {
+    let asks = conflict.asks.iter().filter(|ask| ask.origin.is_some());
+    let asks: Vec<Cause> = asks.cloned().map(Cause::from).collect();
+    let mut telling = conflict.clone();
+    let asked = format!("`{asked}`");
+    telling.reasons.retain(|reason| !reason.fact.contains(&asked));
+    let is_of_it = |variable: &Variable| matches!(variable, Variable::Distribution(known) if known == name);
+    telling.reasons.sort_by_key(|reason| !is_of_it(&reason.to) || is_of_it(&reason.of));
+    let (code, mut cause) = first_cause(&telling, &asks)?;
+    // Whoever wonders about a requirement far down wants to know for whose sake it is there.
+    if let ([only], None) = (asks.as_slice(), &cause.origin) {
+        cause.origin.clone_from(&only.origin);
+    }
+    Some((code, cause))
 }
 
-/// The shortest chain of requirements from the spec to a package, and what else requires it.
-fn chain(problem: &Problem<'_>, solution: &Solution, name: &str) -> (Vec<Cause>, Vec<Cause>) {
+/// The shortest chain of requirements from the spec to a package, and every requirement on it with what that allows.
+fn chain(problem: &Problem<'_>, solution: &Solution, name: &str) -> (Vec<Cause>, Vec<(Cause, Values)>) {
     let is_wanted = |variable: &Variable| match variable {
         Variable::Distribution(found) => found == name,
         _ => false,
     };
     let mut reached: BTreeMap<Variable, Option<(Variable, Evidence)>> = BTreeMap::from([(Variable::Spec, None)]);
     let mut queue = VecDeque::from([Variable::Spec]);
-    let mut others: Vec<Cause> = Vec::new();
+    let mut needs: Vec<(Cause, Values)> = Vec::new();
     while let Some(from) = queue.pop_front() {
         let value = if from == Variable::Spec { Some(&Value::Only) } else { solution.get(&from) };
         let edges = value.and_then(|value| problem.edges(&from, value).ok()).and_then(Result::ok).unwrap_or_default();
@@ -313,8 +288,8 @@ fn chain(problem: &Problem<'_>, solution: &Solution, name: &str) -> (Vec<Cause>,
                 matches!((&from, &edge.to), (Variable::Extra(of, _), Variable::Distribution(to)) if of == to);
             if is_wanted(&edge.to) && !own_extra {
                 let cause = Cause::from(edge.evidence.clone());
-                if !others.contains(&cause) {
-                    others.push(cause);
+                if !needs.iter().any(|(known, _)| *known == cause) {
+                    needs.push((cause, edge.values.clone()));
                 }
             }
             if !reached.contains_key(&edge.to) {
@@ -330,7 +305,5 @@ fn chain(problem: &Problem<'_>, solution: &Solution, name: &str) -> (Vec<Cause>,
         at = from.clone();
     }
     steps.reverse();
-    others.retain(|cause| !steps.contains(cause));
-    others.truncate(REQUIREMENTS);
-    (steps, others)
+    (steps, needs)
 }

@@ -170,11 +170,8 @@ fn leaves_no_build(model: &StackModel<'_>) -> bool {
     })
 }
 
-/// A spec without an answer, reduced to wishes of which none can be spared.
-///
-/// Its platforms are written out, and one always stays: without any, no wheel is asked for, and a build that has none
-/// would seem to fit.
-pub(super) fn core(model: &StackModel<'_>) -> Spec {
+/// The spec with its platforms written out, so that giving up a target does not change them.
+pub(super) fn with_platforms_written(model: &StackModel<'_>) -> Spec {
     let mut spec = model.spec.clone();
     let written = spec.platforms.iter().map(|platform| (platform.value, platform.origin.clone()));
     let written: Vec<_> = written.collect();
@@ -186,6 +183,15 @@ pub(super) fn core(model: &StackModel<'_>) -> Spec {
             Located { value: *platform, origin }
         })
         .collect();
+    spec
+}
+
+/// A spec without an answer, reduced to wishes of which none can be spared.
+///
+/// Its platforms are written out, and one always stays: without any, no wheel is asked for, and a build that has none
+/// would seem to fit.
+pub(super) fn core(model: &StackModel<'_>) -> Spec {
+    let spec = with_platforms_written(model);
     let mut given_up = BTreeSet::new();
     for wish in wishes(&spec, model.catalog) {
         if let Wish::Platform(index) = wish {

@@ -12,6 +12,7 @@ mod answer;
 mod bases;
 mod builds;
 mod cards;
+mod clash;
 mod conflict;
 mod cudnn;
 mod distributions;
@@ -19,12 +20,16 @@ mod drivers;
 mod evidence;
 mod explain;
 mod explain_package;
+mod hurried;
 mod likely;
 mod minimal;
 mod numbers;
+mod package_changes;
+mod package_core;
 mod packages;
 mod platforms;
 mod proof;
+mod question;
 mod reading;
 mod relax;
 mod served;
@@ -35,6 +40,7 @@ mod toolkit;
 mod unbuilt;
 mod variable;
 mod wishes;
+mod world;
 
 #[cfg(test)]
 mod tests;
@@ -59,10 +65,12 @@ pub use explain_package::{PackageExplanation, explain_package};
 pub use likely::Likely;
 pub use packages::{Candidate, PackageSource};
 pub use proof::short_citation;
+pub use question::Interpreters;
 
 use answer::answer;
 use numbers::python_value;
-use platforms::solve_packages;
+use question::{PATIENCE, Question};
+use relax::OFFERS;
 use solver::{Failed, Problem};
 use stack::StackModel;
 use variable::{Value, Variable};
@@ -219,75 +227,26 @@ pub fn resolve_stack(spec: &Spec, catalog: &Catalog, preferences: &Preferences) 
     }
 }
 
-/// Stack and packages together. `full_python` tells the patch release of a line in a base, which some markers look at.
+/// Stack and packages together.
 pub fn resolve(
     spec: &Spec,
     catalog: &Catalog,
     source: &dyn PackageSource,
     preferences: &Preferences,
-    full_python: &dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
+    interpreters: &dyn Interpreters,
 ) -> Result<Resolution, Error> {
-    let question = Question { catalog, source, preferences, full_python };
-    let mut conflict = match question.answer(spec)? {
+    let question = Question { catalog, source, preferences, interpreters };
+    let conflict = match question.answer(spec)? {
         Ok(resolution) => return Ok(resolution),
         Err(conflict) => conflict,
     };
-    for (changed, sentence) in relax::package_changes(spec, &conflict) {
-        if let Ok(Ok(resolution)) = question.answer(&changed) {
-            conflict.help.push(sentence(&resolution));
-        }
-    }
+    let mut conflict = question.in_a_hurry(PATIENCE, |retries| {
+        let mut told = package_core::of_core(&question, retries, spec, conflict);
+        told.help = package_changes::suggestions(&question, retries, spec, &told, OFFERS);
+        told
+    });
     conflict.help.extend(conflict.standing_help());
     Err(Error::Conflict(Box::new(conflict)))
-}
-
-/// Everything an answer depends on besides the spec.
-struct Question<'a> {
-    catalog: &'a Catalog,
-    source: &'a dyn PackageSource,
-    preferences: &'a Preferences,
-    full_python: &'a dyn Fn(PythonVersion, &BaseRow, Platform) -> Result<Version, Failure>,
-}
-
-impl Question<'_> {
-    /// The answer for a spec, or the conflict over the first Python line that was tried.
-    fn answer(&self, spec: &Spec) -> Result<Result<Resolution, Conflict>, Error> {
-        let model = StackModel::new(spec, self.catalog)?;
-        let first = resolve_stack(spec, self.catalog, self.preferences)?;
-        let mut lines: Vec<PythonVersion> =
-            model.pythons.iter().rev().copied().filter(|line| *line != first.python).collect();
-        lines.insert(0, first.python);
-        let mut first_conflict: Option<Conflict> = None;
-        let mut tried = Vec::new();
-        for line in lines {
-            let stack = match solve_stack(&model, self.preferences, Some(line)) {
-                Ok(stack) => stack,
-                Err(Failed::Source(error)) => return Err(source_error(error)),
-                Err(Failed::Proof(_)) => continue,
-            };
-            let full = |platform| (self.full_python)(line, &stack.base, platform).map_err(Error::Source);
-            match solve_packages(&model, self.source, self.preferences, &stack, &full) {
-                Ok(Ok(resolution)) => return Ok(Ok(resolution)),
-                Ok(Err(conflict)) => {
-                    tried.push(line);
-                    first_conflict.get_or_insert(conflict);
-                }
-                // The base of a later line may be out of reach; that must not hide why the first one does not do.
-                Err(error) if first_conflict.is_none() => return Err(error),
-                Err(_) => {}
-            }
-        }
-        let mut conflict = first_conflict.unwrap_or_default();
-        if let [first, others @ ..] = tried.as_slice()
-            && !others.is_empty()
-        {
-            conflict.remarks.push(format!(
-                "this is why Python {first} does not do; Python {} was tried too, without success",
-                numbers::describe_lines(others)
-            ));
-        }
-        Ok(Err(conflict))
-    }
 }
 
 fn source_error(error: packages::SourceError) -> Error {

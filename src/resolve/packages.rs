@@ -37,6 +37,7 @@ use super::variable::{Value, Values, Variable};
 pub(super) use offer::Unusable;
 pub use offer::{Candidate, Offer};
 pub(super) use requirement::specifiers;
+pub(super) use routes::named_index;
 
 use builds::BuildIndexes;
 use choice::Named;

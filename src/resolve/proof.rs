@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::version::wheel_tag::normalize_name;
+
 use super::conflict::Line;
 use super::evidence::Evidence;
 use super::reading::{Step, others};
@@ -77,7 +79,7 @@ pub(super) fn lines(steps: &[Step], problem: &Problem<'_>, whole: &StackModel<'_
                 told.add(line.unwrap_or_else(|| generic(step)));
             }
             // `torch 2.8.0 is a build of pytorch` is no news to anybody who reads the next line.
-            (Variable::Distribution(_), Variable::Build(_)) => {}
+            (Variable::Distribution(name), Variable::Build(family)) if problem.stack.installs(name, family) => {}
             (Variable::Distribution(_) | Variable::Extra(..), _) => told.add(of_versions(step)),
             _ => told.add(generic(step)),
         }
@@ -156,12 +158,18 @@ fn sharing_nothing(
     Some(format!("no builds of {} share {shared}", listed(&named)))
 }
 
-/// `` pytorch `>=2.4` ``, as the spec asks for it.
+/// `` pytorch `>=2.4` `` or `` `torch>=2.4` ``, as the spec asks for it.
 fn with_version(model: &StackModel<'_>, family: &str) -> String {
     let asked = model.spec.frameworks.iter().find(|framework| framework.family.value == family);
-    let version = asked.filter(|framework| !framework.version.is_empty());
-    let version = version.map(|framework| format!(" `{}`", framework.version)).unwrap_or_default();
-    format!("{family}{version}")
+    if let Some(framework) = asked.filter(|framework| !framework.version.is_empty()) {
+        return format!("{family} `{}`", framework.version);
+    }
+    let package = model.families.get(family).map(|table| normalize_name(table.package));
+    let mut lines = model.listed().filter(|line| !line.is_constraint && Some(&line.name) == package.as_ref());
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => format!("`{}`", line.requirement.value),
+        _ => family.to_owned(),
+    }
 }
 
 /// What the spec wishes of a variable, as the subject of `... goes with pytorch 2.5.0 and newer`.

@@ -10,6 +10,7 @@ use pubgrub::{Derived, External};
 use crate::spec::Located;
 use crate::version::CudnnVersion;
 
+use super::clash;
 use super::conflict::{Conflict, Reason};
 use super::evidence::{Code, Edge, Evidence};
 use super::packages::Unusable;
@@ -98,7 +99,11 @@ impl Reading {
     /// `whole` is the model of the user's own spec, of which `problem` may be a part.
     pub(super) fn conflict(self, problem: &Problem<'_>, whole: &StackModel<'_>) -> Conflict {
         let mut reasons = self.reasons();
-        let told = proof::lines(&self.steps, problem, whole);
+        let mut told = proof::lines(&self.steps, problem, whole);
+        if let Some(clash) = clash::found(&self.asks, &self.steps, problem) {
+            told.headline.get_or_insert(clash.headline);
+            told.lines.extend(clash.exists);
+        }
         let of_targets = |to: &Variable| matches!(to, Variable::Card(_) | Variable::Driver(_) | Variable::Platform(_));
         let mut asks: Vec<(Variable, Evidence)> = self.asks;
         asks.retain(|(_, ask)| ask.origin.is_some() || ask.source != "spec" || ask.code != Code::PinConflict);
@@ -109,6 +114,7 @@ impl Reading {
                 source: ask.source.clone(),
                 origin: ask.origin.clone(),
                 of: to.clone(),
+                to: to.clone(),
             };
             reasons = asks.iter().map(reason).collect();
         }
@@ -151,7 +157,8 @@ impl Reading {
                     let fact = format!("{}{suffix}", step.fact);
                     if seen.insert(fact.clone()) {
                         let origin = step.origin.clone().or_else(|| origin.clone());
-                        reasons.push(Reason { code, fact, source: step.source.clone(), origin, of: from.clone() });
+                        let (source, of, to) = (step.source.clone(), from.clone(), to.clone());
+                        reasons.push(Reason { code, fact, source, origin, of, to });
                     }
                 }
             }

@@ -7,26 +7,21 @@
 use std::collections::BTreeSet;
 
 use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
-use pep508_rs::VersionOrUrl;
 
 use crate::catalog::Catalog;
-use crate::diagnostic::Origin;
 use crate::spec::{Spec, Target};
 use crate::version::wheel_tag::normalize_name;
 
 use super::drivers;
 use super::minimal::{Wish, answered, wishes, without};
 use super::served::listed;
-use super::{Code, Conflict, Resolution, StackAnswer, unbuilt};
+use super::{StackAnswer, unbuilt};
 
 /// At most this many changes are offered.
-const OFFERS: usize = 4;
+pub(super) const OFFERS: usize = 4;
 
 /// At most this many releases are tried to find the one nearest to what was asked.
 const RELEASES: usize = 40;
-
-/// At most this many of the spec's packages are named in an answer.
-const NAMED: usize = 3;
 
 /// The card of the example for specs that name no machine.
 const COMMON_CARD: &str = "L4";
@@ -293,7 +288,7 @@ pub(super) fn target_name(target: &Target) -> String {
     }
 }
 
-fn chosen_version(answer: &StackAnswer, family: &str) -> Option<Version> {
+pub(super) fn chosen_version(answer: &StackAnswer, family: &str) -> Option<Version> {
     answer.frameworks.iter().find(|framework| framework.family == family).map(|framework| framework.version.clone())
 }
 
@@ -302,76 +297,4 @@ pub(super) fn result(answer: &StackAnswer) -> String {
     let frameworks = answer.frameworks.iter();
     let frameworks = frameworks.map(|chosen| format!("{} {} ({}), ", chosen.family, chosen.version, chosen.build));
     format!("{}Python {}", frameworks.collect::<String>(), answer.python)
-}
-
-type PackageSentence = Box<dyn Fn(&Resolution) -> String>;
-
-/// Changes to the packages and to Python that could resolve a conflict among packages: one bound given up at a time, of
-/// those that take part in it.
-pub(super) fn package_changes(spec: &Spec, conflict: &Conflict) -> Vec<(Spec, PackageSentence)> {
-    let mut changes: Vec<(Spec, PackageSentence)> = Vec::new();
-    let takes_part = |origin: &Option<Origin>| {
-        let asks = conflict.asks.iter().map(|ask| &ask.origin);
-        origin.is_some()
-            && asks.chain(conflict.reasons.iter().map(|reason| &reason.origin)).any(|known| known == origin)
-    };
-    for (index, package) in spec.packages.iter().enumerate() {
-        let bounded =
-            matches!(&package.value.version_or_url, Some(VersionOrUrl::VersionSpecifier(set)) if !set.is_empty());
-        if !bounded || !takes_part(&package.origin) {
-            continue;
-        }
-        let mut changed = spec.clone();
-        changed.packages[index].value.version_or_url = None;
-        let name = normalize_name(package.value.name.as_ref());
-        changes.push((
-            changed,
-            Box::new(move |resolution| {
-                let wheels = resolution.platforms.iter().find_map(|platform| platform.wheels.get(&name));
-                match wheels {
-                    Some(wheel) => {
-                        format!("without the bound on `{name}` there is an answer: {name} {}", wheel.version)
-                    }
-                    None => format!("without the bound on `{name}` there is an answer"),
-                }
-            }),
-        ));
-    }
-    for (index, framework) in spec.frameworks.iter().enumerate() {
-        if framework.version.is_empty() || !takes_part(&framework.version_origin) {
-            continue;
-        }
-        let mut changed = spec.clone();
-        changed.frameworks[index].version = VersionSpecifiers::empty();
-        let family = framework.family.value.clone();
-        changes.push((
-            changed,
-            Box::new(move |resolution| match chosen_version(&resolution.stack, &family) {
-                Some(version) => {
-                    format!("with `{family}: \"{version}\"` there is an answer: {}", result(&resolution.stack))
-                }
-                None => format!("with another version of {family} there is an answer: {}", result(&resolution.stack)),
-            }),
-        ));
-    }
-    // Another Python brings no project into being, and nothing that was never released.
-    let about_existence = conflict.reasons.iter().all(|reason| reason.code == Code::NoSuchVersion);
-    if spec.python.is_some() && !about_existence {
-        let mut changed = spec.clone();
-        changed.python = None;
-        let named: Vec<String> =
-            spec.packages.iter().map(|package| normalize_name(package.value.name.as_ref())).collect();
-        changes.push((
-            changed,
-            Box::new(move |resolution| {
-                let wheels = resolution.platforms.first().map(|platform| &platform.wheels);
-                let found = named.iter().filter_map(|name| Some(format!("{name} {}", wheels?.get(name)?.version)));
-                let found: Vec<String> = found.take(NAMED).collect();
-                let answer = if found.is_empty() { result(&resolution.stack) } else { found.join(", ") };
-                format!("with `python: \"{}\"` there is an answer: {answer}", resolution.stack.python)
-            }),
-        ));
-    }
-    changes.truncate(OFFERS);
-    changes
 }

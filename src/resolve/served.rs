@@ -4,19 +4,19 @@
 //! (a target, a Python, a pinned CUDA, another framework) is asked what it leaves of the whole table, and the answer is
 //! told in one line: `K80 runs pytorch up to 2.7.1 (cu118)`, with the fact that excludes the rest.
 
+mod needs;
+
 use std::collections::BTreeSet;
 
 use pubgrub::Ranges;
 
 use crate::catalog::Vendor;
 use crate::spec::Framework;
-use crate::version::PythonVersion;
 
 use super::builds::row_label;
 use super::cards::describe_capabilities;
 use super::conflict::Line;
 use super::evidence::{Code, Edge, Evidence};
-use super::numbers::describe_lines;
 use super::stack::{FamilyTable, Row, StackModel};
 use super::targets::{TargetFacts, driver_edge};
 use super::variable::{Value, Values, Variable, one_of};
@@ -51,15 +51,20 @@ impl<'p, 'a> Served<'p, 'a> {
         let table: &FamilyTable<'a> = model.families.get(family)?;
         let framework = model.spec.frameworks.iter().find(|framework| framework.family.value == family);
         let any = pep440_rs::VersionSpecifiers::empty();
+        // What the spec asks of the family's package counts like a line under `frameworks:`, as long as it leaves anything.
+        let of_family = |edge: &Edge| matches!(&edge.to, Variable::Build(of) if of == family);
+        let listed = model.listed_edges().into_iter().filter(of_family);
+        let listed = listed.fold(Values::full(), |set, edge| set.intersection(&edge.values));
         let asks = |row: &Row<'_>| framework.is_none_or(|framework| is_asked(framework, row));
+        let ranked = || table.rows.iter().zip((0..table.rows.len() as u32).map(Value::Rank));
+        let leaves_any = ranked().any(|(row, rank)| asks(row) && listed.contains(&rank));
+        let asks = |row: &Row<'_>, rank: &Value| asks(row) && (!leaves_any || listed.contains(rank));
         // As in the edge of the spec: builds for another kind of accelerator have no part where others remain.
-        let suited = table.rows.iter().any(|row| asks(row) && model.suits_vendor(row.build));
-        let entries = table
-            .rows
-            .iter()
+        let suited = ranked().any(|(row, rank)| asks(row, &rank) && model.suits_vendor(row.build));
+        let entries = ranked()
             .rev()
-            .filter(|row| !suited || model.suits_vendor(row.build))
-            .map(|row| (row, asks(row)))
+            .filter(|(row, _)| !suited || model.suits_vendor(row.build))
+            .map(|(row, rank)| (row, asks(row, &rank)))
             .filter(|(row, asked)| *asked || version_allowed(&any, row.release))
             .map(|(row, asked)| Entry { row: *row, edges: model.row_edges(family, row), asked })
             .collect();
@@ -205,26 +210,34 @@ impl<'p, 'a> Served<'p, 'a> {
         for (code, members) in kinds.iter().take(FACTS) {
             let entries: Vec<&Entry<'_>> = members.iter().map(|(entry, ..)| *entry).collect();
             let first = members.first()?;
-            let (_, evidence, to) = first;
-            let need = if self.is_whole(&entries) { self.need(*code, to, &entries) } else { None };
-            let fact = if let Some(need) = need {
-                format!("{} {need}", self.label(&entries))
+            let need = if self.is_whole(&entries) { self.need(*code, first.2, &entries) } else { None };
+            // A range is cited by what stands behind its ends, anything else by what is told.
+            let cited = if let Some(need) = need {
+                facts.push(format!("{} {need}", self.label(&entries)));
+                behind_ends(members)
             } else {
-                let (entry, evidence, to) = nearest(*code, members).unwrap_or(first);
-                let fact = self.of_card(*code, to, entry).unwrap_or_else(|| evidence.fact.clone());
-                match members.len() - 1 {
-                    0 => fact,
-                    _ if *code == Code::NoAcceleratorBuild => fact,
-                    1 => format!("{fact}; likewise 1 other build"),
-                    more => format!("{fact}; likewise {more} other builds"),
-                }
+                let told = nearest(*code, members).unwrap_or(first);
+                facts.push(self.of_nearest(*code, told, members.len() - 1));
+                vec![told.1]
             };
-            facts.push(fact);
-            if !sources.contains(&evidence.source) {
-                sources.push(evidence.source.clone());
+            for evidence in cited {
+                if !sources.contains(&evidence.source) {
+                    sources.push(evidence.source.clone());
+                }
             }
         }
         (!facts.is_empty()).then(|| (facts.join("; "), sources))
+    }
+
+    /// The fact about one build, and how many others there is a like one of.
+    fn of_nearest(&self, code: Code, (entry, evidence, to): &Member<'_, '_>, more: usize) -> String {
+        let fact = self.of_card(code, to, entry).unwrap_or_else(|| evidence.fact.clone());
+        match more {
+            0 => fact,
+            _ if code == Code::NoAcceleratorBuild => fact,
+            1 => format!("{fact}; likewise 1 other build"),
+            more => format!("{fact}; likewise {more} other builds"),
+        }
     }
 
     /// Why a build does not serve a card, in a line that has named the card and what it is.
@@ -255,73 +268,6 @@ impl<'p, 'a> Served<'p, 'a> {
         let inside = self.entries.iter().filter(|entry| entry.asked);
         let count = inside.filter(|entry| (low..=high).contains(&&entry.row.release.version)).count();
         count == entries.len()
-    }
-
-    /// What all of these rows need, told as one predicate; `None` where their facts differ too much.
-    fn need(&self, code: Code, to: &Variable, entries: &[&Entry<'_>]) -> Option<String> {
-        let versions: BTreeSet<_> = entries.iter().map(|entry| &entry.row.release.version).collect();
-        let one = versions.len() == 1;
-        let (has, is, needs, brings) =
-            if one { ("has", "is", "needs", "brings") } else { ("have", "are", "need", "bring") };
-        Some(match (code, to) {
-            (Code::NoWheelForPython | Code::RequiresPython, _) => {
-                let wheels = |entry: &&Entry<'_>| {
-                    let wheels = self.model.platforms.iter().filter_map(|at| entry.row.build.platforms.get(at));
-                    wheels.flat_map(|wheels| wheels.pythons.clone()).collect::<Vec<PythonVersion>>()
-                };
-                let lines: Vec<PythonVersion> = entries.iter().flat_map(wheels).collect();
-                format!("{has} wheels for Python {}", describe_lines(&lines))
-            }
-            (Code::NoBuildForPlatform, Variable::Platform(platform)) => format!("{has} no wheels for {platform}"),
-            (Code::CudaMismatch, Variable::WheelCuda) => {
-                let majors = entries.iter().filter_map(|entry| Some(entry.row.build.toolkit.as_ref()?.major()));
-                let majors: BTreeSet<u64> = majors.collect();
-                let majors: Vec<String> = majors.iter().map(u64::to_string).collect();
-                format!("{brings} libraries of CUDA {}", majors.join(" or "))
-            }
-            (Code::CudaMismatch, _) => {
-                let toolkits = entries.iter().filter_map(|entry| entry.row.build.toolkit.as_ref());
-                let toolkits: BTreeSet<_> = toolkits.map(|toolkit| toolkit.dotted().clone()).collect();
-                format!("{is} built with CUDA {}", ends(&toolkits.iter().map(ToString::to_string).collect::<Vec<_>>()))
-            }
-            (Code::CudnnMismatch, to) => {
-                let needs = entries.iter().filter_map(|entry| entry.row.build.cudnn.as_ref());
-                let needs: BTreeSet<_> = needs.map(|need| (need.version.dotted(), need.or_newer)).collect();
-                let or_newer = needs.first()?.1;
-                if needs.iter().any(|(_, newer)| *newer != or_newer) {
-                    return None;
-                }
-                let versions: Vec<String> = needs.iter().map(|(version, _)| version.to_string()).collect();
-                match (or_newer, to) {
-                    (true, _) => {
-                        format!("{} cuDNN {} or newer", if one { "requires" } else { "require" }, ends(&versions))
-                    }
-                    (false, Variable::WheelCudnn) => format!("{brings} cuDNN {}", ends(&versions)),
-                    (false, _) => format!("{is} built with cuDNN {}", ends(&versions)),
-                }
-            }
-            (Code::GlibcTooOld, _) => {
-                let wheels = |entry: &&Entry<'_>| {
-                    let wheels = self.model.platforms.iter().filter_map(|at| entry.row.build.platforms.get(at));
-                    wheels.map(|wheels| wheels.glibc).max()
-                };
-                let (major, minor) = entries.iter().filter_map(wheels).min()?;
-                format!("{needs} glibc {major}.{minor} or newer")
-            }
-            (Code::PinConflict, Variable::Build(other)) => {
-                let package = self.model.families.get(other.as_str())?.package;
-                let versions = entries.iter().filter_map(|entry| entry.row.release.companions.get(package));
-                let versions: BTreeSet<_> = versions.flatten().collect();
-                let versions: Vec<String> = versions.into_iter().map(ToString::to_string).collect();
-                let requires = if one { "requires" } else { "require" };
-                format!("{requires} {package} {}", ends(&versions))
-            }
-            (Code::NoAcceleratorBuild, Variable::Platform(_)) => {
-                let computes = if one { "computes" } else { "compute" };
-                format!("{computes} on a GPU only")
-            }
-            _ => return None,
-        })
     }
 
     /// `pytorch 2.1.0 (cu118, cu121)`, `pytorch 2.9.0 to 2.15.0`.
@@ -387,6 +333,16 @@ fn nearest<'m, 'e, 'a>(code: Code, members: &'m [Member<'e, 'a>]) -> Option<&'m 
     }
 }
 
+/// The evidence for the newest and the oldest of some builds.
+fn behind_ends<'e>(members: &[Member<'e, '_>]) -> Vec<&'e Evidence> {
+    fn version<'m>((entry, ..): &'m Member<'_, '_>) -> &'m pep440_rs::Version {
+        &entry.row.release.version
+    }
+    let newest = members.iter().max_by(|one, other| version(one).cmp(version(other)));
+    let oldest = members.iter().min_by(|one, other| version(one).cmp(version(other)));
+    [newest, oldest].into_iter().flatten().map(|(_, evidence, _)| *evidence).collect()
+}
+
 /// Whether `entries` are all of `all` between their oldest and newest version.
 fn fills(entries: &[&Entry<'_>], all: &[&Entry<'_>]) -> bool {
     let versions = || entries.iter().map(|entry| &entry.row.release.version);
@@ -417,14 +373,6 @@ fn build_names<'e>(entries: &[&'e Entry<'_>]) -> Vec<&'e str> {
         }
     }
     names
-}
-
-/// `a`, `a, b`, `a to z`: a sorted list by its ends where it is long.
-fn ends(sorted: &[String]) -> String {
-    match sorted {
-        [first, _, _, .., last] => format!("{first} to {last}"),
-        short => short.join(", "),
-    }
 }
 
 /// `a`, `a and b`, `a, b and c`.

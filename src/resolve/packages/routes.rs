@@ -15,6 +15,15 @@ pub(super) const DEFAULT_INDEX: &str = "default";
 /// The name that locks give to wheels that no index holds.
 pub(super) const DIRECT: &str = "direct";
 
+/// An index as a sentence names it; `None` for what has a place instead.
+pub(in super::super) fn named_index(index: &str) -> Option<String> {
+    match index {
+        DIRECT => None,
+        DEFAULT_INDEX => Some("the index".to_owned()),
+        named => Some(format!("the index `{named}`")),
+    }
+}
+
 /// The spec's indexes and what each may serve.
 pub(super) struct Routes(Vec<Route>);
 

@@ -1,5 +1,7 @@
 //! Why nothing of a distribution can be had, as the sentence that a conflict quotes.
 
+use std::ops::Bound;
+
 use pep440_rs::Version;
 
 use crate::version::PythonVersion;
@@ -9,7 +11,7 @@ use super::super::evidence::Code;
 use super::super::numbers::describe_lines;
 use super::super::variable::{Value, Values};
 use super::PackageModel;
-use super::offer::Unusable;
+use super::offer::{Offer, Unusable};
 use super::routes::DEFAULT_INDEX;
 
 impl PackageModel<'_> {
@@ -33,14 +35,13 @@ impl PackageModel<'_> {
             .filter(|(version, _)| values.contains(&Value::Release((*version).clone())))
             .collect();
         let Some((version, reason)) = inside.first() else {
-            let newest = offer.candidates.keys().next_back().or(offer.unusable.keys().next_back());
             let index = offer.candidates.values().next().map(|candidate| candidate.index.as_str());
             let place = match index {
                 Some(index) if index != DEFAULT_INDEX => format!(" of the index `{index}`, which serves that name,"),
                 _ => String::new(),
             };
-            let newest = newest.map(|newest| format!("; the newest{place} is {newest}")).unwrap_or_default();
-            return (Code::NoSuchVersion, format!("no version of {name} is in that range{newest}"));
+            let known = nearest(&offer, values, &place).unwrap_or_default();
+            return (Code::NoSuchVersion, format!("no version of {name} is in that range{known}"));
         };
         match reason {
             Unusable::SdistOnly => (
@@ -89,4 +90,29 @@ impl PackageModel<'_> {
             }
         }
     }
+}
+
+/// The versions next to a range that has none, and the newest.
+fn nearest(offer: &Offer, values: &Values, place: &str) -> Option<String> {
+    let finals = || offer.candidates.keys().filter(|version| !version.any_prerelease());
+    let newest = finals().next_back().or(offer.candidates.keys().next_back()).or(offer.unusable.keys().next_back())?;
+    let newest_alone = format!("; the newest{place} is {newest}");
+    let Some((low, high)) = values.bounding_range() else { return Some(newest_alone) };
+    let release = |version: &Version| Value::Release(version.clone());
+    let is_below = |version: &&Version| match low {
+        Bound::Included(low) | Bound::Excluded(low) => release(version) <= *low,
+        Bound::Unbounded => false,
+    };
+    let is_above = |version: &&Version| match high {
+        Bound::Included(high) | Bound::Excluded(high) => release(version) >= *high,
+        Bound::Unbounded => false,
+    };
+    Some(match (finals().rfind(is_below), finals().find(is_above)) {
+        (Some(below), Some(above)) if above == newest => format!("; the nearest{place} are {below} and {above}"),
+        (Some(below), Some(above)) => {
+            format!("; the nearest{place} are {below} and {above}, and the newest is {newest}")
+        }
+        (None, Some(oldest)) if oldest != newest => format!("; the oldest{place} is {oldest}"),
+        _ => newest_alone,
+    })
 }

@@ -131,5 +131,7 @@ fn what_two_packages_ask_of_a_framework_is_met_or_explained() {
     insta::assert_snapshot!(refused_packages(&world, "targets: [{gpu: Mid}]\npython: '3.12'\npackages: [old, new]\n"), @r"
     pin_conflict: old 1.0 requires `torch<2.8` (line 4)
     pin_conflict: new 1.0 requires `torch>=2.8` (line 4)
+    help: without `old` there is an answer: new 1.0
+    help: without `new` there is an answer: old 1.0
     ");
 }

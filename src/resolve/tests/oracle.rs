@@ -25,7 +25,7 @@ use rules::{Combination, Oracle, compare};
 use world::{Kind, RELEASES, World};
 
 /// Fewer than proptest's own default where a debug build is slow; the variable goes before.
-fn cases(default: u32) -> ProptestConfig {
+pub(super) fn cases(default: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
     ProptestConfig { cases: asked.unwrap_or(default), failure_persistence: None, ..ProptestConfig::default() }
 }

@@ -1,5 +1,6 @@
 //! Stack and packages together, over an index that exists in memory only.
 
+mod conflicts;
 mod explained;
 mod indexes;
 mod versions;
@@ -115,10 +116,61 @@ impl PackageSource for World {
     }
 }
 
+/// A world whose index is out of reach: for one project, or after so many answers.
+struct Brittle {
+    world: World,
+    without: &'static str,
+    left: Cell<usize>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the index is out of reach")]
+struct OutOfReach;
+
+impl crate::diagnostic::Hint for OutOfReach {}
+
+impl Brittle {
+    fn new(world: World, without: &'static str) -> Self {
+        Self { world, without, left: Cell::new(usize::MAX) }
+    }
+    fn after(world: World, answers: usize) -> Self {
+        Self { world, without: "", left: Cell::new(answers) }
+    }
+    fn answer(&self) -> Result<(), Failure> {
+        let left = self.left.get().checked_sub(1).ok_or(OutOfReach)?;
+        self.left.set(left);
+        Ok(())
+    }
+}
+
+impl PackageSource for Brittle {
+    fn project(&self, index: &str, name: &str) -> Result<Option<Arc<Project>>, Failure> {
+        if name == self.without {
+            return Err(OutOfReach.into());
+        }
+        self.answer()?;
+        self.world.project(index, name)
+    }
+    fn wheel(&self, pin: &FilePin) -> Result<ProjectFile, Failure> {
+        PackageSource::wheel(&self.world, pin)
+    }
+    fn metadata(&self, index: &str, file: &ProjectFile) -> Result<Result<Arc<Metadata>, String>, Failure> {
+        self.answer()?;
+        self.world.metadata(index, file)
+    }
+    fn prefetch(&self, _: Vec<(String, String)>) {}
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "asking a real base may fail")]
+fn full(
+    line: crate::version::PythonVersion,
+    _: &super::super::BaseRow,
+    _: crate::oci::Platform,
+) -> Result<pep440_rs::Version, Failure> {
+    Ok(pep440_rs::Version::new([u64::from(line.major), u64::from(line.minor), 2]))
+}
+
 pub(super) fn solve(world: &World, body: &str, preferences: &Preferences) -> Result<Resolution, super::super::Error> {
-    let full = |line: crate::version::PythonVersion, _: &super::super::BaseRow, _| {
-        Ok(pep440_rs::Version::new([u64::from(line.major), u64::from(line.minor), 2]))
-    };
     resolve(&spec(body), &catalog(), world, preferences, &full)
 }
 
@@ -221,6 +273,8 @@ fn a_contradiction_names_both_sides() {
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages:\n  - a\n  - b\n"), @r"
     pin_conflict: a 1.0 requires `c<2` (line 4)
     pin_conflict: b 1.0 requires `c>=2` (line 5)
+    help: without `a` there is an answer: b 1.0
+    help: without `b` there is an answer: a 1.0
     ");
 }
 

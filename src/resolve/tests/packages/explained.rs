@@ -9,9 +9,6 @@ fn explain(
     preferences: &Preferences,
     name: &str,
 ) -> Result<Vec<PackageExplanation>, Vec<String>> {
-    let full = |line: crate::version::PythonVersion, _: &super::super::super::BaseRow, _| {
-        Ok(pep440_rs::Version::new([u64::from(line.major), u64::from(line.minor), 2]))
-    };
     crate::resolve::explain_package(&spec(body), &catalog(), world, preferences, &full, name).expect("an answer")
 }
 
@@ -49,6 +46,23 @@ fn told(world: &World, body: &str, preferences: &Preferences, name: &str) -> Str
         }
     }
     text
+}
+
+/// The index of a framework's builds may be out of reach for a version that is only wondered about.
+#[test]
+fn what_an_index_cannot_be_asked_about_hides_nothing_else() {
+    let world = World::default()
+        .wheel("a", "1.0", &["c<2"])
+        .wheel("a", "0.9", &["c", "d"])
+        .wheel("c", "1.0", &[])
+        .wheel("c", "2.0", &[]);
+    let world = Brittle::new(world, "d");
+    let spec = spec("python: '3.13'\npackages: [a]\n");
+    let known = crate::resolve::explain_package(&spec, &catalog(), &world, &Preferences::default(), &full, "c");
+    let known = known.expect("an answer").expect("the package is there").remove(0).explanation;
+    let held: Vec<String> = known.held_back.iter().map(|held| format!("{}: {}", held.value, held.cause.fact)).collect();
+    assert_eq!(held, ["2.0: a 1.0 requires `c<2`"]);
+    assert_eq!(known.remarks, ["what would free 2.0 could not be found out: the index is out of reach"]);
 }
 
 const BOTH: &str = "python: '3.13'\nplatforms: [linux/amd64, linux/arm64]\n";
@@ -114,6 +128,8 @@ fn what_differs_between_platforms_is_said_of_each() {
     also b 1.0 requires `c`
     not 2.0: a 1.0 requires `c<2` [metadata of a 1.0]
     not 3.0: c 3.0 has no wheel for aarch64 Linux [package index]
+    freed 2.0: without the platform `linux/arm64` there is an answer: a 1.0, c 2.0
+    freed 3.0: without the platform `linux/arm64` there is an answer: c 3.0
     ");
     insta::assert_snapshot!(told(&world, &body, &Preferences::default(), "b"), @r"
     - b 1.0 on linux/arm64: b-1.0-py3-none-any.whl
@@ -153,6 +169,7 @@ fn a_version_that_nothing_excludes_is_not_blamed_on_a_lock_without_one() {
     - c 1.0 on linux/amd64: c-1.0-cp313-cp313-manylinux_2_17_x86_64.whl
     because the spec asks for `c`
     not 2.0: c 2.0 has no wheel for x86_64 Linux [package index]
+    freed 2.0: without the platform `linux/amd64` there is an answer: c 2.0
     - c 1.0 on linux/arm64: c-1.0-cp313-cp313-manylinux_2_17_aarch64.whl
     because the spec asks for `c`
     not 2.0: linux/amd64 has no answer with it, and platforms share a version [package index]

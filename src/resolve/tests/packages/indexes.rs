@@ -158,7 +158,10 @@ fn a_wheel_by_place_is_the_only_one_of_its_name() {
     let found = resolution.platforms[0].wheels["acme"].place.as_ref().map(ToString::to_string);
     assert_eq!(found.as_deref(), Some(place));
     let refused = refusal(&world, &format!("python: '3.13'\npackages: ['acme @ {place}', d]\n"));
-    insta::assert_snapshot!(refused, @"pin_conflict: d 1.0 requires `acme>=2` (line 3)");
+    insta::assert_snapshot!(refused, @r"
+    pin_conflict: d 1.0 requires `acme>=2` (line 3)
+    help: without `d` there is an answer: acme 1.0
+    ");
 }
 
 #[test]

@@ -340,8 +340,8 @@ fn contradictions_and_repetitions_within_the_spec() {
     insta::assert_snapshot!(refusal(&world, "python: '3.13'\npackages:\n  - a>1\n  - a<=1\n"), @r"
     pin_conflict: the spec asks for `a>1` (line 4)
     pin_conflict: the spec asks for `a<=1` (line 5)
-    help: without the bound on `a` there is an answer: a 1.0
-    help: without the bound on `a` there is an answer: a 2.0
+    help: without `a>1` there is an answer: a 1.0
+    help: without `a<=1` there is an answer: a 2.0
     ");
 }
 
@@ -447,11 +447,16 @@ fn constraints_bound_whoever_asks_and_ask_for_nothing() {
     insta::assert_snapshot!(answer("d\n", "b<2\n"), @r"
     pin_conflict: d 1.0 requires `b>=2` (line 1)
     pin_conflict: a constraint says `b<2` (line 1)
+    help: without the constraint `b<2` there is an answer: b 2.0
     ");
     insta::assert_snapshot!(answer("b>=2\n", "b<2\n"), @r"
     pin_conflict: the spec asks for `b>=2` (line 1)
     pin_conflict: a constraint says `b<2` (line 1)
     help: without the bound on `b` there is an answer: b 1.0
+    help: without the constraint `b<2` there is an answer: b 2.0
     ");
-    insta::assert_snapshot!(answer("b\n", "b>=3\n"), @"no_such_version: no version of b is in that range; the newest is 2.0 (line 1)");
+    insta::assert_snapshot!(answer("b\n", "b>=3\n"), @r"
+    no_such_version: no version of b is in that range; the newest is 2.0 (line 1)
+    help: without the constraint `b>=3` there is an answer: b 2.0
+    ");
 }

@@ -97,12 +97,53 @@ fn world(releases: &Releases) -> World {
     world
 }
 
+/// The lines that a conflict tells of have no answer together, and have one without any of them.
+fn none_can_be_spared(world: &World, asks: &[crate::resolve::Evidence]) -> Result<(), TestCaseError> {
+    let lines: Vec<&str> = asks.iter().filter_map(|ask| ask.fact.strip_prefix("the spec asks for `")).collect();
+    let has_answer = |without: usize| {
+        let kept = lines
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != without)
+            .map(|(_, line)| format!("'{}", line.replace('`', "'")));
+        let body = format!("python: '3.13'\npackages: [{}]\n", kept.collect::<Vec<_>>().join(", "));
+        solve(world, &body, &Preferences::default()).is_ok()
+    };
+    prop_assert!(!has_answer(lines.len()), "{lines:?} have an answer");
+    for (at, line) in lines.iter().enumerate() {
+        prop_assert!(has_answer(at), "{line} of {lines:?} has no part in it");
+    }
+    Ok(())
+}
+
+/// The change of each line of help leads to an answer.
+fn what_is_offered_helps(world: &World, wishes: &[Need], help: &[String]) -> Result<(), TestCaseError> {
+    for line in help {
+        let edits = line.split_once(" there is an answer: ").map(|(edits, _)| edits);
+        let Some(edits) = edits else { continue };
+        let mut left = wishes.to_vec();
+        for edit in edits.split(" and ").flat_map(|edits| edits.split("`, ")) {
+            let named = edit.split('`').nth(1).unwrap_or_default();
+            let is_named = |wish: &Need| NAMES[wish.name] == named || wish.text() == named;
+            prop_assert!(wishes.iter().any(is_named), "{line}");
+            match edit.contains("the bound on") {
+                true => left.iter_mut().filter(|wish| is_named(wish)).for_each(|wish| wish.range = ""),
+                false => left.retain(|wish| !is_named(wish)),
+            }
+        }
+        let wishes: Vec<String> = left.iter().map(|wish| format!("'{}'", wish.text())).collect();
+        let body = format!("python: '3.13'\npackages: [{}]\n", wishes.join(", "));
+        prop_assert!(solve(world, &body, &Preferences::default()).is_ok(), "does not help: {line}");
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(super::super::oracle::cases(96))]
     #[test]
     fn an_answer_is_found_exactly_where_one_exists(
         releases in releases(),
-        asked in prop::collection::vec(need(), 1..=3),
+        asked in prop::collection::vec(need(), 1..=5),
     ) {
         let asked: Vec<Need> = asked.into_iter().map(|need| Need { for_extra: false, ..need }).collect();
         let wishes: Vec<String> = asked.iter().map(|need| format!("'{}'", need.text())).collect();
@@ -118,7 +159,11 @@ proptest! {
                 let versions: Vec<usize> = NAMES.iter().map(version).collect();
                 prop_assert!(holds(&releases, &asked, &versions), "{versions:?} is no answer");
             }
-            Err(super::super::super::Error::Conflict(_)) => prop_assert!(!exists, "there is an answer"),
+            Err(super::super::super::Error::Conflict(conflict)) => {
+                prop_assert!(!exists, "there is an answer");
+                none_can_be_spared(&world(&releases), &conflict.asks)?;
+                what_is_offered_helps(&world(&releases), &asked, &conflict.help)?;
+            }
             Err(error) => panic!("{error}"),
         }
     }
