@@ -104,7 +104,10 @@ fn open(text: &str, password: Option<&KeyPassword>) -> Result<String, KeyProblem
     let (_, document) = SecretDocument::from_pem(section).map_err(|_| damaged())?;
     let encrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes()).map_err(|_| damaged())?;
     let key = encrypted.decrypt(password).map_err(|error| match error {
-        pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed) => KeyProblem::WrongPassword,
+        // Either is what comes out of padding that is not right.
+        pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed | pkcs8::pkcs5::Error::EncryptFailed) => {
+            KeyProblem::WrongPassword
+        }
         pkcs8::Error::EncryptedPrivateKey(_) => KeyProblem::Unsupported(""),
         // Padding may come out right by chance, and a key never.
         _ => KeyProblem::WrongPassword,

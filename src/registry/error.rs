@@ -197,9 +197,10 @@ impl Hint for Error {
                     help.push(format!(
                         "`{registry}` seems to speak plain http: list it as an insecure registry in imgforge's settings if you trust the network between"
                     ));
-                } else if cause.contains("CertificateRequired") {
+                } else if cause.contains("fatal alert") && cause.contains("ertificate") {
+                    // It is the other side that complains, and it has seen no certificate but the client's.
                     help.push(format!(
-                        "the registry wants a client certificate: put `client.cert` and `client.key` into `~/.config/containers/certs.d/{registry}`"
+                        "the registry wants a client certificate that it trusts: put `client.cert` and `client.key` into `~/.config/containers/certs.d/{registry}`"
                     ));
                 } else if cause.contains("ertificate") {
                     help.push(

@@ -9,6 +9,7 @@
 //! - `examples`: the committed locks and rendered files
 //! - `golden`: the digests of three locked specs, the same on every machine
 //! - `hostile`: real wheels, damaged
+//! - `hosts`: plain http, proxies, mirrors and client certificates, host by host
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
@@ -30,6 +31,7 @@ mod differential;
 mod examples;
 mod golden;
 mod hostile;
+mod hosts;
 mod layering;
 mod overlay;
 mod parts;
