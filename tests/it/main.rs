@@ -10,6 +10,7 @@
 //! - `golden`: the digests of three locked specs, the same on every machine
 //! - `hostile`: real wheels, damaged
 //! - `hosts`: plain http, proxies, mirrors and client certificates, host by host
+//! - `killed_push`: pushes that are killed at any moment
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
@@ -32,6 +33,7 @@ mod examples;
 mod golden;
 mod hostile;
 mod hosts;
+mod killed_push;
 mod layering;
 mod overlay;
 mod parts;
