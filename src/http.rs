@@ -2,7 +2,10 @@
 //!
 //! A request that fails for a passing reason (connection, 408, 429, 5xx) is repeated with growing waits, at most
 //! [`ATTEMPTS`] times in all; `Retry-After` is honoured up to a minute. Bodies that break off are the reader's concern: it
-//! knows where to go on. Certificates come from the system's store, where `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
+//! knows where to go on. A connection over which nothing moves for a minute counts as broken. Certificates come from the
+//! system's store, where `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
+
+mod identity;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +19,14 @@ use url::Url;
 use crate::diagnostic::Hint;
 use crate::redact;
 
+pub use identity::{ClientCertificate, KeyPassword, KeyProblem};
+
 /// Tries per request, the first included.
 pub const ATTEMPTS: u32 = 5;
+
+/// A connection over which nothing has moved for so long is given up. Registries may think for half a minute before they
+/// answer.
+const STALL: Duration = Duration::from_mins(1);
 
 /// A client; clones share connections.
 #[derive(Debug, Clone)]
@@ -30,9 +39,17 @@ pub struct Client {
 /// request first needs it.
 #[derive(Debug)]
 struct Inner {
-    certificates: Vec<reqwest::Certificate>,
+    trust: Trust,
+    stall: Duration,
     built: OnceLock<Result<reqwest::blocking::Client, String>>,
-    requests: AtomicU64,
+    requests: Arc<AtomicU64>,
+}
+
+/// Whom a client trusts beside the system's authorities, and who it is.
+#[derive(Debug, Clone, Default)]
+struct Trust {
+    certificates: Vec<reqwest::Certificate>,
+    identity: Option<reqwest::Identity>,
 }
 
 /// What the machine's settings say about HTTP.
@@ -42,6 +59,8 @@ pub struct Options {
     pub ca_files: Vec<PathBuf>,
     /// Refuse every request, by name.
     pub offline: bool,
+    /// Give a connection up over which nothing has moved for so long; absent means a minute.
+    pub stall: Option<Duration>,
 }
 
 /// Why a request has no useful answer.
@@ -83,6 +102,14 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// The key of a client certificate cannot be used.
+    #[error("client key `{path}`: {problem}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: KeyProblem,
+    },
 }
 
 impl Error {
@@ -111,6 +138,7 @@ impl Hint for Error {
             ],
             Self::Transport { .. } => vec!["check the network and the proxy settings (`HTTPS_PROXY`, `NO_PROXY`)".to_owned()],
             Self::Offline { .. } => vec!["run once without `--offline`".to_owned()],
+            Self::Key { path, problem } => problem.help(path),
             _ => Vec::new(),
         }
     }
@@ -119,18 +147,26 @@ impl Hint for Error {
 impl Client {
     /// A client with the machine's certificates and proxies.
     pub fn new(options: &Options) -> Result<Self, Error> {
-        let mut certificates = Vec::new();
-        for path in &options.ca_files {
-            let failed = |cause: String| Error::Certificate { path: path.clone(), cause };
-            let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-            let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(innermost(&error)))?;
-            if found.is_empty() {
-                return Err(failed("it holds no PEM certificate".to_owned()));
+        let certificates = read_authorities(&options.ca_files)?;
+        let trust = Trust { certificates, identity: None };
+        let stall = options.stall.unwrap_or(STALL);
+        Ok(Self { inner: Arc::new(Inner::new(trust, stall, Arc::default())), offline: options.offline })
+    }
+
+    /// A client for one host: it trusts further authorities there, and shows a certificate of its own if the host asks for one.
+    pub fn for_host(&self, ca_files: &[PathBuf], identity: Option<&ClientCertificate>) -> Result<Self, Error> {
+        let mut trust = self.inner.trust.clone();
+        trust.certificates.extend(read_authorities(ca_files)?);
+        trust.identity = identity.map(ClientCertificate::read).transpose()?;
+        let inner = Inner::new(trust, self.inner.stall, Arc::clone(&self.inner.requests));
+        let client = Self { inner: Arc::new(inner), offline: self.offline };
+        // Whether the key belongs to the certificate is found out when the client is made.
+        match (identity, client.raw()) {
+            (Some(identity), Err(Error::Transport { cause, .. })) => {
+                Err(Error::Certificate { path: identity.certificate.clone(), cause })
             }
-            certificates.extend(found);
+            _ => Ok(client),
         }
-        let inner = Inner { certificates, built: OnceLock::new(), requests: AtomicU64::new(0) };
-        Ok(Self { inner: Arc::new(inner), offline: options.offline })
     }
 
     /// Whether requests are refused.
@@ -138,9 +174,16 @@ impl Client {
         self.offline
     }
 
+    /// How long nothing may move: the time-out for requests without a long body. It holds for the wait for an answer and anew
+    /// for each piece of that.
+    pub fn stall(&self) -> Duration {
+        self.inner.stall
+    }
+
     /// The client beneath, to build requests for [`Client::send`].
     pub fn raw(&self) -> Result<&reqwest::blocking::Client, Error> {
-        let built = self.inner.built.get_or_init(|| build(&self.inner.certificates).map_err(|error| innermost(&error)));
+        let Inner { trust, stall, built, .. } = &*self.inner;
+        let built = built.get_or_init(|| build(trust, *stall).map_err(|error| innermost(&error)));
         built.as_ref().map_err(|cause| Error::Transport {
             method: "set up".into(),
             url: "the HTTP client".into(),
@@ -199,14 +242,40 @@ impl Client {
     }
 }
 
-fn build(certificates: &[reqwest::Certificate]) -> reqwest::Result<reqwest::blocking::Client> {
+impl Inner {
+    fn new(trust: Trust, stall: Duration, requests: Arc<AtomicU64>) -> Self {
+        Self { trust, stall, built: OnceLock::new(), requests }
+    }
+}
+
+/// Certificate authorities of PEM files.
+fn read_authorities(files: &[PathBuf]) -> Result<Vec<reqwest::Certificate>, Error> {
+    let mut certificates = Vec::new();
+    for path in files {
+        let failed = |cause: String| Error::Certificate { path: path.clone(), cause };
+        let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(innermost(&error)))?;
+        if found.is_empty() {
+            return Err(failed("it holds no PEM certificate".to_owned()));
+        }
+        certificates.extend(found);
+    }
+    Ok(certificates)
+}
+
+fn build(trust: &Trust, stall: Duration) -> reqwest::Result<reqwest::blocking::Client> {
     let builder = reqwest::blocking::Client::builder()
         .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(20))
         .timeout(None)
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::limited(10));
-    certificates.iter().cloned().fold(builder, reqwest::blocking::ClientBuilder::add_root_certificate).build()
+    // While a long body is on its way no answer can come: there it is the bytes sent that nobody takes or confirms.
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(stall);
+    let Trust { certificates, identity } = trust.clone();
+    let builder = identity.into_iter().fold(builder, reqwest::blocking::ClientBuilder::identity);
+    certificates.into_iter().fold(builder, reqwest::blocking::ClientBuilder::add_root_certificate).build()
 }
 
 /// An answer that is not what was hoped for, as an error with the start of its body.
@@ -271,11 +340,13 @@ fn seconds_of_date(text: &str) -> Option<u64> {
     Some(((days.checked_sub(EPOCH)? * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// Failures that repeating cannot cure: an unknown host, a certificate nobody vouches for.
+/// Failures that repeating cannot cure: an unknown host, a certificate nobody vouches for, a server without TLS.
 pub(crate) fn is_hopeless(error: &Error) -> bool {
     match error {
         Error::Transport { cause, .. } => {
-            ["ertificate", "dns error", "failed to lookup", "Name or service"].iter().any(|text| cause.contains(text))
+            ["ertificate", "corrupt message", "dns error", "failed to lookup", "Name or service"]
+                .iter()
+                .any(|text| cause.contains(text))
         }
         _ => false,
     }

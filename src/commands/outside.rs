@@ -48,7 +48,8 @@ impl Outside {
     fn with(context: &Context, extend: impl FnOnce(&mut Settings) -> Result<(), Failure>) -> Result<Self, Failure> {
         let mut settings = Settings::load_with(&Environment::of_process(), &context.catalog_folders()?)?;
         extend(&mut settings)?;
-        let options = http::Options { ca_files: settings.ca_files.clone(), offline: context.global.offline };
+        let options =
+            http::Options { ca_files: settings.ca_files.clone(), offline: context.global.offline, stall: None };
         let http = http::Client::new(&options)?;
         let store = Store::open(&Store::default_root());
         store.remove_stale();
@@ -66,6 +67,15 @@ impl Outside {
 fn registry_config(settings: &Settings) -> registry::Config {
     let mut config = registry::Config::default();
     config.insecure.extend(settings.insecure_registries().map(str::to_owned));
+    config.tls = settings
+        .registry_certificates()
+        .iter()
+        .map(|(host, own)| {
+            (host.clone(), registry::HostTls { ca_files: own.ca_files.clone(), client: own.client.clone() })
+        })
+        .collect();
+    config.certificate_folders.clone_from(&settings.certificate_folders);
+    config.client_key_password.clone_from(&settings.client_key_password);
     for name in settings.registry_names() {
         let location = settings.registry(name);
         let Some((own, mirrors)) = location.hosts.split_last() else { continue };

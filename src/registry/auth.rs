@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io::Read as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -18,10 +18,11 @@ use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+use super::Endpoint;
 use super::challenge::{self, Challenge};
 use super::credentials::{Credentials, Secret};
 use super::error::{ApiError, parse_api_errors};
-use super::{ANSWER_TIMEOUT, Endpoint};
+use super::tls::Clients;
 use crate::http;
 
 /// Life of a token whose service does not say; the specification's default.
@@ -65,7 +66,7 @@ pub(super) enum Refusal {
 /// Headers by registry.
 #[derive(Debug)]
 pub(super) struct Authenticator {
-    http: http::Client,
+    clients: Arc<Clients>,
     credentials: Credentials,
     /// Held while a token is fetched: parallel uploads wait for one token instead of fetching one each.
     hosts: Mutex<HashMap<String, Host>>,
@@ -92,8 +93,8 @@ impl fmt::Debug for Host {
 
 impl Authenticator {
     /// Knows nothing yet.
-    pub(super) fn new(http: http::Client, credentials: Credentials) -> Self {
-        Self { http, credentials, hosts: Mutex::default() }
+    pub(super) fn new(clients: Arc<Clients>, credentials: Credentials) -> Self {
+        Self { clients, credentials, hosts: Mutex::default() }
     }
 
     /// The header to try first; `None` while the registry has asked for none.
@@ -196,6 +197,7 @@ impl Authenticator {
         let login = self.credentials.login(registry);
         let mut wanted = scopes.0.clone();
         wanted.extend(asked.into_iter().flat_map(|scope| scope.split_whitespace().map(str::to_owned)));
+        let http = self.clients.for_url(realm).map_err(Refusal::Transport)?;
         let answer = match &login.secret {
             Some(Secret::IdentityToken(refresh_token)) => {
                 let scope = wanted.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
@@ -206,10 +208,10 @@ impl Authenticator {
                 form.append_pair("scope", &scope);
                 form.append_pair("refresh_token", refresh_token);
                 let body = form.finish();
-                self.http.send_any(|client| {
+                http.send_any(|client| {
                     client
                         .post(realm.clone())
-                        .timeout(ANSWER_TIMEOUT)
+                        .timeout(http.stall())
                         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                         .body(body.clone())
                 })
@@ -225,8 +227,8 @@ impl Authenticator {
                     Some(Secret::Password { user, password }) => Some(basic(user, password)),
                     _ => None,
                 };
-                self.http.send_any(|client| {
-                    let request = client.get(url.clone()).timeout(ANSWER_TIMEOUT);
+                http.send_any(|client| {
+                    let request = client.get(url.clone()).timeout(http.stall());
                     match &header {
                         Some(header) => request.header(AUTHORIZATION, header.clone()),
                         None => request,

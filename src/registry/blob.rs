@@ -91,18 +91,15 @@ impl BlobReader {
             let range = HeaderValue::from_str(&format!("bytes={}-", self.position));
             headers.extend(range.ok().map(|range| (RANGE, range)));
         }
-        let answer = self.registries.ask_long(
-            &Question {
-                operation: OPERATION,
-                endpoint,
-                scopes: &Scopes::pull(&endpoint.repository),
-                method: Method::GET,
-                url: endpoint.url(OPERATION, &format!("blobs/{}", self.digest))?,
-                headers,
-                body: None,
-            },
-            self.size.map(|size| size.saturating_sub(self.position)),
-        )?;
+        let answer = self.registries.ask(&Question {
+            operation: OPERATION,
+            endpoint,
+            scopes: &Scopes::pull(&endpoint.repository),
+            method: Method::GET,
+            url: endpoint.url(OPERATION, &format!("blobs/{}", self.digest))?,
+            headers,
+            body: None,
+        })?;
         let starts_at = match answer.status() {
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT => range_start(answer.headers()).unwrap_or(self.position),

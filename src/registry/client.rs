@@ -1,7 +1,6 @@
 //! Questions to a registry: one exchange with authorisation and retries, manifests, and whether something exists.
 
 use std::io::Read as _;
-use std::time::Duration;
 
 use reqwest::blocking::Response;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -10,7 +9,8 @@ use url::Url;
 
 use super::auth::{Refusal, Scopes};
 use super::error::parse_api_errors;
-use super::{ANSWER_TIMEOUT, Endpoint, Error, MANIFEST_LIMIT, Registries, transfer_timeout};
+use super::{Endpoint, Error, MANIFEST_LIMIT, Registries};
+use crate::http;
 use crate::oci::{Architecture, Digest, ImageIndex, Platform, Reference};
 
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -22,9 +22,6 @@ const INDEX_TYPES: [&str; 2] =
 const INDEX_DEPTH: usize = 3;
 /// Bytes of an error body that are read.
 const ERROR_LIMIT: u64 = 64 << 10;
-
-/// Length assumed for a time-out when a blob's is not known.
-const UNKNOWN_LENGTH: u64 = 1 << 30;
 
 const READ: &str = "read the manifest of";
 const WRITE: &str = "write the manifest of";
@@ -95,10 +92,21 @@ impl Registries {
     pub fn manifest_digest(&self, reference: &Reference) -> Result<Option<Digest>, Error> {
         let endpoint = self.home(reference)?;
         let answer = self.ask_for_manifest(&endpoint, reference, Method::HEAD)?;
-        match answer.status() {
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(None),
-            status if status.is_success() => Ok(announced_digest(&answer)),
-            _ => Err(self.answer_error(READ, &endpoint, answer)),
+        let status = answer.status();
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !status.is_success() && status != StatusCode::METHOD_NOT_ALLOWED {
+            return Err(self.answer_error(READ, &endpoint, answer));
+        }
+        if let Some(digest) = announced_digest(&answer).filter(|_| status.is_success()) {
+            return Ok(Some(digest));
+        }
+        // A registry that does not answer HEAD, or not with the digest, says nothing about the tag.
+        match self.manifest_at(&endpoint, reference) {
+            Ok(manifest) => Ok(Some(manifest.digest)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -123,7 +131,7 @@ impl Registries {
         let digest = Digest::of(bytes);
         let content_type = HeaderValue::from_str(media_type)
             .map_err(|_| protocol(WRITE, reference, format!("`{media_type}` is no media type")))?;
-        let answer = self.ask(&Question {
+        let question = Question {
             operation: WRITE,
             endpoint: &endpoint,
             scopes: &Scopes::push(&endpoint.repository),
@@ -131,7 +139,17 @@ impl Registries {
             url: endpoint.url(WRITE, &format!("manifests/{}", name_of(reference)))?,
             headers: vec![(CONTENT_TYPE, content_type)],
             body: Some(bytes),
-        })?;
+        };
+        let mut answer = self.ask(&question)?;
+        if !answer.status().is_success() {
+            let error = self.answer_error(WRITE, &endpoint, answer);
+            // Registries with blobs in one place and manifests in another may see a blob a moment after they took it.
+            if !error.codes().any(|code| matches!(code, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")) {
+                return Err(error);
+            }
+            std::thread::sleep(http::backoff(2));
+            answer = self.ask(&question)?;
+        }
         if !answer.status().is_success() {
             return Err(self.answer_error(WRITE, &endpoint, answer));
         }
@@ -188,23 +206,15 @@ impl Registries {
     }
 
     /// One exchange: with the header that should do, again with a new one after a 401, and with the retries of
-    /// [`crate::http`]. Returns any status but 401.
+    /// [`crate::http`]. Returns any status but 401, and no page for people.
     pub(super) fn ask(&self, question: &Question<'_>) -> Result<Response, Error> {
-        self.ask_within(question, ANSWER_TIMEOUT)
-    }
-
-    /// [`Registries::ask`] for an answer with a long body, of `bytes` if that is known.
-    pub(super) fn ask_long(&self, question: &Question<'_>, bytes: Option<u64>) -> Result<Response, Error> {
-        self.ask_within(question, transfer_timeout(bytes.unwrap_or(UNKNOWN_LENGTH)))
-    }
-
-    fn ask_within(&self, question: &Question<'_>, timeout: Duration) -> Result<Response, Error> {
         let Question { operation, endpoint, scopes, .. } = *question;
+        let http = self.client_for(operation, endpoint, &question.url)?;
         let mut header = self.authorization(operation, endpoint, scopes, &question.url)?;
         let mut renewed = false;
         loop {
-            let answer = self.http.send_any(|client| {
-                let mut request = client.request(question.method.clone(), question.url.clone()).timeout(timeout);
+            let answer = http.send_any(|client| {
+                let mut request = client.request(question.method.clone(), question.url.clone()).timeout(http.stall());
                 for (name, value) in &question.headers {
                     request = request.header(name, value);
                 }
@@ -217,6 +227,9 @@ impl Registries {
                 }
             });
             let answer = answer.map_err(|source| transport(operation, endpoint, source))?;
+            if is_page(&answer) {
+                return Err(endpoint.page(operation));
+            }
             if answer.status() != StatusCode::UNAUTHORIZED {
                 return Ok(answer);
             }
@@ -230,6 +243,16 @@ impl Registries {
         }
     }
 
+    /// The HTTP client for a URL of this exchange.
+    pub(super) fn client_for(
+        &self,
+        operation: &'static str,
+        endpoint: &Endpoint,
+        url: &Url,
+    ) -> Result<http::Client, Error> {
+        self.shared.clients.for_url(url).map_err(|source| transport(operation, endpoint, source))
+    }
+
     /// The header for a URL of this exchange: none for a host that is not the registry's own.
     pub(super) fn authorization(
         &self,
@@ -238,7 +261,7 @@ impl Registries {
         scopes: &Scopes,
         url: &Url,
     ) -> Result<Option<HeaderValue>, Error> {
-        if !endpoint.owns(url) || self.http.is_offline() {
+        if !endpoint.owns(url) || self.shared.clients.common().is_offline() {
             return Ok(None);
         }
         self.shared.auth.header(endpoint, scopes).map_err(|refusal| refused(operation, endpoint, refusal))
@@ -272,7 +295,7 @@ impl Registries {
 }
 
 /// A failed connection as an error.
-pub(super) fn transport(operation: &'static str, endpoint: &Endpoint, source: crate::http::Error) -> Error {
+pub(super) fn transport(operation: &'static str, endpoint: &Endpoint, source: http::Error) -> Error {
     let (registry, repository) = (endpoint.registry.clone(), endpoint.repository.clone());
     Error::Transport { operation, registry, repository, source }
 }
@@ -331,6 +354,12 @@ fn name_of(reference: &Reference) -> &str {
 /// The digest a registry says it answers with; other algorithms than sha256 are not compared.
 pub(super) fn announced_digest(answer: &Response) -> Option<Digest> {
     answer.headers().get("docker-content-digest")?.to_str().ok()?.parse().ok()
+}
+
+/// Whether an answer that claims success is a page for people: what the login of a proxy gives to every address.
+pub(super) fn is_page(answer: &Response) -> bool {
+    let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    answer.status().is_success() && content_type.is_some_and(|text| text.trim_start().starts_with("text/html"))
 }
 
 fn media_type_of(bytes: &[u8]) -> Option<String> {

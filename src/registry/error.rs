@@ -78,6 +78,16 @@ pub enum Error {
         /// What is wrong with the answer.
         problem: String,
     },
+    /// A page for people, with success: a proxy's login, or a host that is no registry.
+    #[error("cannot {operation} `{registry}/{repository}`: a web page came instead of the registry's answer")]
+    Page {
+        /// What was tried.
+        operation: &'static str,
+        /// Registry or mirror.
+        registry: String,
+        /// Repository there.
+        repository: String,
+    },
     /// The bytes are not those that were named.
     #[error("{what} in `{registry}/{repository}` has digest {found}, expected {expected}")]
     WrongDigest {
@@ -143,9 +153,10 @@ impl Error {
     /// Whether another place may do better: everything but failures of this machine.
     pub fn is_remote(&self) -> bool {
         match self {
-            Self::Transport { source, .. } => {
-                !matches!(source, http::Error::Offline { .. } | http::Error::Certificate { .. })
-            }
+            Self::Transport { source, .. } => !matches!(
+                source,
+                http::Error::Offline { .. } | http::Error::Certificate { .. } | http::Error::Key { .. }
+            ),
             Self::Source { .. } | Self::SourceSize { .. } | Self::Store(_) | Self::BadHost { .. } => false,
             _ => true,
         }
@@ -162,7 +173,7 @@ impl Error {
     }
 
     /// The registry's error codes, if it gave any.
-    fn codes(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn codes(&self) -> impl Iterator<Item = &str> {
         let errors = match self {
             Self::Answer { errors, .. } | Self::Denied { errors, .. } => errors.as_slice(),
             _ => &[],
@@ -186,6 +197,11 @@ impl Hint for Error {
                     help.push(format!(
                         "`{registry}` seems to speak plain http: list it as an insecure registry in imgforge's settings if you trust the network between"
                     ));
+                } else if cause.contains("fatal alert") && cause.contains("ertificate") {
+                    // It is the other side that complains, and it has seen no certificate but the client's.
+                    help.push(format!(
+                        "the registry wants a client certificate that it trusts: put `client.cert` and `client.key` into `~/.config/containers/certs.d/{registry}`"
+                    ));
                 } else if cause.contains("ertificate") {
                     help.push(
                         "if the registry has a certificate authority of its own, name its PEM file in `IMGFORGE_CA_FILE` or `SSL_CERT_FILE`"
@@ -198,6 +214,9 @@ impl Hint for Error {
                 }
             }
             Self::Transport { source, .. } => help.extend(source.help()),
+            Self::Page { registry, .. } => help.push(format!(
+                "check that `{registry}` is a registry, and whether a proxy before it wants a login (`HTTPS_PROXY`, `NO_PROXY`)"
+            )),
             Self::Answer { status, registry, .. } => match status.as_u16() {
                 404 => help.push(
                     "check the spelling of repository and tag; some registries want the repository created first"

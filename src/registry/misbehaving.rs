@@ -3,15 +3,21 @@
 //! Faults are queued by method; the next request of that method gets the fault instead of an answer. Everything that was
 //! asked is logged as `METHOD /path`, with the authorisation that came along.
 
+mod quirks;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::*;
 use crate::diagnostic::Hint as _;
 use crate::oci::{Digest, Platform};
 use crate::store::Store;
+
+/// How long a server that hangs does so before it hangs up.
+const HANG: Duration = Duration::from_secs(20);
 
 enum Fault {
     /// This answer: status, headers, body.
@@ -20,6 +26,10 @@ enum Fault {
     CutAfter(usize),
     /// Send so many bytes of the blob and hang up.
     SendOnly(usize),
+    /// Read nothing more, answer nothing, and keep the connection.
+    Hang,
+    /// Send so many bytes of the blob, and then nothing for long.
+    HangAfter(usize),
     /// Send the whole blob, whatever range was asked for.
     IgnoreRange,
     /// None this time.
@@ -175,6 +185,10 @@ fn answer(mut request: Request, world: &Mutex<World>, address: SocketAddr) {
             state.upload.extend(part);
             return;
         }
+        Some(Fault::Hang) => {
+            drop(state);
+            return std::thread::sleep(HANG);
+        }
         _ => {}
     }
     let host = state.upload_host.clone().map(|host| format!("http://{host}")).unwrap_or_default();
@@ -228,8 +242,17 @@ fn answer(mut request: Request, world: &Mutex<World>, address: SocketAddr) {
                 let rest = &bytes[start..];
                 let headers = [("content-range", format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len()))];
                 let (status, headers) = if start > 0 { (206, headers.as_slice()) } else { (200, [].as_slice()) };
-                let shown = if let Some(Fault::SendOnly(count)) = fault { &rest[..count] } else { rest };
+                let shown = match fault {
+                    Some(Fault::SendOnly(count) | Fault::HangAfter(count)) => &rest[..count],
+                    _ => rest,
+                };
+                let connection = request.stream.get_ref().try_clone();
                 request.send(status, headers, shown, rest.len());
+                if let Some(Fault::HangAfter(_)) = fault {
+                    drop(state);
+                    std::thread::sleep(HANG);
+                }
+                drop(connection);
             }
         },
         ("PUT", _) => {

@@ -6,7 +6,7 @@
 //! <https://distribution.github.io/distribution/spec/auth/token/>.
 //!
 //! `challenge` reads `WWW-Authenticate`, `credentials` finds user names, `auth` turns both into headers, `client` asks and
-//! reads, `blob` streams, `upload` writes, `referrers` attaches.
+//! reads, `pages` reads lists, `blob` streams, `upload` writes, `referrers` attaches; `tls` knows whom to trust where.
 
 mod auth;
 mod blob;
@@ -16,8 +16,10 @@ mod credentials;
 mod error;
 #[cfg(test)]
 mod misbehaving;
+mod pages;
 mod referrers;
 mod tags;
+mod tls;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,14 +37,13 @@ pub use blob::BlobReader;
 pub use client::Manifest;
 pub use error::{ApiError, Error};
 pub use referrers::Referrer;
+pub use tls::HostTls;
 pub use upload::{Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, RemoteSource};
 
 /// Largest manifest or index that is read, in bytes: the size every registry must accept.
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
-/// Wait for an answer to a request without a long body.
-const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
-/// Slowest transfer that is not given up, in bytes a second; a connection that is given up is resumed where it was.
-const SLOWEST_TRANSFER: u64 = 32 << 10;
+/// Slowest upload that is not given up, in bytes a second; one that is given up is resumed where it was.
+const SLOWEST_UPLOAD: u64 = 32 << 10;
 
 /// What the machine's settings say about registries.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +56,12 @@ pub struct Config {
     pub aliases: BTreeMap<String, Alias>,
     /// Folder of Docker's `config.json`; absent means `$DOCKER_CONFIG`, then `~/.docker`, then Podman's `auth.json`.
     pub docker_config: Option<PathBuf>,
+    /// Authorities and client certificates of hosts (`host[:port]`) that need other ones than the system's.
+    pub tls: BTreeMap<String, HostTls>,
+    /// Where Docker and Podman keep them, in a folder per host; the first that has the host counts.
+    pub certificate_folders: Vec<PathBuf>,
+    /// What opens the keys of client certificates that are encrypted.
+    pub client_key_password: Option<http::KeyPassword>,
     /// Upload in pieces of this many bytes; absent means one request per blob, and pieces only where a registry refuses that.
     pub upload_chunk: Option<u64>,
 }
@@ -71,13 +78,13 @@ pub struct Alias {
 /// The client; clones share connections, tokens and credentials.
 #[derive(Debug, Clone)]
 pub struct Registries {
-    http: http::Client,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
     config: Config,
+    clients: Arc<tls::Clients>,
     auth: auth::Authenticator,
     schemes: Mutex<HashMap<String, &'static str>>,
 }
@@ -98,6 +105,11 @@ impl Endpoint {
     fn protocol(&self, operation: &'static str, problem: String) -> Error {
         let (registry, repository) = (self.registry.clone(), self.repository.clone());
         Error::Protocol { operation, registry, repository, problem }
+    }
+
+    /// A page for people where the registry should have answered, as an error.
+    fn page(&self, operation: &'static str) -> Error {
+        Error::Page { operation, registry: self.registry.clone(), repository: self.repository.clone() }
     }
 
     /// Bytes that are not those that were named, as an error.
@@ -126,8 +138,9 @@ impl Endpoint {
 impl Registries {
     /// A client for the hosts of `config`. Nothing is asked before it is needed.
     pub fn new(http: http::Client, config: Config) -> Self {
-        let auth = auth::Authenticator::new(http.clone(), credentials::Credentials::new(&config));
-        Self { http, shared: Arc::new(Shared { config, auth, schemes: Mutex::default() }) }
+        let clients = Arc::new(tls::Clients::new(http, &config));
+        let auth = auth::Authenticator::new(Arc::clone(&clients), credentials::Credentials::new(&config));
+        Self { shared: Arc::new(Shared { config, clients, auth, schemes: Mutex::default() }) }
     }
 
     /// Repositories of `registry` that hold what `reference` names: its own, and those that mirror it there. Blobs can be
@@ -193,14 +206,15 @@ impl Registries {
     /// `https`, unless the host may go without it and answers plain http. One question without credentials finds out: a TLS
     /// server answers it with 400 or not at all.
     fn scheme(&self, host: &str) -> &'static str {
-        if !is_loopback(host) && !self.shared.config.insecure.contains(host) || self.http.is_offline() {
+        let common = self.shared.clients.common();
+        if !is_loopback(host) && !self.shared.config.insecure.contains(host) || common.is_offline() {
             return "https";
         }
         let lock = || self.shared.schemes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scheme) = lock().get(host) {
             return scheme;
         }
-        let Ok(client) = self.http.raw() else { return "https" };
+        let Ok(client) = common.raw() else { return "https" };
         let probe = client.get(format!("http://{host}/v2/")).timeout(Duration::from_secs(10)).send();
         let scheme = match probe {
             Ok(answer) if answer.status() != StatusCode::BAD_REQUEST && answer.url().scheme() == "http" => "http",
@@ -222,9 +236,9 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Time-out of a transfer of `bytes`.
-fn transfer_timeout(bytes: u64) -> Duration {
-    ANSWER_TIMEOUT + Duration::from_secs(bytes / SLOWEST_TRANSFER)
+/// Time-out of an upload of `bytes`, the wait for its answer included: a registry may look at all of it first.
+fn upload_timeout(bytes: u64) -> Duration {
+    Duration::from_mins(1) + Duration::from_secs(bytes / SLOWEST_UPLOAD)
 }
 
 #[cfg(test)]

@@ -6,13 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderValue};
-use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::auth::Scopes;
-use super::client::{Question, read_limited};
-use super::{Error, MANIFEST_LIMIT, Registries};
+use super::{Error, Registries};
 use crate::oci::{Digest, Reference};
 
 const READ: &str = "list what is attached to an image of";
@@ -49,22 +47,19 @@ impl Registries {
     /// Manifests attached to `subject` in the reference's repository, in the registry's order.
     pub fn referrers(&self, repository: &Reference, subject: &Digest) -> Result<Vec<Referrer>, Error> {
         let endpoint = self.home(repository)?;
-        let answer = self.ask(&Question {
-            operation: READ,
-            endpoint: &endpoint,
-            scopes: &Scopes::pull(&endpoint.repository),
-            method: Method::GET,
-            url: endpoint.url(READ, &format!("referrers/{subject}"))?,
-            headers: vec![(ACCEPT, HeaderValue::from_static(INDEX_TYPE))],
-            body: None,
-        })?;
-        if answer.status() != StatusCode::OK {
-            return self.tagged_referrers(repository, subject);
+        let first = endpoint.url(READ, &format!("referrers/{subject}"))?;
+        match self.pages::<Index>(READ, &endpoint, first, &[(ACCEPT, HeaderValue::from_static(INDEX_TYPE))]) {
+            Ok(pages) => Ok(pages.into_iter().flat_map(|page| page.manifests).collect()),
+            // A registry that does not know the address. One that fails is not taken for such a one: what is attached would
+            // seem not to be.
+            Err(Error::Answer { status, .. })
+                if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS =>
+            {
+                self.tagged_referrers(repository, subject)
+            }
+            Err(Error::Denied { .. } | Error::Page { .. }) => self.tagged_referrers(repository, subject),
+            Err(error) => Err(error),
         }
-        let bytes = read_limited(READ, &endpoint, answer, MANIFEST_LIMIT)?;
-        let index: Index = serde_json::from_slice(&bytes)
-            .map_err(|cause| endpoint.protocol(READ, format!("the list cannot be read ({cause})")))?;
-        Ok(index.manifests)
     }
 
     /// Writes a manifest that names `subject`, and sees to it that it is found from there. Its blobs must be there. `referrer`

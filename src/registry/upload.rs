@@ -19,9 +19,9 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Scopes;
-use super::client::{Question, announced_digest, read_error_body, transport};
+use super::client::{Question, announced_digest, is_page, read_error_body, transport};
 use super::error::parse_api_errors;
-use super::{ApiError, Endpoint, Error, Registries, transfer_timeout};
+use super::{ApiError, Endpoint, Error, Registries, upload_timeout};
 use crate::http;
 use crate::oci::{Digest, Reference};
 
@@ -202,6 +202,8 @@ struct Session {
     smallest_chunk: u64,
     /// Whether the last answer was 401 too.
     was_renewed: bool,
+    /// Whether it went on after an interruption, by what the registry said it had.
+    was_continued: bool,
 }
 
 enum Mount {
@@ -285,7 +287,13 @@ impl Upload<'_> {
             .ok_or_else(|| self.endpoint.protocol(START, "the answer does not say where to upload".to_owned()))?;
         let smallest_chunk =
             answer.headers().get("oci-chunk-min-length").and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Session { location, offset: 0, smallest_chunk: smallest_chunk.unwrap_or(0), was_renewed: false })
+        Ok(Session {
+            location,
+            offset: 0,
+            smallest_chunk: smallest_chunk.unwrap_or(0),
+            was_renewed: false,
+            was_continued: false,
+        })
     }
 
     /// `Location`, relative or absolute.
@@ -387,7 +395,7 @@ impl Upload<'_> {
         let Some(offset) = end_of_range(answer.headers()).filter(|&offset| offset <= self.blob.size) else {
             return Ok(false);
         };
-        session.offset = offset;
+        (session.offset, session.was_continued) = (offset, true);
         if let Some(location) = self.location(&answer)? {
             session.location = location;
         }
@@ -416,8 +424,9 @@ impl Upload<'_> {
             let reader = self.blob.source.open(session.offset)?.take(length);
             Body::sized(Metered { reader, position: session.offset, meter: self.meter.clone() }, length)
         };
-        let client = self.registries.http.raw().map_err(|source| transport(SEND, self.endpoint, source))?;
-        let mut request = client.request(method.clone(), url.clone()).timeout(transfer_timeout(length));
+        let http = self.registries.client_for(SEND, self.endpoint, &url)?;
+        let client = http.raw().map_err(|source| transport(SEND, self.endpoint, source))?;
+        let mut request = client.request(method.clone(), url.clone()).timeout(upload_timeout(length));
         request = request.header(CONTENT_TYPE, "application/octet-stream").body(body);
         if method == Method::PATCH {
             let last = (session.offset + length).saturating_sub(1);
@@ -452,6 +461,9 @@ impl Upload<'_> {
         header: Option<&HeaderValue>,
     ) -> Result<Step, Error> {
         let status = answer.status();
+        if is_page(&answer) {
+            return Err(self.endpoint.page(SEND));
+        }
         match status.as_u16() {
             200..=204 if is_last => {
                 if let Some(found) = announced_digest(&answer).filter(|&found| found != self.blob.digest) {
@@ -497,7 +509,7 @@ impl Upload<'_> {
                 let is_lost = matches!(status.as_u16(), 404 | 410) && !has("NAME_UNKNOWN")
                     || has("BLOB_UPLOAD_UNKNOWN")
                     || has("BLOB_UPLOAD_INVALID")
-                    || (has("DIGEST_INVALID") && session.offset > 0);
+                    || (has("DIGEST_INVALID") && (session.offset > 0 || session.was_continued));
                 let out_of_step = status == StatusCode::RANGE_NOT_SATISFIABLE;
                 let may_pass = http::is_temporary(status) || is_lost || out_of_step;
                 let error = self.final_answer(status, errors);

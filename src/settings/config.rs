@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::environment::read_file;
 use super::location::Root;
+use super::registries::HostCertificates;
 use super::{Environment, Error};
 use crate::diagnostic::Origin;
 
@@ -44,6 +45,15 @@ struct RawArchives {
 struct RawRegistry {
     insecure: Vec<String>,
     mirrors: BTreeMap<String, Vec<String>>,
+    hosts: BTreeMap<String, Spanned<RawHost>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct RawHost {
+    ca_files: Vec<String>,
+    client_certificate: Option<String>,
+    client_key: Option<String>,
 }
 
 /// What the files say, checked. The user's file goes before the machine's, key by key.
@@ -58,6 +68,8 @@ pub(super) struct Config {
     pub(super) catalogs: Option<Vec<PathBuf>>,
     pub(super) insecure: Vec<String>,
     pub(super) mirrors: BTreeMap<String, Vec<String>>,
+    /// Authorities and client certificates by `host[:port]`.
+    pub(super) hosts: BTreeMap<String, HostCertificates>,
 }
 
 impl Config {
@@ -113,6 +125,23 @@ impl Config {
         self.insecure.extend(raw.registry.insecure);
         for (name, hosts) in raw.registry.mirrors {
             self.mirrors.entry(name).or_insert(hosts);
+        }
+        for (name, host) in raw.registry.hosts {
+            let span = host.span();
+            let RawHost { ca_files, client_certificate, client_key } = host.into_inner();
+            let expand = |file: &String| environment.expand(file);
+            let client = match (&client_certificate, &client_key) {
+                (Some(certificate), Some(key)) => Some((expand(certificate), expand(key))),
+                (None, None) => None,
+                (one, _) => {
+                    let (there, missing) = ["client-certificate", "client-key"].into();
+                    let (there, missing) = if one.is_some() { (there, missing) } else { (missing, there) };
+                    let cause = format!("`{there}` needs `{missing}` beside it");
+                    return Err(Error::Config { cause, origin: origin(span) });
+                }
+            };
+            let ca_files = ca_files.iter().map(expand).collect();
+            self.hosts.entry(name).or_insert(HostCertificates { ca_files, client });
         }
         Ok(())
     }

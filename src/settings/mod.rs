@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use crate::diagnostic::{Hint, Origin};
+use crate::http::KeyPassword;
 use config::Config;
 use location::Root;
 use sources::Sources;
@@ -30,11 +31,16 @@ use sources::Sources;
 pub use environment::Environment;
 pub use indexes::DEFAULT_INDEX;
 pub use location::{ArchiveLocation, Credentials, IndexLocation, RegistryHost, RegistryLocation, SnapshotLocation};
+pub use registries::HostCertificates;
 
 /// This machine's settings.
 pub struct Settings {
     /// Further certificate authorities, PEM files, for [`crate::http::Options`].
     pub ca_files: Vec<PathBuf>,
+    /// Folders with a folder per registry for certificates, as Docker and Podman have them; the first that has one counts.
+    pub certificate_folders: Vec<PathBuf>,
+    /// What opens encrypted keys of client certificates.
+    pub client_key_password: Option<KeyPassword>,
     /// The spec's folder, from which the places of its own wheels are meant; empty for the current one.
     pub folder: PathBuf,
     indexes: indexes::Indexes,
@@ -161,6 +167,10 @@ impl Settings {
         }
         Ok(Self {
             ca_files: ca_files(environment, &config)?,
+            certificate_folders: registries::certificate_folders(environment),
+            client_key_password: environment
+                .variable("IMGFORGE_CLIENT_KEY_PASSWORD")
+                .map(|text| KeyPassword(text.to_owned())),
             folder: PathBuf::new(),
             indexes,
             archives,
@@ -210,6 +220,11 @@ impl Settings {
     /// Hosts that the settings allow to be spoken to without TLS.
     pub fn insecure_registries(&self) -> impl Iterator<Item = &str> {
         self.registries.insecure()
+    }
+
+    /// Certificates that the settings name for hosts, by `host[:port]`.
+    pub fn registry_certificates(&self) -> &BTreeMap<String, HostCertificates> {
+        self.registries.hosts()
     }
 
     /// Where images of the registry of that name are asked for.

@@ -2,10 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use super::config::Config;
 use super::sources::Registry;
 use super::{Environment, Error, RegistryHost, RegistryLocation};
+
+/// Whom to trust at a registry's host, and whom to be there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostCertificates {
+    /// Further certificate authorities, PEM files.
+    pub ca_files: Vec<PathBuf>,
+    /// A client's certificate and its key, PEM files.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// Where Docker and Podman keep certificates, in a folder per registry, as the tools themselves look.
+pub(super) fn certificate_folders(environment: &Environment) -> Vec<PathBuf> {
+    let own = environment.config_home().into_iter();
+    let own = own.flat_map(|folder| ["containers/certs.d", "docker/certs.d"].map(|name| folder.join(name)));
+    own.chain(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(|folder| environment.path(folder))).collect()
+}
 
 /// Everything that decides where a registry is.
 #[derive(Debug)]
@@ -13,6 +30,7 @@ pub(super) struct Registries {
     known: BTreeMap<String, Registry>,
     mirrors: BTreeMap<String, Vec<String>>,
     insecure: BTreeSet<String>,
+    hosts: BTreeMap<String, HostCertificates>,
 }
 
 impl Registries {
@@ -34,12 +52,16 @@ impl Registries {
         mirrors.extend(named);
         let insecure = config.insecure.iter().map(String::as_str);
         let insecure = insecure.chain(list(environment, "IMGFORGE_INSECURE_REGISTRIES")).map(str::to_owned).collect();
-        Ok(Self { known: known.clone(), mirrors, insecure })
+        Ok(Self { known: known.clone(), mirrors, insecure, hosts: config.hosts.clone() })
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let unknown = self.mirrors.keys().filter(|name| !self.known.contains_key(*name));
         self.known.keys().chain(unknown).map(String::as_str)
+    }
+
+    pub(super) fn hosts(&self) -> &BTreeMap<String, HostCertificates> {
+        &self.hosts
     }
 
     pub(super) fn insecure(&self) -> impl Iterator<Item = &str> {

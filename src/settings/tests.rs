@@ -284,3 +284,31 @@ fn mistakes_have_a_place() {
     assert_eq!(error.to_string(), "pip's `index-url` is not the address of a service: relative URL without a base");
     assert!(matches!(Machine::new().file("etc/uv/uv.toml", "= 1").error(), Error::Read { .. }));
 }
+
+#[test]
+fn certificates_of_a_registry_come_from_the_settings_or_lie_where_docker_and_podman_put_them() {
+    let machine = Machine::new()
+        .file(
+            "home/.config/imgforge/config.toml",
+            "[registry.hosts.\"registry.test:5000\"]\nca-files = [\"~/ca.pem\"]\nclient-certificate = \"/me.crt\"\n\
+             client-key = \"/me.key\"\n[registry.hosts.\"other.test\"]\nca-files = [\"/other.pem\"]\n",
+        )
+        .variable("IMGFORGE_CLIENT_KEY_PASSWORD", "open sesame");
+    let settings = machine.load();
+    let root = machine.folder.path();
+    let certificates = settings.registry_certificates();
+    let first = HostCertificates {
+        ca_files: vec![root.join("home/ca.pem")],
+        client: Some(("/me.crt".into(), "/me.key".into())),
+    };
+    assert_eq!(certificates["registry.test:5000"], first);
+    assert_eq!(certificates["other.test"].client, None);
+    let folders = ["home/.config/containers", "home/.config/docker", "etc/containers", "etc/docker"];
+    assert_eq!(settings.certificate_folders, folders.map(|folder| root.join(folder).join("certs.d")));
+    assert_eq!(settings.client_key_password, Some(KeyPassword("open sesame".to_owned())));
+    assert!(!format!("{:?}", settings.client_key_password).contains("sesame"));
+
+    let half = Machine::new()
+        .file("etc/imgforge/config.toml", "[registry.hosts.\"registry.test\"]\nclient-key = \"/me.key\"\n");
+    assert_eq!(half.error().to_string(), "`client-key` needs `client-certificate` beside it");
+}

@@ -3,11 +3,14 @@
 //!
 //! - `attest`: bills of materials, provenance and signatures beside an image, read by the tools of others
 //! - `build`: from a spec to a container that runs
+//! - `ci`: the workflow files for CI services, run
 //! - `cli`: exit codes, streams and words
 //! - `differential`: real wheels, installed by imgforge, by uv and by pip
 //! - `examples`: the committed locks and rendered files
 //! - `golden`: the digests of three locked specs, the same on every machine
 //! - `hostile`: real wheels, damaged
+//! - `hosts`: plain http, proxies, mirrors and client certificates, host by host
+//! - `killed_push`: pushes that are killed at any moment
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
@@ -23,11 +26,14 @@
 
 mod attest;
 mod build;
+mod ci;
 mod cli;
 mod differential;
 mod examples;
 mod golden;
 mod hostile;
+mod hosts;
+mod killed_push;
 mod layering;
 mod overlay;
 mod parts;

@@ -188,7 +188,11 @@ fn the_overlay_is_refreshed_from_its_own_index() {
     assert_eq!(forge.read("lab/facts.yaml"), example("facts.yaml"), "nothing is written unasked");
     assert_eq!(update(&["--check", "--quiet"]).0, Some(1));
 
+    // A second name of the file keeps what it had: the new text took its place and was not written over it, so that an
+    // interrupt leaves one or the other.
+    fs::hard_link(forge.path("lab/facts.yaml"), forge.path("before")).expect("a second name");
     assert_eq!(update(&["--write"]).0, Some(0));
+    assert_eq!(forge.read("before"), example("facts.yaml"));
     let written = forge.read("lab/facts.yaml");
     assert!(example("facts.yaml").lines().all(|line| written.contains(line)), "{written}");
     let (code, diff, _) = update(&[]);

@@ -21,7 +21,7 @@ use crate::support::invented::mirror;
 use crate::support::layout::Layout;
 use crate::support::registry::RegistryServer;
 use crate::support::wheels::{Pinned, pinned};
-use crate::support::{files_below, output, repository, run};
+use crate::support::{files_below, numbers, output, repository, run};
 
 /// Wheels that take a second or two to become layers: three with a layer of their own, the others in buckets.
 const WHEELS: [&str; 7] = ["black", "boto", "docutils-0.17.1", "pelican", "pip-20.3.4", "tbb", "widgetsnbextension"];
@@ -146,16 +146,6 @@ fn end(mut child: Child) -> (ExitStatus, String) {
     let mut said = String::new();
     child.stderr.take().expect("the pipe asked for").read_to_string(&mut said).expect("UTF-8");
     (child.wait().expect("an end"), said)
-}
-
-/// The numbers of a fixed sequence below `limit` (xorshift), so that a failure can be had again, nearly.
-fn numbers(limit: u64) -> impl Iterator<Item = u64> {
-    std::iter::successors(Some(0x9e37_79b9_7f4a_7c15), |&state: &u64| {
-        let state = state ^ state << 13;
-        let state = state ^ state >> 7;
-        Some(state ^ state << 17)
-    })
-    .map(move |state| (state >> 11) % limit)
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::diagnostic::{Failure, Hint, suggestion};
 use crate::oci::{ImageConfiguration, ImageIndex, ImageManifest, Platform, Reference};
 use crate::packaging::{Metadata, Project, ProjectFile};
 use crate::settings::{Environment, user_catalog};
+use crate::store::write_atomically;
 use crate::update::{Change, File, Files, Finding, ImageFacts, Selection, Unreachable, Update, Upstream, update};
 
 use super::super::outside::Outside;
@@ -131,14 +132,12 @@ fn selection(catalog: &Catalog, names: &[String]) -> Result<Selection, Failure> 
     Ok(Selection { names: selected })
 }
 
+/// Each file is whole, the old one or the new: an interrupt leaves no catalog that cannot be read.
 fn write(folder: &Path, changes: &[Change]) -> Result<(), Failure> {
     for change in changes {
         let path = folder.join(&change.path);
-        let failed = |source| Error::Write { path: path.clone(), source };
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(failed)?;
-        }
-        std::fs::write(&path, &change.text).map_err(failed)?;
+        write_atomically(&path, change.text.as_bytes())
+            .map_err(|error| Error::Write { path: path.clone(), source: error.into_io() })?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ pub(crate) mod quickstart;
 pub(crate) mod registry;
 pub(crate) mod tree;
 pub(crate) mod wheels;
+pub(crate) mod witness;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -93,4 +94,14 @@ pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     files
+}
+
+/// The numbers of a fixed sequence below `limit` (xorshift), so that a failure can be had again, nearly.
+pub(crate) fn numbers(limit: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(0x9e37_79b9_7f4a_7c15), |&state: &u64| {
+        let state = state ^ state << 13;
+        let state = state ^ state >> 7;
+        Some(state ^ state << 17)
+    })
+    .map(move |state| (state >> 11) % limit)
 }
