@@ -25,6 +25,7 @@ use crate::share::bundle::{self, Attached};
 use crate::share::compare::{Comparison, Field, Pair};
 use crate::share::contents::Difference;
 use crate::share::{Error as ShareError, Image};
+use crate::store::UnfinishedFolder;
 
 use super::build::{base_image, damaged, materials};
 use super::outside::Outside;
@@ -116,7 +117,7 @@ fn choose<'i>(image: &'i Image, wanted: &[String]) -> Result<Vec<&'i AssembledIm
 /// An image that was made again; its folder holds the layers that are not as in the other.
 struct Again {
     image: AssembledImage,
-    _folder: tempfile::TempDir,
+    _folder: UnfinishedFolder,
 }
 
 fn make_again(
@@ -129,7 +130,7 @@ fn make_again(
 ) -> Result<Again, Failure> {
     let store = &outside.store;
     let io = |source| ShareError::Io { action: "create a folder in", path: scratch.to_owned(), source };
-    let folder = tempfile::Builder::new().prefix(".imgforge-").tempdir_in(scratch).map_err(io)?;
+    let folder = UnfinishedFolder::create(scratch).map_err(io)?;
     let server;
     let lock: &Lock = if attached.is_main() {
         &attached.lock
