@@ -84,12 +84,14 @@ pub enum Command {
     Lock(LockArgs),
     /// Say why a version was chosen, what holds it back from being newer, and what would free it.
     Explain(ExplainArgs),
-    /// Compare two locks: versions, packages, bytes.
+    /// Compare two images or two locks: versions, packages, layers, bytes.
     Diff(DiffArgs),
     /// Write Dockerfile, Compose stack and requirements from the lock.
     Render(RenderArgs),
     /// Push the image that `build` left in `generated/NAME/oci` to the spec's repository.
     Push(PushArgs),
+    /// Copy the images of others that the stack needs into a registry of your own, by digest.
+    Mirror(MirrorArgs),
     /// Bring an environment back from a registry: spec, lock, rendered files, project files.
     Pull(PullArgs),
     /// Make an image again from its recipe, and compare the two; exit code 1 if they differ.
@@ -98,6 +100,9 @@ pub enum Command {
     Export(ExportArgs),
     /// Say who signed an image: exit code 1 if the key's owner has not.
     Signatures(SignaturesArgs),
+    /// Keys to sign images with.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Show what is in an image: stack, layers by package, sizes, where it came from, what is attached.
     Inspect(InspectArgs),
     /// Start the stack with `docker compose`.
@@ -204,7 +209,8 @@ pub struct ExplainArgs {
 /// `imgforge diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// A lock, a spec with a lock beside it, or a folder with `imgforge.lock`.
+    /// An image in a registry; a lock, a spec with a lock beside it, a folder with `imgforge.lock`; or a folder with an
+    /// image in the OCI layout.
     pub a: String,
     /// What to compare it with.
     pub b: String,
@@ -251,6 +257,19 @@ pub struct PushArgs {
     pub format: Format,
 }
 
+/// `imgforge mirror`.
+#[derive(Debug, Args)]
+pub struct MirrorArgs {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Registry and prefix to copy into, instead of the spec's `image.mirror`.
+    #[arg(long, value_name = "HOST/PREFIX")]
+    pub to: Option<String>,
+    /// Text for people or JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
 /// `imgforge pull`.
 #[derive(Debug, Args)]
 pub struct PullArgs {
@@ -265,6 +284,9 @@ pub struct PullArgs {
     /// Where several recipes are attached: this one.
     #[arg(long, value_name = "DIGEST")]
     pub recipe: Option<String>,
+    /// Only if the owner of this public key (PEM, P-256) has signed it; exit code 1 if not.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -284,6 +306,9 @@ pub struct VerifyArgs {
     /// Where several recipes are attached: this one.
     #[arg(long, value_name = "DIGEST")]
     pub recipe: Option<String>,
+    /// Only if the owner of this public key (PEM, P-256) has signed it; exit code 1 if not.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -344,6 +369,21 @@ pub struct SignaturesArgs {
     /// Text for people or JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+/// `imgforge keys`.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a pair of keys, as `cosign generate-key-pair` does: the private one encrypted, with the password in
+    /// `COSIGN_PASSWORD` or one that is asked for.
+    Generate {
+        /// Path and name of the two files, without `.key` and `.pub`.
+        #[arg(long, value_name = "PATH", default_value = "sign")]
+        output: PathBuf,
+        /// Text for people or JSON.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
 }
 
 /// `imgforge inspect`.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::diagnostic::Hint;
 use crate::oci::{Digest, Hasher};
 
-pub use unfinished::{Unfinished, is_unfinished, remove_when_interrupted};
+pub use unfinished::{Unfinished, UnfinishedFolder, is_unfinished, remove_when_interrupted};
 
 /// A download that still runs writes more often than this.
 const STALE_AFTER: Duration = Duration::from_hours(24);

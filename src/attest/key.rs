@@ -2,13 +2,16 @@
 //!
 //! Signatures are deterministic (RFC 6979), so that the same image signed by the same key has the same signature.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
 use p256::ecdsa::{Signature, VerifyingKey};
-use p256::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePublicKey as _};
+use p256::pkcs8::{
+    DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding,
+};
 
 use super::encrypted;
 use crate::diagnostic::Hint;
@@ -56,7 +59,7 @@ impl Hint for KeyError {
     fn help(&self) -> Vec<String> {
         match self {
             Self::Unreadable { wanted: PRIVATE, .. } => vec![
-                "make one with `cosign generate-key-pair`, or with `openssl ecparam -name prime256v1 -genkey -noout -out sign.key`"
+                "make one with `imgforge keys generate`, or with `openssl ecparam -name prime256v1 -genkey -noout -out sign.key`"
                     .to_owned(),
             ],
             Self::Unreadable { .. } => vec![
@@ -108,6 +111,24 @@ impl SigningKey {
         Ok(Self(secret.into()))
     }
 
+    /// A new key.
+    pub fn generate() -> io::Result<Self> {
+        loop {
+            let mut bytes = [0; 32];
+            getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+            // One number in four thousand million is no key.
+            if let Ok(secret) = p256::SecretKey::from_slice(&bytes) {
+                return Ok(Self(secret.into()));
+            }
+        }
+    }
+
+    /// PEM, encrypted with a password in cosign's own way; an empty password is one too.
+    pub fn to_encrypted_pem(&self, password: &str) -> io::Result<String> {
+        let der = p256::SecretKey::from(&self.0).to_pkcs8_der().map_err(io::Error::other)?;
+        encrypted::seal(der.as_bytes(), password.as_bytes())
+    }
+
     /// The signature over a message, in the form of ASN.1 that everybody exchanges.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         let signature: Signature = self.0.sign(message);
@@ -141,6 +162,11 @@ impl PublicKey {
         let labels: Vec<&str> = labels(text).collect();
         let block = block(text, "PUBLIC KEY").ok_or_else(|| Problem::Other(describe(&labels)))?;
         VerifyingKey::from_public_key_pem(block).map(Self).map_err(|_| Problem::other_curve())
+    }
+
+    /// PEM.
+    pub fn to_pem(&self) -> io::Result<String> {
+        self.0.to_public_key_pem(LineEnding::LF).map_err(io::Error::other)
     }
 
     /// Whether the signature over a message is this key's. Anything that is no signature is not.
@@ -220,8 +246,6 @@ fn describe(labels: &[&str]) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
-
     use super::*;
 
     const RSA: &str = "-----BEGIN RSA PRIVATE KEY-----\nMAA=\n-----END RSA PRIVATE KEY-----\n";
@@ -270,6 +294,18 @@ pub(super) mod tests {
         assert_eq!(pkcs8.public(), key().public());
         assert_eq!(PublicKey::parse(&public()).expect("a key"), key().public());
         assert_eq!(pkcs8.sign(b"message"), key().sign(b"message"));
+    }
+
+    #[test]
+    fn a_new_key_comes_back_with_its_password() {
+        let (one, two) = (SigningKey::generate().expect("a key"), SigningKey::generate().expect("a key"));
+        assert_ne!(one.public(), two.public());
+        let text = one.to_encrypted_pem("secret").expect("PEM");
+        let read = |password: Option<&str>| SigningKey::parse(&text, || password.map(str::to_owned));
+        assert_eq!(read(Some("secret")).expect("a key").public(), one.public());
+        assert_eq!(read(Some("other")).expect_err("another password"), Problem::WrongPassword);
+        assert_eq!(read(None).expect_err("no password"), Problem::NoPassword);
+        assert_eq!(PublicKey::parse(&one.public().to_pem().expect("PEM")).expect("a key"), one.public());
     }
 
     #[test]

@@ -10,10 +10,11 @@ use crate::oci::Digest;
 
 /// What the predicate is.
 pub const PROVENANCE_TYPE: &str = "https://slsa.dev/provenance/v1";
-/// How images are made here, and what the parameters mean.
-const BUILD_TYPE: &str = "https://imgforge.dev/build/assemble/v1";
+/// How images are made here, and what the parameters mean. A package URL names a program without a domain that somebody would
+/// have to own: <https://github.com/package-url/purl-spec/blob/main/types/generic-definition.json>.
+const BUILD_TYPE: &str = "pkg:generic/imgforge#build/assemble/v1";
 /// Who says so: this program, wherever it ran.
-const BUILDER: &str = "https://imgforge.dev/builder/v1";
+const BUILDER: &str = "pkg:generic/imgforge";
 
 /// The statement about an image that was built; none while there is no digest to speak of. `epoch` is the time that the build
 /// was given for its files, if it was given one.

@@ -48,26 +48,37 @@ impl Found {
     }
 }
 
-/// Signs an image that is in the repository, in both forms. Doing it twice changes nothing.
+/// Signs an image that is in the repository, in both forms. Doing it twice changes nothing. Returns the bundle's address.
 pub fn sign(
     registries: &Registries,
     repository: &Reference,
     image: &Descriptor,
     key: &SigningKey,
-) -> Result<(), Error> {
-    let statement = Statement::new(None, &image.digest, SIGNATURE_TYPE, json!({}));
-    attach(registries, repository, image, &statement, key)?;
-    simple::sign(registries, repository, &image.digest, key)
+) -> Result<Digest, Error> {
+    let bundle = sign_by_bundle(registries, repository, image, key)?;
+    simple::sign(registries, repository, &image.digest, key)?;
+    Ok(bundle)
 }
 
-/// Attaches a signed statement to an image that is in the repository.
+/// Signs a manifest that is in the repository in today's form alone, for what no other tool looks for.
+pub fn sign_by_bundle(
+    registries: &Registries,
+    repository: &Reference,
+    manifest: &Descriptor,
+    key: &SigningKey,
+) -> Result<Digest, Error> {
+    let statement = Statement::new(None, &manifest.digest, SIGNATURE_TYPE, json!({}));
+    attach(registries, repository, manifest, &statement, key)
+}
+
+/// Attaches a signed statement to an image that is in the repository, and returns its address.
 pub fn attach(
     registries: &Registries,
     repository: &Reference,
     image: &Descriptor,
     statement: &Statement,
     key: &SigningKey,
-) -> Result<(), Error> {
+) -> Result<Digest, Error> {
     let document = Document::new(BUNDLE_TYPE, bundle::seal(statement, key));
     let mut artifact = Artifact::new(BUNDLE_TYPE, vec![document], Some(image.clone()));
     let annotations = [
@@ -75,8 +86,7 @@ pub fn attach(
         ("dev.sigstore.bundle.predicateType", statement.predicate_type.as_str()),
     ];
     artifact.annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    artifact.push(registries, repository, false)?;
-    Ok(())
+    Ok(artifact.push(registries, repository, false)?)
 }
 
 /// Everything beside the image that looks signed, each checked with the key.

@@ -1,11 +1,18 @@
 //! What is attached to an image that was pushed: artifacts whose subject it is.
+//!
+//! One rule for registries that take images and refuse artifacts: what goes along by default (recipe, documents, stack) is
+//! left out with a warning, since the image is what was asked for; what a flag asked for (a signature) must get there, or the
+//! command ends with exit code 2. Any other failure, such as a connection that breaks, ends it in either case: pushing again
+//! may help.
 
-use crate::diagnostic::Failure;
+use crate::diagnostic::{Failure, Hint};
+use crate::oci::{Digest, Reference};
 use crate::publish::artifact::{Artifact, Descriptor};
 use crate::publish::registry::{Attachment, Published, top};
-use crate::share::{self, Bundle};
+use crate::render::{PublishedImages, shared_stack};
+use crate::share::{self, Bundle, stack};
 use crate::spec::Spec;
-use crate::{publish, registry};
+use crate::{attest, publish, registry};
 
 use super::build::Built;
 use super::outside::Outside;
@@ -28,6 +35,35 @@ impl Wanted {
     }
 }
 
+/// Whether something must get there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// It goes along unless somebody says otherwise.
+    ByDefault,
+    /// A flag asked for it.
+    ByFlag,
+}
+
+/// Why something is not attached, although the image is where it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("`{image}` is pushed, but {what} is not: {source}")]
+struct NotAttached {
+    image: String,
+    what: String,
+    source: attest::Error,
+}
+
+impl Hint for NotAttached {
+    fn help(&self) -> Vec<String> {
+        let mut help = self.source.help();
+        help.push("push again: what is there already is not sent twice".to_owned());
+        help
+    }
+    fn notes(&self) -> Vec<String> {
+        self.source.notes()
+    }
+}
+
 /// Attaches what is wanted to the images that were pushed, the spec's first.
 pub(super) fn attach(
     context: &Context,
@@ -38,29 +74,81 @@ pub(super) fn attach(
     wanted: Wanted,
 ) -> Result<(), Failure> {
     let Some(main) = built.first().filter(|_| wanted.recipe) else { return Ok(()) };
-    let recipe = Bundle::collect(spec, &main.lock, &render::rendered(&main.lock, spec)?)?;
-    for (image, published) in built.iter().zip(published) {
+    let rendered = render::rendered(&main.lock, spec)?;
+    let recipe = Bundle::collect(spec, &main.lock, &rendered)?;
+    let subject = |image: &Built| {
         let (media_type, manifest) = top(&image.images);
-        let artifact = recipe.to_artifact(&image.name, Descriptor::of(media_type, &manifest));
-        push(context, outside, artifact, published)?;
+        Descriptor::of(media_type, &manifest)
+    };
+    for (image, published) in built.iter().zip(published.iter_mut()) {
+        let artifact = recipe.to_artifact(&image.name, subject(image));
+        put(context, outside, artifact, published, Asked::ByDefault)?;
+    }
+    let references: Vec<String> = published.iter().map(|published| published.reference.whole()).collect();
+    let (Some(app), Some(published)) = (references.first(), published.first_mut()) else { return Ok(()) };
+    let images = PublishedImages { app, mlflow: references.get(1).map(String::as_str) };
+    if let Some(file) = shared_stack(&main.lock, &main.lock.digest(), &rendered, &images)? {
+        let artifact = stack::to_artifact(&file, subject(main));
+        let to = stack::reference(&published.reference);
+        let pushed = artifact.push(&outside.registries, &to, true).map_err(attest::Error::from);
+        note(context, published, stack::STACK_TYPE, subject(main).digest, Asked::ByDefault, pushed)?;
     }
     Ok(())
 }
 
-/// Pushes an artifact beside its image. A registry that takes images and no artifacts is no reason to fail: the image is
-/// there.
-fn push(context: &Context, outside: &Outside, artifact: Artifact, published: &mut Published) -> Result<(), Failure> {
-    match artifact.push(&outside.registries, &published.reference, false) {
+/// Where the stack of an image was published, if it was.
+pub(super) fn stack_of(published: &Published) -> Option<Reference> {
+    let is_there = published.attached.iter().any(|known| known.artifact_type == stack::STACK_TYPE);
+    is_there.then(|| stack::reference(&published.reference))
+}
+
+/// Puts an artifact beside its image, where it is listed from now on.
+pub(super) fn put(
+    context: &Context,
+    outside: &Outside,
+    artifact: Artifact,
+    published: &mut Published,
+    asked: Asked,
+) -> Result<(), Failure> {
+    // One that belongs to nothing stands for itself.
+    let subject = artifact.subject.as_ref().map_or_else(|| artifact.digest(), |subject| subject.digest);
+    let pushed = artifact.push(&outside.registries, &published.reference, false).map_err(attest::Error::from);
+    note(context, published, &artifact.artifact_type, subject, asked, pushed)
+}
+
+/// Lists what was put beside an image, or applies the rule to why it was not.
+pub(super) fn note(
+    context: &Context,
+    published: &mut Published,
+    artifact_type: &str,
+    subject: Digest,
+    asked: Asked,
+    pushed: Result<Digest, attest::Error>,
+) -> Result<(), Failure> {
+    match pushed {
         Ok(digest) => {
-            context.progress.detail(format!("attached {} {digest}", artifact.artifact_type));
-            published.attached.push(Attachment { artifact_type: artifact.artifact_type, digest });
+            context.progress.detail(format!("attached {artifact_type} {digest}"));
+            published.attached.push(Attachment { artifact_type: artifact_type.to_owned(), digest, subject });
             Ok(())
         }
-        Err(publish::Error::Registry(error @ registry::Error::Answer { .. })) => {
-            let kind = &artifact.artifact_type;
-            context.progress.say(format!("warning: the image is pushed, but without `{kind}`: {error}"));
+        Err(error) if asked == Asked::ByDefault && is_refusal(&error) => {
+            let line = format!("warning: the image is pushed, but without `{artifact_type}`: {error}");
+            context.progress.say(line);
             Ok(())
         }
-        Err(error) => Err(error.into()),
+        Err(source) => {
+            let what = format!("`{artifact_type}`");
+            Err(NotAttached { image: published.reference.whole(), what, source }.into())
+        }
+    }
+}
+
+/// Whether the registry answered, and said no.
+fn is_refusal(error: &attest::Error) -> bool {
+    match error {
+        attest::Error::Registry(error) | attest::Error::Publish(publish::Error::Registry(error)) => {
+            matches!(error, registry::Error::Answer { .. })
+        }
+        _ => false,
     }
 }

@@ -2,42 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::attest::bundle::BUNDLE_TYPE;
 use crate::attest::{
     self, About, CYCLONEDX_TYPE, IN_TOTO_TYPE, Inventory, KeyError, PROVENANCE_TYPE, Places, SPDX_TYPE, SigningKey,
     signature,
 };
 use crate::cli::AttestArgs;
-use crate::diagnostic::{Failure, Hint};
+use crate::diagnostic::Failure;
 use crate::lock::{Lock, LockedPlatform, LockedWheel};
-use crate::oci::{Digest, Reference};
+use crate::oci::Digest;
 use crate::progress::counted;
 use crate::publish::artifact::{Artifact, Descriptor, Document};
-use crate::publish::registry::{Published, top};
+use crate::publish::registry::{Attachment, Published, top};
 use crate::settings::{DEFAULT_INDEX, Settings};
+use crate::share::bundle::RECIPE_TYPE;
 use crate::spec::Spec;
 
 use super::Context;
+use super::attach::{self, Asked};
 use super::build::{Built, source_date_epoch};
+use super::keys;
 use super::outside::Outside;
-
-/// Why nothing is attached, although the image is where it should be.
-#[derive(Debug, thiserror::Error)]
-#[error("`{image}` is pushed, but its documents are not: {source}")]
-struct NotAttached {
-    image: String,
-    source: attest::Error,
-}
-
-impl Hint for NotAttached {
-    fn help(&self) -> Vec<String> {
-        let mut help = self.source.help();
-        help.push("push again, or leave them out with `--no-attest`".to_owned());
-        help
-    }
-    fn notes(&self) -> Vec<String> {
-        self.source.notes()
-    }
-}
 
 /// What is to be attached to an image that is pushed.
 pub(super) struct Attest {
@@ -48,7 +33,7 @@ pub(super) struct Attest {
 impl Attest {
     /// As the command line says. The key is read now: a build that cannot be signed need not begin.
     pub(super) fn new(arguments: &AttestArgs) -> Result<Self, KeyError> {
-        let key = arguments.sign_key.as_deref().map(|path| SigningKey::read(path, key_password)).transpose()?;
+        let key = arguments.sign_key.as_deref().map(|path| SigningKey::read(path, keys::password)).transpose()?;
         Ok(Self { documents: !arguments.no_attest, key })
     }
 
@@ -58,18 +43,14 @@ impl Attest {
     }
 }
 
-/// The password of an encrypted key, from where cosign takes it.
-fn key_password() -> Option<String> {
-    std::env::var("COSIGN_PASSWORD").ok()
-}
-
-/// Attaches documents and signatures to images that have been pushed, each in the repository that it is in now.
+/// Attaches documents and signatures to images that have been pushed, each in the repository that it is in now. What lies
+/// beside an image already, its recipe, is signed with it.
 pub(super) fn attach(
     context: &Context,
     outside: &Outside,
     spec: &Spec,
     built: &[Built],
-    published: &[Published],
+    published: &mut [Published],
     attest: &Attest,
 ) -> Result<(), Failure> {
     if !attest.documents && attest.key.is_none() {
@@ -78,16 +59,15 @@ pub(super) fn attach(
     // Services have a lock derived from the spec's, which is the one that is on disk: the first.
     let Some(lock_digest) = built.first().map(|built| built.lock.digest()) else { return Ok(()) };
     for (built, published) in built.iter().zip(published) {
-        let repository = &published.reference;
-        let mut count = 0;
+        let before = published.attached.len();
+        let beside = published.attached.clone();
         let mut all = Vec::new();
-        for (image, platform) in built.images.iter().zip(&built.lock.platforms) {
+        for (image, platform) in built.platforms() {
             let subject = Descriptor::of(&image.manifest_media_type, &image.manifest);
             if attest.documents {
                 let digest = Some(subject.digest);
                 let inventory = inventory(context, outside, spec, &built.lock, platform, lock_digest, digest)?;
-                count += attach_documents(outside, repository, &built.lock, &inventory, &subject, attest)
-                    .map_err(|source| NotAttached { image: repository.whole(), source })?;
+                attach_documents(context, outside, published, &built.lock, &inventory, &subject, attest)?;
             }
             all.push(subject);
         }
@@ -95,28 +75,57 @@ pub(super) fn attach(
             let (media_type, index) = top(&built.images);
             all.push(Descriptor::of(media_type, &index));
         }
-        for subject in attest.key.as_ref().map_or(&[][..], |_| &all) {
-            let Some(key) = &attest.key else { continue };
-            signature::sign(&outside.registries, repository, subject, key)
-                .map_err(|source| NotAttached { image: repository.whole(), source })?;
+        let documents = published.attached[before..].iter().filter(|known| known.artifact_type != BUNDLE_TYPE).count();
+        if let Some(key) = &attest.key {
+            sign(context, outside, published, &all, &beside, key)?;
         }
         let signed = if attest.signs() { "signed" } else { "" };
-        let documents = if count > 0 { format!("attached {}", counted(count, "document")) } else { String::new() };
+        let documents =
+            if documents > 0 { format!("attached {}", counted(documents, "document")) } else { String::new() };
         let done: Vec<&str> = [documents.as_str(), signed].into_iter().filter(|part| !part.is_empty()).collect();
-        context.progress.say(format!("{} `{}`", done.join(" to and "), repository.whole()));
+        if !done.is_empty() {
+            context.progress.say(format!("{} `{}`", done.join(" to and "), published.reference.whole()));
+        }
     }
     Ok(())
 }
 
-/// Attaches what is said about one image; returns how many documents that are.
-fn attach_documents(
+/// Signs manifests, and what lies beside them already: recipes in the one form that `pull --key` reads, others in both.
+fn sign(
+    context: &Context,
     outside: &Outside,
-    repository: &Reference,
+    published: &mut Published,
+    manifests: &[Descriptor],
+    beside: &[Attachment],
+    key: &SigningKey,
+) -> Result<(), Failure> {
+    let registries = &outside.registries;
+    let repository = published.reference.clone();
+    for manifest in manifests {
+        let signed = signature::sign(registries, &repository, manifest, key);
+        attach::note(context, published, BUNDLE_TYPE, manifest.digest, Asked::ByFlag, signed)?;
+    }
+    for Attachment { artifact_type, digest, .. } in beside {
+        let manifest = registries.manifest_at_home(&repository.clone_with_digest(digest.to_string()));
+        let sign = if artifact_type == RECIPE_TYPE { signature::sign_by_bundle } else { signature::sign };
+        let signed = manifest.map_err(attest::Error::from).and_then(|manifest| {
+            sign(registries, &repository, &Descriptor::of(&manifest.media_type, &manifest.bytes), key)
+        });
+        attach::note(context, published, BUNDLE_TYPE, *digest, Asked::ByFlag, signed)?;
+    }
+    Ok(())
+}
+
+/// Attaches what is said about one image.
+fn attach_documents(
+    context: &Context,
+    outside: &Outside,
+    published: &mut Published,
     lock: &Lock,
     inventory: &Inventory,
     subject: &Descriptor,
     attest: &Attest,
-) -> Result<usize, attest::Error> {
+) -> Result<(), Failure> {
     let mut documents = vec![
         Document::new(SPDX_TYPE, attest::spdx(inventory)).titled("sbom.spdx.json"),
         Document::new(CYCLONEDX_TYPE, attest::cyclonedx(inventory)).titled("sbom.cdx.json"),
@@ -127,15 +136,15 @@ fn attach_documents(
         document.annotations.insert("in-toto.io/predicate-type".to_owned(), PROVENANCE_TYPE.to_owned());
         documents.push(document);
         if let Some(key) = &attest.key {
-            signature::attach(&outside.registries, repository, subject, &statement, key)?;
+            let attached = signature::attach(&outside.registries, &published.reference, subject, &statement, key);
+            attach::note(context, published, BUNDLE_TYPE, subject.digest, Asked::ByFlag, attached)?;
         }
     }
-    let count = documents.len();
     for document in documents {
         let artifact = Artifact::new(&document.media_type.clone(), vec![document], Some(subject.clone()));
-        artifact.push(&outside.registries, repository, false)?;
+        attach::put(context, outside, artifact, published, Asked::ByDefault)?;
     }
-    Ok(count)
+    Ok(())
 }
 
 /// What is in one platform's image, with what its wheels say of themselves.

@@ -77,9 +77,9 @@ impl Hint for Error {
 pub(super) struct Built {
     /// `churn`, or `churn-mlflow`.
     pub(super) name: String,
-    /// Its lock: the spec's, or the one derived for a service.
+    /// Its lock: the spec's, or the one derived for a service. It may have more platforms than were built.
     pub(super) lock: Lock,
-    /// One image per platform.
+    /// One image per platform that was built.
     pub(super) images: Vec<AssembledImage>,
     /// Digest of the manifest, or of the index over several platforms.
     pub(super) digest: Digest,
@@ -89,6 +89,14 @@ pub(super) struct Built {
     upload: Option<Upload>,
     /// Keeps other builds off that folder until the image is where it goes.
     _held: std::fs::File,
+}
+
+impl Built {
+    /// The images, each with what the lock says of its platform.
+    pub(super) fn platforms(&self) -> impl Iterator<Item = (&AssembledImage, &LockedPlatform)> {
+        let locked = |image: &AssembledImage| self.lock.platforms.iter().find(|locked| locked.name == image.platform);
+        self.images.iter().filter_map(move |image| Some((image, locked(image)?)))
+    }
 }
 
 /// Where images go while they are made.
@@ -120,11 +128,12 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     let push_to =
         repository.as_ref().map(|repository| PushTo { repository: repository.clone(), reuse: !arguments.no_reuse });
     let (lock, made) = answer_in(arguments.format, ready_lock(context, &outside, &spec, arguments))?;
-    let lock = restrict(lock, &arguments.platforms)?;
+    let platforms = chosen(&lock, &arguments.platforms)?;
     let folder = output_folder(arguments.output.as_deref(), &lock.name);
     render::write(context, &lock, &spec, &folder)?;
     if arguments.engine != Engine::Native {
         let engine = arguments.engine;
+        let lock = restrict(lock, &platforms);
         let references = engines::build(context, &outside, engine, repository.as_ref(), &spec, &lock, &folder)?;
         match arguments.format {
             Format::Json => {
@@ -134,12 +143,11 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
         }
         return Ok(0);
     }
-    let mut built = assemble_all(context, &outside, &spec, &lock, &folder, push_to.as_ref())?;
+    let mut built = assemble_all(context, &outside, &spec, &lock, &platforms, &folder, push_to.as_ref())?;
     if arguments.load {
         load(context, &outside, &built)?;
     }
-    let published = publish_all(context, &outside, &spec, &mut built, wanted)?;
-    attestations::attach(context, &outside, &spec, &built, &published, &attest)?;
+    let published = publish_all(context, &outside, &spec, &mut built, wanted, &attest)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => print(&summary::first_line(&built, &published)),
@@ -171,22 +179,30 @@ fn ready_lock(
     }
 }
 
-/// The lock with the wanted platforms only.
-pub(super) fn restrict(mut lock: Lock, wanted: &[String]) -> Result<Lock, Failure> {
+/// The platforms of a lock that are wanted; all if none is named.
+pub(super) fn chosen(lock: &Lock, wanted: &[String]) -> Result<Vec<Platform>, Failure> {
     if wanted.is_empty() {
-        return Ok(lock);
+        return Ok(lock.platforms.iter().map(|locked| locked.name).collect());
     }
     let mut platforms = Vec::new();
     for text in wanted {
         let platform: Option<Platform> = text.parse().ok();
         let found = lock.platforms.iter().find(|locked| Some(locked.name) == platform);
-        platforms.push(found.cloned().ok_or_else(|| Error::NotLocked {
+        let found = found.ok_or_else(|| Error::NotLocked {
             wanted: text.clone(),
             locked: lock.platforms.iter().map(|locked| format!("`{}`", locked.name)).collect(),
-        })?);
+        })?;
+        if !platforms.contains(&found.name) {
+            platforms.push(found.name);
+        }
     }
-    lock.platforms = platforms;
-    Ok(lock)
+    Ok(platforms)
+}
+
+/// The lock with these of its platforms only: no longer the one on disk, so nothing may name it by its digest.
+pub(super) fn restrict(mut lock: Lock, platforms: &[Platform]) -> Lock {
+    lock.platforms.retain(|locked| platforms.contains(&locked.name));
+    lock
 }
 
 /// `generated/NAME` unless the user says otherwise.
@@ -224,13 +240,16 @@ pub(super) fn assemble_all(
     outside: &Outside,
     spec: &Spec,
     lock: &Lock,
+    platforms: &[Platform],
     folder: &Path,
     push_to: Option<&PushTo>,
 ) -> Result<Vec<Built>, Failure> {
-    let digest = lock.digest();
+    // The label of images names the lock on disk, whichever of its platforms are built.
+    let lock_digest = lock.digest();
+    let order = |lock| Order { lock, lock_digest, platforms };
     let layouts = [folder.join("oci"), folder.join("services/mlflow/oci")];
     let target = push_to.map(|to| PushTarget { repository: to.repository.clone(), reuse: to.reuse, before: None });
-    let mut built = vec![assemble_one(context, outside, spec, lock, digest, &layouts, target)?];
+    let mut built = vec![assemble_one(context, outside, spec, &order(lock), &layouts, target)?];
     if let Some(server) = mlflow_lock(lock) {
         let [first, second] = layouts;
         let target = push_to.map(|to| PushTarget {
@@ -238,9 +257,17 @@ pub(super) fn assemble_all(
             reuse: to.reuse,
             before: Some(to.repository.clone()),
         });
-        built.push(assemble_one(context, outside, spec, &server, digest, &[second, first], target)?);
+        built.push(assemble_one(context, outside, spec, &order(&server), &[second, first], target)?);
     }
     Ok(built)
+}
+
+/// What is made: a lock's image, for these of its platforms.
+struct Order<'a> {
+    lock: &'a Lock,
+    /// Of the lock on disk, from which that of a service is derived.
+    lock_digest: Digest,
+    platforms: &'a [Platform],
 }
 
 /// Where one image goes.
@@ -256,11 +283,11 @@ fn assemble_one(
     context: &Context,
     outside: &Outside,
     spec: &Spec,
-    lock: &Lock,
-    lock_digest: Digest,
+    order: &Order<'_>,
     layouts: &[PathBuf; 2],
     target: Option<PushTarget>,
 ) -> Result<Built, Failure> {
+    let Order { lock, lock_digest, platforms } = *order;
     let Outside { registries, store, .. } = outside;
     let [layout, others @ ..] = layouts;
     let blobs = layout.join("blobs/sha256");
@@ -282,7 +309,7 @@ fn assemble_one(
     });
     let send = |layer: &Layer| upload.iter().for_each(|upload| upload.layer(layer));
     let mut images = Vec::new();
-    for platform in &lock.platforms {
+    for platform in lock.platforms.iter().filter(|locked| platforms.contains(&locked.name)) {
         let plan = Plan::from_lock(lock, platform, lock_digest, &spec.folder);
         let base = base_image(outside, platform)?;
         let recipe = recipe(context, outside, &plan, base.as_ref(), spec, lock, &cache, target.as_ref())?;
@@ -456,6 +483,7 @@ pub(super) fn publish_all(
     spec: &Spec,
     built: &mut [Built],
     wanted: attach::Wanted,
+    attest: &Attest,
 ) -> Result<Vec<Published>, Failure> {
     let mut done = Vec::new();
     for image in built.iter_mut() {
@@ -464,6 +492,7 @@ pub(super) fn publish_all(
         }
     }
     attach::attach(context, outside, spec, built, &mut done, wanted)?;
+    attestations::attach(context, outside, spec, built, &mut done, attest)?;
     Ok(done)
 }
 

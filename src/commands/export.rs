@@ -13,10 +13,11 @@ use crate::export::{Address, pylock, requirements};
 use crate::lock::{Lock, LockedPlatform, LockedWheel};
 use crate::oci::{Digest, Platform};
 use crate::settings::DEFAULT_INDEX;
+use crate::share::image::LOCK_LABEL;
 use crate::spec::Spec;
 use crate::store;
 
-use super::build::{output_folder, restrict, source_date_epoch};
+use super::build::{chosen, output_folder, restrict, source_date_epoch};
 use super::outside::Outside;
 use super::{Context, attestations, lock, print};
 
@@ -50,7 +51,8 @@ pub(super) fn run(context: &Context, arguments: &ExportArgs) -> Result<u8, Failu
     let path = Lock::path_for(&arguments.spec);
     let whole = lock::current(&spec, Lock::read(&path)?, &path)?;
     let lock_digest = whole.digest();
-    let locked = restrict(whole, &arguments.platforms)?;
+    let platforms = chosen(&whole, &arguments.platforms)?;
+    let locked = restrict(whole, &platforms);
     let outside = Outside::new(context, &spec)?;
     let bytes = match arguments.format {
         ExportFormat::Pylock => {
@@ -91,13 +93,9 @@ fn document(
         let platforms = locked.platforms.iter().map(|platform| platform.name.to_string()).collect();
         return Err(Error::OnePlatform { platforms }.into());
     };
-    let (digest, lock_digest) = match arguments.format {
-        ExportFormat::Provenance => {
-            // A build with `--platform` was one of that part of the lock.
-            let (digest, lock_digest) = built_digest(&locked.name, platform, &[lock_digest, locked.digest()])?;
-            (Some(digest), lock_digest)
-        }
-        _ => (None, lock_digest),
+    let digest = match arguments.format {
+        ExportFormat::Provenance => Some(built_digest(&locked.name, platform, lock_digest)?),
+        _ => None,
     };
     let inventory = attestations::inventory(context, outside, spec, locked, platform, lock_digest, digest)?;
     Ok(match arguments.format {
@@ -146,27 +144,26 @@ fn folder_of(output: Option<&Path>) -> PathBuf {
         .unwrap_or_default()
 }
 
-/// Digest of the platform's image in the layout that `build` left, and of the lock that it was made from: one of `locks`.
-fn built_digest(name: &str, platform: &LockedPlatform, locks: &[Digest]) -> Result<(Digest, Digest), Error> {
+/// Digest of the platform's image in the layout that `build` left, if it was made from that lock.
+fn built_digest(name: &str, platform: &LockedPlatform, lock: Digest) -> Result<Digest, Error> {
     let folder = output_folder(None, name).join("oci");
     let blob = |digest: &Digest| -> Option<Value> {
         serde_json::from_slice(&fs::read(folder.join("blobs/sha256").join(digest.hex())).ok()?).ok()
     };
     let digest_at = |value: &Value, pointer: &str| value.pointer(pointer)?.as_str()?.parse::<Digest>().ok();
-    let lock_of = |image: &Digest| -> Option<Digest> {
+    let is_it = |image: &Digest| -> Option<bool> {
         let config = blob(&digest_at(&blob(image)?, "/config/digest")?)?;
-        let is_for = config.get("architecture")?.as_str()? == platform.name.architecture_name();
-        let label = config.pointer("/config/Labels")?.get("dev.imgforge.lock")?.as_str()?.parse().ok()?;
-        (is_for && locks.contains(&label)).then_some(label)
+        let label = config.pointer("/config/Labels")?.get(LOCK_LABEL)?.as_str()?.parse::<Digest>().ok()?;
+        Some(config.get("architecture")?.as_str()? == platform.name.architecture_name() && label == lock)
     };
-    let found = || -> Option<(Digest, Digest)> {
+    let found = || -> Option<Digest> {
         let index: Value = serde_json::from_slice(&fs::read(folder.join("index.json")).ok()?).ok()?;
         let named = digest_at(&index, "/manifests/0/digest")?;
         let listed = match blob(&named)?.get("manifests").and_then(Value::as_array) {
             Some(manifests) => manifests.iter().filter_map(|entry| digest_at(entry, "/digest")).collect(),
             None => vec![named],
         };
-        listed.into_iter().find_map(|image| Some((image, lock_of(&image)?)))
+        listed.into_iter().find(|image| is_it(image) == Some(true))
     };
     found().ok_or_else(|| Error::NotBuilt { folder: folder.clone(), platform: platform.name })
 }

@@ -1,117 +1,78 @@
 //! `imgforge inspect`: what is in an image, where it came from, what is attached to it. Any image can be looked at; of those
 //! that imgforge made, the lock that came along tells how large each package is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::{InspectArgs, InspectFormat};
 use crate::diagnostic::{Failure, Hint};
-use crate::lock::Lock;
-use crate::oci::Digest;
 use crate::progress::human_bytes;
 use crate::publish::registry::Attachment;
-use crate::render::mlflow_lock;
-use crate::share::bundle;
 use crate::share::overview::{Entry, Overview, PlatformView};
-use crate::share::{Error as ShareError, Image, page};
+use crate::share::{Image, page};
 use crate::spec::Spec;
 
 use super::build::output_folder;
+use super::images::{self, Found};
 use super::named::Named;
 use super::outside::Outside;
 use super::{Context, print, print_json};
 
 /// Packages that are named as the largest.
 const LARGEST: usize = 10;
-/// Folders above a layout in which the lock is looked for: `generated/NAME/services/mlflow/oci` lies five deep.
-const LOCK_ABOVE: usize = 5;
 
-/// Why there is nothing to look at.
+/// Why nothing can be shown.
 #[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("there is no image in `{0}`")]
-    NoLayout(PathBuf),
-    #[error("the page cannot be made: {0}")]
-    Page(tera::Error),
-}
+#[error("the page cannot be made: {0}")]
+struct PageError(tera::Error);
 
-impl Hint for Error {
+impl Hint for PageError {
     fn help(&self) -> Vec<String> {
-        match self {
-            Self::NoLayout(_) => vec![
-                "name an image in a registry, a folder in the OCI image layout, or a spec that was built".to_owned(),
-            ],
-            Self::Page(_) => vec!["this is a defect of imgforge: please report it with the image".to_owned()],
-        }
+        vec!["this is a defect of imgforge: please report it with the image".to_owned()]
     }
 }
 
 pub(super) fn run(context: &Context, arguments: &InspectArgs) -> Result<u8, Failure> {
     let overview = match Named::find(&arguments.image)? {
-        Named::Path(path) => of_layout(&path)?,
+        Named::Path(path) => {
+            let Found { image, lock } = images::built(&folder_of(&path)?, &path)?;
+            Overview::new(&image, lock.as_ref(), &[])
+        }
         Named::Image(reference) => {
             let outside = Outside::without_spec(context)?;
-            let image = Image::read(&outside.registries, &reference)?;
-            of_registry(context, &outside, &image)?
+            let Found { image, lock } = images::pulled(context, &outside, &reference)?;
+            Overview::new(&image, lock.as_ref(), &attached(&outside, &image)?)
         }
     };
     match arguments.format {
         InspectFormat::Json => print_json(&serde_json::to_value(&overview).unwrap_or_default()),
-        InspectFormat::Html => print(&page::render(&overview).map_err(Error::Page)?),
+        InspectFormat::Html => print(&page::render(&overview).map_err(PageError)?),
         InspectFormat::Text => print(&to_text(&overview)),
     }
     Ok(0)
 }
 
-/// An image in a registry, with what is attached to it or to the images of its platforms.
-fn of_registry(context: &Context, outside: &Outside, image: &Image) -> Result<Overview, Failure> {
+/// What is attached to an image, or to those of its platforms.
+fn attached(outside: &Outside, image: &Image) -> Result<Vec<Attachment>, Failure> {
     let mut attached = Vec::new();
-    if let Some(reference) = &image.reference {
-        let mut subjects = vec![image.subject.digest];
-        subjects.extend(image.images.iter().map(crate::oci::AssembledImage::digest));
-        subjects.dedup();
-        for subject in subjects {
-            for referrer in outside.registries.referrers(reference, &subject)? {
-                let artifact_type = referrer.artifact_type.unwrap_or(referrer.media_type);
-                attached.push(Attachment { artifact_type, digest: referrer.digest });
-            }
+    let Some(reference) = &image.reference else { return Ok(attached) };
+    let mut subjects = vec![image.subject.digest];
+    subjects.extend(image.images.iter().map(crate::oci::AssembledImage::digest));
+    subjects.dedup();
+    for subject in subjects {
+        for referrer in outside.registries.referrers(reference, &subject)? {
+            let artifact_type = referrer.artifact_type.unwrap_or(referrer.media_type);
+            attached.push(Attachment { artifact_type, digest: referrer.digest, subject });
         }
     }
-    let lock = match bundle::attached(&outside.registries, image, None) {
-        Ok(recipe) if recipe.is_main() => Some(recipe.lock),
-        Ok(recipe) => mlflow_lock(&recipe.lock),
-        Err(ShareError::NoRecipe { .. }) => None,
-        Err(error) => {
-            context.progress.say(format!("warning: sizes of packages are not known: {error}"));
-            None
-        }
-    };
-    Ok(Overview::new(image, lock.as_ref(), &attached))
+    Ok(attached)
 }
 
-/// An image in a folder: a layout, what `build` wrote, or what it would write for a spec.
-fn of_layout(path: &Path) -> Result<Overview, Failure> {
-    let folder = match path.is_dir() {
-        true => path.to_owned(),
-        false => output_folder(None, &Spec::load(path)?.name.value),
-    };
-    let layouts = [folder.clone(), folder.join("oci")];
-    let layout = layouts.into_iter().find(|layout| layout.join("index.json").is_file());
-    let layout = layout.ok_or(Error::NoLayout(folder))?;
-    let image = Image::open(&layout)?;
-    let lock = image.lock_digest().and_then(|digest| lock_of(path, &layout, &digest));
-    let lock = lock.and_then(|lock| match image.label("org.opencontainers.image.title") {
-        Some(title) if title != lock.name => mlflow_lock(&lock).filter(|server| server.name == title),
-        _ => Some(lock),
-    });
-    Ok(Overview::new(&image, lock.as_ref(), &[]))
-}
-
-/// The lock of that address: beside the spec, or in a folder above the layout.
-fn lock_of(path: &Path, layout: &Path, digest: &Digest) -> Option<Lock> {
-    let layout = layout.canonicalize().ok()?;
-    let above = layout.ancestors().skip(1).take(LOCK_ABOVE).map(|folder| folder.join("imgforge.lock"));
-    let candidates = std::iter::once(Lock::path_for(path)).chain(above);
-    candidates.filter_map(|path| Lock::read(&path).ok().flatten()).find(|lock| lock.digest() == *digest)
+/// The folder that is named, or that `build` would write for a spec.
+fn folder_of(path: &Path) -> Result<std::path::PathBuf, Failure> {
+    match path.is_dir() {
+        true => Ok(path.to_owned()),
+        false => Ok(output_folder(None, &Spec::load(path)?.name.value)),
+    }
 }
 
 fn to_text(overview: &Overview) -> String {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::catalog::Catalog;
 use crate::diagnostic::{Failure, Hint, suggestion};
-use crate::lock::{Lock, LockedBase};
-use crate::oci::Platform;
+use crate::lock::{Lock, LockedBase, LockedService};
+use crate::oci::{Digest, Platform};
 use crate::resolve::{Preferences, StackAnswer, packages_of_families};
 use crate::spec::Spec;
 use crate::version::wheel_tag::normalize_name;
@@ -31,7 +31,7 @@ impl Hint for NotInLock {
 pub(super) struct Kept {
     lock: Option<Lock>,
     all: bool,
-    /// Normalised names of packages, families of frameworks and Debian packages.
+    /// Normalised names of packages, families of frameworks, Debian packages and services.
     upgraded: Vec<String>,
 }
 
@@ -77,6 +77,13 @@ impl Kept {
         self.lock.as_ref().map_or_else(Preferences::default, of)
     }
 
+    /// Digest of a service's image, where the lock has the same image and the service is not to be upgraded.
+    pub(super) fn service_digest(&self, kind: &str, image: &str) -> Option<Digest> {
+        let lock = self.lock.as_ref().filter(|_| !self.all && !self.upgraded.iter().any(|name| name == kind))?;
+        let is_same = |service: &&LockedService| service.kind == kind && service.image.as_deref() == Some(image);
+        lock.services.iter().find(is_same)?.digest
+    }
+
     /// Base and Debian packages of a platform, where the upgrade asks for none of them and the new stack stands on the same
     /// base. A changed spec may ask for others, and then the archive's present ones are taken.
     pub(super) fn base(&self, spec: &Spec, stack: &StackAnswer, platform: Platform) -> Option<LockedSystem> {
@@ -102,7 +109,8 @@ fn require(lock: &Lock, name: &str, families: &BTreeSet<(String, String)>) -> Re
     let wheels = wheels.chain(lock.services.iter().flat_map(|service| &service.wheels)).map(|wheel| wheel.name.clone());
     let debs = lock.platforms.iter().flat_map(|platform| &platform.debs).map(|deb| normalize_name(&deb.name));
     let frameworks = lock.frameworks.iter().map(|framework| framework.family.clone());
-    let known: BTreeSet<String> = wheels.chain(debs).chain(frameworks).collect();
+    let services = lock.services.iter().map(|service| service.kind.clone());
+    let known: BTreeSet<String> = wheels.chain(debs).chain(frameworks).chain(services).collect();
     let by_family = families.iter().any(|(package, family)| package == name && known.contains(family));
     if by_family || known.contains(name) {
         return Ok(());

@@ -248,7 +248,7 @@ fn services(
         let Some(version) = version else { continue };
         let repository = catalog.service(kind).map_or(kind, |service| service.image.as_str());
         let image = format!("{repository}:{}", version.value);
-        let digest = bases.image_digest(&image);
+        let digest = kept.service_digest(kind, &image).or_else(|| bases.image_digest(&image));
         services.push(LockedService { image: Some(image), digest, ..empty(kind) });
     }
     if let Some(postgres) = &spec.services.postgres {

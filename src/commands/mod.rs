@@ -11,9 +11,12 @@ mod diff;
 mod engines;
 mod explain;
 mod export;
+mod images;
 mod inspect;
 mod kept;
+mod keys;
 mod lock;
+mod mirror;
 mod named;
 mod outside;
 mod pull;
@@ -74,16 +77,18 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Lock(arguments) => lock::run(&context, &arguments),
         Command::Resolve(arguments) => resolve::run(&context, &arguments),
         Command::Explain(arguments) => explain::run(&context, &arguments),
-        Command::Diff(arguments) => diff::run(&arguments),
+        Command::Diff(arguments) => diff::run(&context, &arguments),
         Command::Catalog(command) => catalog::run(&context, &command),
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Render(arguments) => render::run(&context, &arguments),
         Command::Push(arguments) => push::run(&context, &arguments),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
+        Command::Mirror(arguments) => mirror::run(&context, &arguments),
         Command::Pull(arguments) => pull::run(&context, &arguments),
         Command::Verify(arguments) => verify::run(&context, &arguments),
         Command::Export(arguments) => export::run(&context, &arguments),
         Command::Signatures(arguments) => signatures::run(&context, &arguments),
+        Command::Keys(command) => keys::run(&context, &command),
         Command::Up(arguments) => engines::stack(&arguments, true),
         Command::Down(arguments) => engines::stack(&arguments, false),
         Command::Cache(command) => cache::run(&context, &command),

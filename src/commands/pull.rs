@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::attest::PublicKey;
 use crate::cli::{Format, PullArgs};
 use crate::diagnostic::Failure;
 use crate::lock::Lock;
@@ -13,14 +14,20 @@ use crate::share::{Error, Image};
 
 use super::outside::Outside;
 use super::stage::{Files, stage, tell_others};
-use super::{Context, named, print, print_json};
+use super::{Context, named, print, print_json, signatures};
 
 pub(super) fn run(context: &Context, arguments: &PullArgs) -> Result<u8, Failure> {
     let reference = named::reference(&arguments.reference)?;
     let wanted = arguments.recipe.as_deref().map(named::digest).transpose()?;
+    let key = arguments.key.as_deref().map(PublicKey::read).transpose()?;
     let outside = Outside::without_spec(context)?;
-    let image = Image::read(&outside.registries, &reference)?;
-    let attached = bundle::attached(&outside.registries, &image, wanted.as_ref())?;
+    let registries = &outside.registries;
+    let image = Image::read(registries, &reference)?;
+    let signatures = key.as_ref().map(|key| signatures::required(registries, &image, key)).transpose()?;
+    let attached = match &key {
+        Some(key) => signatures::signed_recipe(registries, &image, wanted.as_ref(), key)?,
+        None => bundle::attached(registries, &image, wanted.as_ref())?,
+    };
     tell_others(context, &attached);
     if !attached.is_main() && !attached.lock.image.files.is_empty() {
         let (image, main) = (attached.image.clone(), attached.lock.name.clone());
@@ -44,6 +51,7 @@ pub(super) fn run(context: &Context, arguments: &PullArgs) -> Result<u8, Failure
             "reference": image.name,
             "digest": image.subject.digest,
             "recipe": attached.digest,
+            "signatures": signatures::places(signatures.as_deref()),
             "lock": bundle.lock_digest(),
             "name": attached.lock.name,
             "folder": target,
@@ -51,6 +59,9 @@ pub(super) fn run(context: &Context, arguments: &PullArgs) -> Result<u8, Failure
             "files": files.iter().map(|(path, outcome)| json!({"path": path, "outcome": outcome.name()})).collect::<Vec<_>>(),
         })),
         Format::Text => print(&spec.display().to_string()),
+    }
+    if signatures.is_some() {
+        context.progress.say(format!("`{}` and its recipe are signed by the key", image.name));
     }
     let count = |wanted: Outcome| files.values().filter(|outcome| **outcome == wanted).count();
     let changed = count(Outcome::Written) + count(Outcome::Replaced);

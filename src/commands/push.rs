@@ -5,8 +5,8 @@ use crate::diagnostic::Failure;
 use crate::lock::Lock;
 use crate::spec::Spec;
 
-use super::attestations::{self, Attest};
-use super::build::{PushTo, assemble_all, output_folder, publish_all, repository};
+use super::attestations::Attest;
+use super::build::{PushTo, assemble_all, chosen, output_folder, publish_all, repository};
 use super::outside::Outside;
 use super::{Context, attach, lock, print, print_json, summary};
 
@@ -21,9 +21,9 @@ pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure
     let outside = Outside::new(context, &spec)?;
     let folder = output_folder(arguments.output.as_deref(), &locked.name);
     let to = PushTo { repository, reuse: !arguments.no_reuse };
-    let mut built = assemble_all(context, &outside, &spec, &locked, &folder, Some(&to))?;
-    let published = publish_all(context, &outside, &spec, &mut built, wanted)?;
-    attestations::attach(context, &outside, &spec, &built, &published, &attest)?;
+    let platforms = chosen(&locked, &[])?;
+    let mut built = assemble_all(context, &outside, &spec, &locked, &platforms, &folder, Some(&to))?;
+    let published = publish_all(context, &outside, &spec, &mut built, wanted, &attest)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => published.first().iter().for_each(|published| print(&published.reference.whole())),

@@ -7,6 +7,9 @@ use crate::attest::signature::{self, Form, Found};
 use crate::cli::{Format, SignaturesArgs};
 use crate::diagnostic::{Failure, Hint};
 use crate::oci::{Digest, Reference};
+use crate::registry::Registries;
+use crate::share::bundle::Attached;
+use crate::share::{Image, bundle};
 
 use super::outside::Outside;
 use super::{Context, print, print_json};
@@ -44,6 +47,63 @@ pub(super) fn run(context: &Context, arguments: &SignaturesArgs) -> Result<u8, F
         signatures.iter().map(line).chain(others).for_each(|line| print(&line));
     }
     Ok(0)
+}
+
+/// What `--key` asks for: signatures of that key over the image as it was read, or the answer is no.
+pub(super) fn required(registries: &Registries, image: &Image, key: &PublicKey) -> Result<Vec<Found>, Failure> {
+    // One that lies in a folder has nothing beside it; nobody asks for that.
+    let Some(reference) = &image.reference else { return Ok(Vec::new()) };
+    Ok(signature::verify(registries, reference, &image.subject.digest, key)?)
+}
+
+/// A recipe of the image that the key's owner has signed. The image's own digest does not cover rendered files and inputs, so
+/// without that signature they could be anybody's.
+pub(super) fn signed_recipe(
+    registries: &Registries,
+    image: &Image,
+    wanted: Option<&Digest>,
+    key: &PublicKey,
+) -> Result<Attached, Failure> {
+    let first = bundle::attached(registries, image, wanted)?;
+    let Some(reference) = &image.reference else { return Ok(first) };
+    let refusal = match signature::verify(registries, reference, &first.digest, key) {
+        Ok(_) => return Ok(first),
+        Err(refusal @ crate::attest::Error::NotSigned { .. }) => refusal,
+        Err(failure) => return Err(failure.into()),
+    };
+    // Whoever may push can put another one in front.
+    for other in first.others.iter().filter(|_| wanted.is_none()) {
+        if signature::verify(registries, reference, other, key).is_ok() {
+            return Ok(bundle::attached(registries, image, Some(other))?);
+        }
+    }
+    Err(UnsignedRecipe { recipe: first.digest, refusal }.into())
+}
+
+/// The image is signed, and what came with it is not.
+#[derive(Debug, thiserror::Error)]
+#[error("the image is signed by this key, but its recipe `{recipe}` is not")]
+struct UnsignedRecipe {
+    recipe: Digest,
+    refusal: crate::attest::Error,
+}
+
+impl Hint for UnsignedRecipe {
+    fn help(&self) -> Vec<String> {
+        vec!["`imgforge build --push --sign-key` signs both; push again with it".to_owned()]
+    }
+    fn notes(&self) -> Vec<String> {
+        self.refusal.notes()
+    }
+    fn exit_code(&self) -> u8 {
+        1
+    }
+}
+
+/// Where the signatures are, as JSON shows it; null if none were asked for.
+pub(super) fn places(signatures: Option<&[Found]>) -> Value {
+    let places = |found: &[Found]| found.iter().map(|found| json!(found.place)).collect();
+    signatures.map_or(Value::Null, places)
 }
 
 fn line(found: &Found) -> String {

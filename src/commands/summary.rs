@@ -12,8 +12,8 @@ use crate::oci::tag::with_digest;
 use crate::progress::human_bytes;
 use crate::publish::registry::{Attachment, Published};
 
-use super::Context;
 use super::build::Built;
+use super::{Context, attach};
 
 /// What stdout gets: the reference to use where the image was pushed, else its digest.
 pub(super) fn first_line(built: &[Built], published: &[Published]) -> String {
@@ -39,6 +39,7 @@ pub(super) fn to_json(built: &[Built], published: &[Published], folder: &Path) -
             "size": built.images.iter().map(AssembledImage::layers_size).sum::<u64>(),
             "layers": layers,
             "reference": published.get(position).map(|published| published.reference.whole()),
+            "stack": published.get(position).and_then(attach::stack_of).map(|stack| stack.whole()),
             "attached": published.get(position).map_or_else(Vec::new, attachments),
         })
     };
@@ -56,7 +57,10 @@ fn tags(built: &Built) -> Vec<String> {
 }
 
 fn attachments(published: &Published) -> Vec<Value> {
-    let attachment = |known: &Attachment| json!({"type": known.artifact_type, "digest": known.digest});
+    let attachment = |known: &Attachment| {
+        let Attachment { artifact_type, digest, subject } = known;
+        json!({"type": artifact_type, "digest": digest, "subject": subject})
+    };
     published.attached.iter().map(attachment).collect()
 }
 
@@ -84,6 +88,9 @@ pub(super) fn say(
         say(format!("{:<11} {}, {layers} layers, in {place}", "", human_bytes(size)));
         if let Some(published) = published.get(position) {
             say(format!("{:<11} pushed as {}", "", published.reference.whole()));
+            if let Some(stack) = attach::stack_of(published) {
+                say(format!("{:<11} its stack: docker compose -f oci://{} up", "", stack.whole()));
+            }
         }
     }
     say(format!("done in {:.1} s", started.elapsed().as_secs_f64()));

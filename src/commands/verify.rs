@@ -13,6 +13,8 @@ use crate::assemble::layers::LayerCache;
 use crate::assemble::published::Published;
 use crate::assemble::recipe::Recipe;
 use crate::assemble::steps;
+use crate::attest::PublicKey;
+use crate::attest::signature::Found;
 use crate::cli::{Format, VerifyArgs};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{LAYER_FORMAT, Lock, Moment};
@@ -25,11 +27,12 @@ use crate::share::bundle::{self, Attached};
 use crate::share::compare::{Comparison, Field, Pair};
 use crate::share::contents::Difference;
 use crate::share::{Error as ShareError, Image};
+use crate::store::UnfinishedFolder;
 
 use super::build::{base_image, damaged, materials};
 use super::outside::Outside;
 use super::stage::{Files, stage, tell_others};
-use super::{Context, named, print, print_json};
+use super::{Context, named, print, print_json, signatures};
 
 /// Files that are named of a layer that differs.
 const NAMED: usize = 10;
@@ -60,8 +63,11 @@ impl Hint for Error {
 pub(super) fn run(context: &Context, arguments: &VerifyArgs) -> Result<u8, Failure> {
     let reference = named::reference(&arguments.reference)?;
     let wanted = arguments.recipe.as_deref().map(named::digest).transpose()?;
+    let key = arguments.key.as_deref().map(PublicKey::read).transpose()?;
     let outside = Outside::without_spec(context)?;
     let image = Image::read(&outside.registries, &reference)?;
+    // The image's digest covers all of the recipe that is made again: spec, lock and, by their hashes, packages.
+    let signatures = key.as_ref().map(|key| signatures::required(&outside.registries, &image, key)).transpose()?;
     let chosen = choose(&image, &arguments.platforms)?;
     let attached = bundle::attached(&outside.registries, &image, wanted.as_ref())?;
     tell_others(context, &attached);
@@ -86,7 +92,8 @@ pub(super) fn run(context: &Context, arguments: &VerifyArgs) -> Result<u8, Failu
     // An index can only be made again as a whole.
     let digest = (chosen.len() == image.images.len()).then(|| Layout::digest_of(&made));
     let is_same = comparisons.iter().all(Comparison::is_same) && digest.is_none_or(|made| made == image.subject.digest);
-    let report = Report { image: &image, attached: &attached, comparisons: &comparisons, digest, is_same, arguments };
+    let (image, attached, comparisons, signatures) = (&image, &attached, comparisons.as_slice(), signatures.as_deref());
+    let report = Report { image, attached, comparisons, digest, is_same, signatures, arguments };
     match arguments.format {
         Format::Json => print_json(&report.to_json()),
         Format::Text => print(&report.to_text()),
@@ -116,7 +123,7 @@ fn choose<'i>(image: &'i Image, wanted: &[String]) -> Result<Vec<&'i AssembledIm
 /// An image that was made again; its folder holds the layers that are not as in the other.
 struct Again {
     image: AssembledImage,
-    _folder: tempfile::TempDir,
+    _folder: UnfinishedFolder,
 }
 
 fn make_again(
@@ -129,7 +136,7 @@ fn make_again(
 ) -> Result<Again, Failure> {
     let store = &outside.store;
     let io = |source| ShareError::Io { action: "create a folder in", path: scratch.to_owned(), source };
-    let folder = tempfile::Builder::new().prefix(".imgforge-").tempdir_in(scratch).map_err(io)?;
+    let folder = UnfinishedFolder::create(scratch).map_err(io)?;
     let server;
     let lock: &Lock = if attached.is_main() {
         &attached.lock
@@ -174,6 +181,8 @@ struct Report<'a> {
     /// Of all that was made, if it is as much as the image.
     digest: Option<Digest>,
     is_same: bool,
+    /// Of the key that was asked for.
+    signatures: Option<&'a [Found]>,
     arguments: &'a VerifyArgs,
 }
 
@@ -190,6 +199,7 @@ impl Report<'_> {
             "digest": self.image.subject.digest,
             "rebuilt": self.digest,
             "recipe": self.attached.digest,
+            "signatures": signatures::places(self.signatures),
             "lock": self.attached.bundle.lock_digest(),
             "project_files": self.project_files(),
             "platforms": self.comparisons.iter().map(platform_json).collect::<Vec<_>>(),
@@ -199,7 +209,8 @@ impl Report<'_> {
     fn to_text(&self) -> String {
         let mut lines = Vec::new();
         let word = if self.is_same { "same" } else { "different" };
-        lines.push(format!("{word}: {}", self.image.name));
+        let signed = if self.signatures.is_some() { ", signed by the key" } else { "" };
+        lines.push(format!("{word}: {}{signed}", self.image.name));
         for comparison in self.comparisons {
             let Comparison { platform, found, made, layers, config, manifest } = comparison;
             if comparison.is_same() {

@@ -140,6 +140,9 @@ pub struct ImageSettings {
     /// Registry and repository without tag, if the spec names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
+    /// Registry and prefix of the copies of other people's images, if the spec names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
     /// The project's own version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -560,6 +563,7 @@ impl Lock {
             targets: stack.targets.iter().map(target).collect(),
             image: ImageSettings {
                 repository: spec.image.repository.as_ref().map(|repository| repository.value.clone()),
+                mirror: spec.image.mirror.as_ref().map(|mirror| mirror.value.clone()),
                 version: spec.image.version.clone(),
                 tags,
                 immutable_tags: fill(&spec.image.immutable_tags),

@@ -7,6 +7,7 @@ mod compression;
 mod digest;
 mod image;
 pub mod layout;
+pub mod mirror;
 mod platform;
 pub mod tag;
 

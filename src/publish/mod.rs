@@ -1,10 +1,11 @@
 //! Stage 7: a finished image goes somewhere. One file per target: a registry, a folder in the OCI image layout, an archive, or
-//! an engine on this machine.
+//! an engine on this machine. `copy` brings the image of somebody else from one registry to another.
 //!
 //! Targets send the bytes that `assemble` fixed and change none of them, so the image has the same digest everywhere.
 
 pub mod archive;
 pub mod artifact;
+pub mod copy;
 pub mod engine;
 pub mod layout;
 pub mod registry;
@@ -51,6 +52,14 @@ pub enum Error {
         found: Digest,
         /// What it would have to name.
         digest: Digest,
+    },
+    /// An image of somebody else cannot be copied.
+    #[error("`{reference}` cannot be copied: {problem}")]
+    NotCopied {
+        /// The image.
+        reference: String,
+        /// Why.
+        problem: String,
     },
     /// There is nothing to publish.
     #[error("there is no image to publish")]

@@ -65,6 +65,8 @@ pub struct Attachment {
     pub artifact_type: String,
     /// Its address.
     pub digest: Digest,
+    /// The manifest that it is attached to: the image of one platform, or the whole.
+    pub subject: Digest,
 }
 
 /// A push that has begun: blobs are on their way while others are still being made. Nothing refers to them before
@@ -133,23 +135,39 @@ impl Upload {
 
     /// Sends a layer, unless the repository has it. Each digest is looked at once.
     pub fn layer(&self, layer: &Layer) {
-        let Shared { registries, store, repository, neighbours, .. } = &*self.shared;
+        let neighbours = &self.shared.neighbours;
         let (digest, size) = (layer.digest, layer.size);
-        let mut mount_from = Vec::new();
         let source: Box<dyn BlobSource> = match &layer.source {
             LayerSource::File(path) => Box::new(FileSource { path: path.clone(), size }),
-            LayerSource::Registry(reference) => {
-                mount_from = registries.repositories_at(repository.registry(), reference);
-                if let Some(path) = store.blob(&digest) {
-                    Box::new(FileSource { path, size })
-                } else {
-                    let (registries, reference) = (registries.clone(), reference.clone());
-                    Box::new(RemoteSource { registries, reference, digest, size })
-                }
-            }
+            LayerSource::Registry(reference) => return self.blob(digest, size, reference),
+        };
+        self.shared.add(Job { digest, size, source, mount_from: neighbours.clone() });
+    }
+
+    /// Sends a blob that a registry has, unless the repository has it.
+    pub fn blob(&self, digest: Digest, size: u64, from: &Reference) {
+        let Shared { registries, store, repository, neighbours, .. } = &*self.shared;
+        let mut mount_from = registries.repositories_at(repository.registry(), from);
+        let source: Box<dyn BlobSource> = if let Some(path) = store.blob(&digest) {
+            Box::new(FileSource { path, size })
+        } else {
+            let (registries, reference) = (registries.clone(), from.clone());
+            Box::new(RemoteSource { registries, reference, digest, size })
         };
         mount_from.extend(neighbours.iter().cloned());
         self.shared.add(Job { digest, size, source, mount_from });
+    }
+
+    /// Ends an upload of blobs whose manifests somebody else pushes. Returns how many bytes were sent, were there, and were
+    /// mounted.
+    pub fn finish_blobs(mut self) -> Result<(u64, u64, u64), Error> {
+        self.settle()?;
+        self.close();
+        let outcomes = std::mem::take(&mut lock(&self.shared.queue).outcomes);
+        let sum = |wanted: BlobOutcome| {
+            outcomes.iter().filter(|(outcome, _)| *outcome == wanted).map(|(_, size)| size).sum::<u64>()
+        };
+        Ok((sum(BlobOutcome::Sent), sum(BlobOutcome::Present), sum(BlobOutcome::Mounted)))
     }
 
     /// Waits until everything that was given so far is there, or tells the first failure.

@@ -7,9 +7,20 @@
 use serde::Serialize;
 
 use super::mlflow::{self, Store};
-use super::{Error, image_name};
+use super::template::Templates;
+use super::{Error, INIT_FOLDER, PublishedImages, Rendered, RenderedFile, copy_of, image_name};
 use crate::lock::{Lock, LockedService};
 use crate::plan::USER_ID;
+
+/// Where containers of a shared stack find their passwords.
+const SECRETS_FOLDER: &str = "/run/stack";
+
+/// What the script reads that starts PostgreSQL in a shared stack.
+#[derive(Serialize)]
+struct Start {
+    folder: &'static str,
+    user_id: u32,
+}
 
 /// What the Compose and `.env.example` templates read.
 #[derive(Serialize)]
@@ -31,6 +42,25 @@ pub(super) struct Stack<'a> {
     /// What Compose says if a secret is missing.
     missing: &'static str,
     user_id: u32,
+    /// In a stack that stands alone, what others have in files beside it.
+    shared: Option<Shared>,
+}
+
+#[derive(Serialize)]
+struct Shared {
+    /// Where containers find their passwords.
+    folder: &'static str,
+    /// How PostgreSQL starts: a script that makes the passwords first.
+    start: String,
+    configs: Vec<Config>,
+}
+
+/// A file of PostgreSQL's first start.
+#[derive(Serialize)]
+struct Config {
+    name: String,
+    target: String,
+    content: String,
 }
 
 #[derive(Serialize)]
@@ -71,7 +101,7 @@ impl<'a> Stack<'a> {
         let on_postgres = mlflow.as_ref().is_some_and(|mlflow| mlflow.postgres);
         let postgres = service("postgres")
             .map(|service| {
-                let image = service_image(service)?;
+                let image = service_image(lock, service)?;
                 let init = on_postgres || !service.seed.is_empty();
                 Ok::<_, Error>(Postgres { data: postgres_data(&image), image, init })
             })
@@ -79,8 +109,9 @@ impl<'a> Stack<'a> {
         if on_postgres && postgres.is_none() {
             return Err(Error::MissingService { service: "mlflow", needs: "postgres" });
         }
-        let redis =
-            service("redis").map(|service| Ok::<_, Error>(Redis { image: service_image(service)? })).transpose()?;
+        let redis = service("redis")
+            .map(|service| Ok::<_, Error>(Redis { image: service_image(lock, service)? }))
+            .transpose()?;
         let volumes = [
             ("mlflow-data", mlflow.as_ref().is_some_and(|mlflow| mlflow.volume)),
             ("postgres-data", postgres.is_some()),
@@ -100,7 +131,37 @@ impl<'a> Stack<'a> {
             volumes: volumes.into_iter().filter_map(|(name, used)| used.then_some(name)).collect(),
             missing: "run imgforge render, which makes .env",
             user_id: USER_ID,
+            shared: None,
         })
+    }
+
+    /// Makes it a stack that stands alone: with published images, and with the rendered files of PostgreSQL inside.
+    pub(super) fn share(
+        &mut self,
+        images: &PublishedImages<'_>,
+        rendered: &Rendered,
+        templates: &Templates,
+    ) -> Result<(), Error> {
+        let prefix = "services/postgres/";
+        let files = rendered.files.iter().filter_map(|(path, file)| Some((path.strip_prefix(prefix)?, file)));
+        let config = |(index, (name, file)): (usize, (&str, &RenderedFile))| {
+            let content = String::from_utf8(file.bytes.clone());
+            let content = content.map_err(|_| Error::NotText { path: format!("{prefix}{name}") })?;
+            // Scripts and tables by number: Compose's own names allow fewer letters than files have.
+            Ok::<_, Error>(Config { name: format!("init-{index}"), target: format!("{INIT_FOLDER}/{name}"), content })
+        };
+        let configs = files.enumerate().map(config).collect::<Result<_, _>>()?;
+        let start = templates.text("stack-start.sh", &Start { folder: SECRETS_FOLDER, user_id: USER_ID })?;
+        self.shared = Some(Shared { folder: SECRETS_FOLDER, start, configs });
+        images.app.clone_into(&mut self.image);
+        self.local = false;
+        if let (Some(mlflow), Some(image)) = (&mut self.mlflow, images.mlflow) {
+            image.clone_into(&mut mlflow.image);
+        }
+        if self.postgres.is_some() {
+            self.volumes.push("postgres-secrets");
+        }
+        Ok(())
     }
 
     /// Whether some target has no card that the stack reserves, and needs the override file.
@@ -141,12 +202,13 @@ fn gpu(lock: &Lock) -> Option<&'static str> {
     lock.targets.iter().any(|target| target.vendor.as_deref() == Some(vendor)).then_some(vendor)
 }
 
-fn service_image(service: &LockedService) -> Result<String, Error> {
+fn service_image(lock: &Lock, service: &LockedService) -> Result<String, Error> {
     let image = service.image.as_ref().ok_or_else(|| Error::NoServiceImage { service: service.kind.clone() })?;
-    Ok(match service.digest {
+    let image = match service.digest {
         Some(digest) if !image.contains('@') => format!("{image}@{digest}"),
         _ => image.clone(),
-    })
+    };
+    copy_of(lock, image)
 }
 
 /// Folder of PostgreSQL's volume: since 18 the data lies in a folder of its own for each major version, one level down.

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::requirements::{self, Requirements};
-use super::{Error, image_name, quote};
+use super::{Error, copy_of, image_name, quote};
 use crate::lock::{Lock, LockedBase};
 use crate::plan::{FileCopy, Plan, Step, USER_ID, VENV};
 use crate::version::PythonVersion;
@@ -77,7 +77,7 @@ impl<'a> Dockerfile<'a> {
             reason: base.reason.trim_end_matches('.'),
             image: image_name(lock),
             options: options(plans, !files.is_empty() || project_wheels, &requirement_files),
-            bases: base_stages(plans)?,
+            bases: base_stages(lock, plans)?,
             interpreter: &base.interpreter,
             venv: VENV,
             venv_package: venv_package(base, plan.python),
@@ -135,8 +135,8 @@ fn base_of(plan: &Plan) -> Result<&LockedBase, Error> {
 
 /// The stages that images start from: one if all platforms agree, else one for each, of which the engine takes that of
 /// its `TARGETARCH`.
-fn base_stages(plans: &[Plan]) -> Result<Vec<Base>, Error> {
-    let mut bases = plans.iter().map(base_stage).collect::<Result<Vec<_>, _>>()?;
+fn base_stages(lock: &Lock, plans: &[Plan]) -> Result<Vec<Base>, Error> {
+    let mut bases = plans.iter().map(|plan| base_stage(lock, plan)).collect::<Result<Vec<_>, _>>()?;
     if bases.windows(2).all(|pair| (&pair[0].image, &pair[0].packages) == (&pair[1].image, &pair[1].packages)) {
         bases.truncate(1);
     }
@@ -146,7 +146,7 @@ fn base_stages(plans: &[Plan]) -> Result<Vec<Base>, Error> {
     Ok(bases)
 }
 
-fn base_stage(plan: &Plan) -> Result<Base, Error> {
+fn base_stage(lock: &Lock, plan: &Plan) -> Result<Base, Error> {
     let base = base_of(plan)?;
     let named = match (base.kind.as_str(), &base.suite, &base.reference) {
         ("debian", Some(suite), _) => format!("debian:{suite}-slim"),
@@ -157,6 +157,8 @@ fn base_stage(plan: &Plan) -> Result<Base, Error> {
         Some(digest) if base.kind != "debian" && !named.contains('@') => format!("{named}@{digest}"),
         _ => named,
     };
+    // An image of Debian stands in for packages; no lock names it, so nobody copies it.
+    let image = if base.reference.is_some() { copy_of(lock, image)? } else { image };
     one_line("base image", &image, &image)?;
     let architecture = plan.platform.architecture_name();
     let packages = plan.steps.iter().flat_map(|step| match step {

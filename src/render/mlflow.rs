@@ -37,6 +37,7 @@ pub fn mlflow_lock(lock: &Lock) -> Option<Lock> {
     server.image = ImageSettings {
         compression: lock.image.compression,
         repository: lock.image.repository.as_ref().map(|repository| format!("{repository}-mlflow")),
+        mirror: lock.image.mirror.clone(),
         version: lock.image.version.clone(),
         tags: lock.image.tags.clone(),
         immutable_tags: lock.image.immutable_tags.clone(),

@@ -28,6 +28,7 @@ pub use seed::CsvError;
 
 use crate::diagnostic::Hint;
 use crate::lock::Lock;
+use crate::oci::mirror::mirrored;
 use crate::oci::{Digest, Platform};
 use crate::plan::Plan;
 use crate::store;
@@ -74,6 +75,14 @@ pub enum Error {
         /// The service.
         service: String,
     },
+    /// An image and the place of copies make no reference.
+    #[error("a copy of `{image}` in `{mirror}` would have no name that registries take")]
+    NoCopy {
+        /// The image.
+        image: String,
+        /// Where copies lie.
+        mirror: String,
+    },
     /// One service needs another.
     #[error("the service `{service}` needs the service `{needs}`, which the stack does not have")]
     MissingService {
@@ -118,6 +127,12 @@ pub enum Error {
         /// Cause.
         source: io::Error,
     },
+    /// A file that a stack of one file cannot hold.
+    #[error("`{path}` is not UTF-8, and cannot travel inside the stack")]
+    NotText {
+        /// The rendered file.
+        path: String,
+    },
     /// A CSV seed that makes no table.
     #[error("the seed `{path}` makes no table: {source}")]
     Csv {
@@ -145,10 +160,12 @@ impl Hint for Error {
             Self::NoPlatform | Self::NoBase { .. } | Self::NoServiceImage { .. } => "run `imgforge lock` again",
             Self::MissingService { .. } => "add it under `services:`, or choose `backend: sqlite`",
             Self::LineBreak { .. } => "put the text into a file under `files:`, and its path here",
+            Self::NoCopy { .. } => "name another place under `image: mirror:`, or none",
             Self::Name { .. } => "use letters, digits, `_`, `-` and `.`",
             Self::OutsideProject { .. } => "move it below the spec's folder, or the spec above it",
             Self::SeedKind { .. } => "convert it to SQL or CSV",
             Self::Csv { .. } => "write UTF-8 with commas, a header line and as many values in each record",
+            Self::NotText { .. } => "convert the seed to UTF-8, or push with `--no-recipe`",
             Self::Seed { .. } => "seed paths start from the spec's folder",
             Self::Template(_) => "this is a defect of imgforge: please report it with the lock",
             Self::Write { source, .. } => return store::help_for_output(source),
@@ -193,11 +210,51 @@ pub fn render(
     Ok(Rendered { files: files.files })
 }
 
+/// The images of a stack as a registry has them.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishedImages<'a> {
+    /// The environment's.
+    pub app: &'a str,
+    /// The MLflow server's, if the stack has one.
+    pub mlflow: Option<&'a str>,
+}
+
+/// The Compose stack as one file that needs nothing beside it: images from registries, scripts and seeds inside, and passwords
+/// that are made where it starts. `rendered` is what [`render`] made of the same lock. `None` without services.
+pub fn shared_stack(
+    lock: &Lock,
+    lock_digest: &Digest,
+    rendered: &Rendered,
+    images: &PublishedImages<'_>,
+) -> Result<Option<String>, Error> {
+    if lock.services.is_empty() {
+        return Ok(None);
+    }
+    let server = mlflow_lock(lock);
+    let templates = Templates::load()?;
+    let header = header("#", lock_digest);
+    let mut stack = compose::Stack::new(&header, lock, server.as_ref())?;
+    stack.share(images, rendered, &templates)?;
+    Ok(Some(templates.text("compose.yaml", &stack)?))
+}
+
+/// First line of a generated file, in a comment that starts with `mark`.
+fn header(mark: &str, lock_digest: &Digest) -> String {
+    format!("{mark} {MARKER} from imgforge.lock {lock_digest}; edit the spec instead")
+}
+
 /// The image's name in an engine: repository, or else the environment's name, with the first tag.
 fn image_name(lock: &Lock) -> String {
     let name = lock.image.repository.as_ref().unwrap_or(&lock.name);
     let tag = lock.image.tags.first().map_or("latest", String::as_str);
     format!("{name}:{tag}")
+}
+
+/// The image that stands for one of somebody else: its copy, if the lock says where copies lie.
+fn copy_of(lock: &Lock, image: String) -> Result<String, Error> {
+    let Some(mirror) = &lock.image.mirror else { return Ok(image) };
+    let copy = image.parse().ok().and_then(|reference| mirrored(mirror, &reference));
+    copy.map(|copy| copy.to_string()).ok_or_else(|| Error::NoCopy { image, mirror: mirror.clone() })
 }
 
 /// Files collected so far.
@@ -210,7 +267,7 @@ struct Files<'a> {
 impl Files<'_> {
     /// First line of a generated file, in a comment that starts with `mark`.
     fn header(&self, mark: &str) -> String {
-        format!("{mark} {MARKER} from imgforge.lock {}; edit the spec instead", self.lock_digest)
+        header(mark, self.lock_digest)
     }
 
     fn add(&mut self, path: &str, template: &str, values: &impl Serialize) -> Result<(), Error> {

@@ -8,13 +8,14 @@ use tera::{Context, Kwargs, State, Tera};
 
 use super::quote;
 
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("Dockerfile", include_str!("../../templates/Dockerfile.tera")),
     ("requirements.txt", include_str!("../../templates/requirements.txt.tera")),
     ("compose.yaml", include_str!("../../templates/compose.yaml.tera")),
     ("compose.cpu.yaml", include_str!("../../templates/compose.cpu.yaml.tera")),
     ("env.example", include_str!("../../templates/env.example.tera")),
     ("mlflow-database.sh", include_str!("../../templates/mlflow-database.sh.tera")),
+    ("stack-start.sh", include_str!("../../templates/stack-start.sh.tera")),
     ("seed.sql", include_str!("../../templates/seed.sql.tera")),
 ];
 

@@ -84,26 +84,32 @@ impl Pair {
 }
 
 impl Comparison {
-    /// Compares an image with one that was made again. Layers that differ are read.
+    /// Compares an image with another, which may have been made again. Layers that differ are read.
     pub fn of(registries: &Registries, found: &AssembledImage, made: &AssembledImage) -> Result<Self, Error> {
-        let mut layers = pairs(&found.layers, &made.layers);
-        for pair in &mut layers {
+        let mut comparison = Self::by_manifest(found, made);
+        for pair in &mut comparison.layers {
             if let (Some(one), Some(two), false) = (&pair.found, &pair.made, pair.has_same_bytes()) {
                 let (one, two) = (Contents::read(registries, one)?, Contents::read(registries, two)?);
                 pair.inside = Some(two.differences(&one));
             }
         }
+        Ok(comparison)
+    }
+
+    /// Compares two images by what their manifests and configs say; no layer is read.
+    pub fn by_manifest(found: &AssembledImage, made: &AssembledImage) -> Self {
+        let layers = pairs(&found.layers, &made.layers);
         let is_explained = !layers.iter().all(Pair::is_same);
         // What follows from other layers is not told again.
         let apart: &[&str] = if is_explained { &["rootfs", "history"] } else { &[] };
-        Ok(Self {
+        Self {
             platform: found.platform,
             found: found.digest(),
             made: made.digest(),
             layers,
             config: fields(&found.config, &made.config, apart),
             manifest: fields(&found.manifest, &made.manifest, &["layers", "config"]),
-        })
+        }
     }
 
     /// Whether nothing differs.

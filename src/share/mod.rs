@@ -3,7 +3,7 @@
 //! A recipe ([`Bundle`]) is what an image was made from: spec, lock, rendered files and the inputs that the spec names. It
 //! is attached to the image as an artifact. [`image`] reads a published image, whoever made it; [`project`] takes the
 //! project's files out of its layer; [`place`] puts everything into a folder, whole or not at all. [`compare`] holds an image against
-//! another one, [`overview`] says what is in it, and [`page`] shows that.
+//! another one, [`overview`] says what is in it, and [`page`] shows that. [`stack`] is the Compose stack for those who have nothing but Docker.
 
 pub mod bundle;
 pub mod compare;
@@ -14,6 +14,7 @@ pub mod overview;
 pub mod page;
 pub mod place;
 pub mod project;
+pub mod stack;
 #[cfg(test)]
 mod tests;
 pub mod treemap;

@@ -106,6 +106,8 @@ pub struct PackageView {
 pub struct AttachedView {
     /// Its address.
     pub digest: Digest,
+    /// The manifest that it is attached to: the image of one platform, or the whole.
+    pub subject: Digest,
     /// Its type.
     #[serde(rename = "type")]
     pub artifact_type: String,
@@ -281,8 +283,8 @@ fn packages(contents: &str) -> Option<Vec<PackageView>> {
 
 impl AttachedView {
     fn new(attachment: &Attachment) -> Self {
-        let Attachment { artifact_type, digest } = attachment;
-        Self { digest: *digest, artifact_type: artifact_type.clone(), what: words(artifact_type) }
+        let Attachment { artifact_type, digest, subject } = attachment;
+        Self { digest: *digest, subject: *subject, artifact_type: artifact_type.clone(), what: words(artifact_type) }
     }
 }
 

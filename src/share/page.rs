@@ -299,7 +299,12 @@ mod tests {
                 ],
             }],
             other_platforms: vec![text.to_owned()],
-            attached: vec![AttachedView { digest: Digest::of(b"x"), artifact_type: text.to_owned(), what: None }],
+            attached: vec![AttachedView {
+                digest: Digest::of(b"x"),
+                subject: Digest::of(b"image"),
+                artifact_type: text.to_owned(),
+                what: None,
+            }],
         }
     }
 

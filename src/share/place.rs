@@ -11,11 +11,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Bundle, Error};
+use crate::store::UnfinishedFolder;
 
 /// A folder in the making; dropped before [`Staging::place`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct Staging {
-    folder: tempfile::TempDir,
+    folder: UnfinishedFolder,
 }
 
 /// What became of a file.
@@ -44,8 +45,8 @@ impl Staging {
     /// An empty one in `folder`, which is made if it is not there.
     pub fn new(folder: &Path) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let made = tempfile::Builder::new().prefix(".imgforge-").tempdir_in(folder);
-        Ok(Self { folder: made.map_err(Error::io("create a folder in", folder))? })
+        let made = UnfinishedFolder::create(folder).map_err(Error::io("create a folder in", folder))?;
+        Ok(Self { folder: made })
     }
 
     /// The folder.
@@ -65,7 +66,7 @@ impl Staging {
 
     /// Puts everything into `target`; files that differ are an error unless `force`. `last` are moved after all others.
     /// Returns every file with what became of it.
-    pub fn place(self, target: &Path, force: bool, last: &[&str]) -> Result<BTreeMap<String, Outcome>, Error> {
+    pub fn place(mut self, target: &Path, force: bool, last: &[&str]) -> Result<BTreeMap<String, Outcome>, Error> {
         let mut files = BTreeMap::new();
         list(self.path(), "", &mut files)?;
         make_open(self.path())?;
@@ -73,9 +74,7 @@ impl Staging {
             make_open(&self.path().join(path))?;
         }
         // An empty folder that is somebody's working folder is filled instead.
-        if is_free(target)? && fs::rename(self.path(), target).is_ok() {
-            // It is no longer where it was made, so there is nothing to remove.
-            let _ = self.folder.keep();
+        if is_free(target)? && self.folder.move_to(target).is_ok() {
             let written = |(path, is_folder): (String, bool)| (!is_folder).then_some((path, Outcome::Written));
             return Ok(files.into_iter().filter_map(written).collect());
         }

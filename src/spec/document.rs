@@ -118,6 +118,8 @@ pub(super) struct Index {
 pub(super) struct Image {
     /// Registry and repository, without a tag.
     pub(super) repository: Given<String>,
+    /// Registry and prefix where copies of other people's images lie (`imgforge mirror`); the Compose stack uses those.
+    pub(super) mirror: Given<String>,
     /// The project's own version, for tags and for the image's label.
     pub(super) version: Given<String>,
     /// Tags; default `[latest]`. `{{ version }}`, `{{ name }}`, `{{ python }}`, `{{ cuda }}`, `{{ digest }}` and the name of a

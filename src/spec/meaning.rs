@@ -127,6 +127,9 @@ fn meaning(spec: &Spec) -> Value {
     if !spec.image.compression.is_default() {
         meaning["compression"] = json!(spec.image.compression);
     }
+    if let Some(mirror) = &spec.image.mirror {
+        meaning["mirror"] = json!(mirror.value);
+    }
     if let Some(version) = &spec.image.version {
         meaning["version"] = json!(version);
     }

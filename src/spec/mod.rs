@@ -108,6 +108,11 @@ pub struct Spec {
     pub digest: Digest,
 }
 
+/// Registry and prefix of copies of images, as `image: mirror:` takes them.
+pub fn mirror(text: &str) -> Result<String, Problem> {
+    rules::mirror(text)
+}
+
 impl Spec {
     /// Reads and checks the file at `path`; paths in it start from its folder.
     pub fn load(path: &Path) -> Result<Self, Error> {
@@ -239,6 +244,8 @@ pub enum BaseChoice {
 pub struct ImageSection {
     /// Registry and repository, `registry.example.com/ml/churn`, without tag.
     pub repository: Option<Located<String>>,
+    /// Registry and prefix of the copies of other people's images, `registry.example.com/mirror`.
+    pub mirror: Option<Located<String>>,
     /// The project's own version, for tags and for the image's label.
     pub version: Option<String>,
     /// Templates of tags; default `latest`. The first can be filled in before the image is made.

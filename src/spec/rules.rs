@@ -252,6 +252,22 @@ pub(super) fn repository(text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
+/// Registry and prefix of copies. Without a host the prefix would be one of Docker Hub, which keeps no folders.
+pub(super) fn mirror(text: &str) -> Result<String, Problem> {
+    const KIND: &str = "a place for copies of images";
+    const HELP: [&str; 1] = ["expected `registry.example.com/prefix`"];
+    let is_host = |first: &str| first.contains(['.', ':']) || first == "localhost";
+    match text.split_once('/') {
+        Some((host, prefix)) if is_host(host) && !prefix.is_empty() => {}
+        _ => return Err(malformed(KIND, text, "it names no registry and prefix", &HELP)),
+    }
+    reference(KIND, text, &HELP)?;
+    if text.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) {
+        return Err(malformed(KIND, text, "it has a tag or digest", &HELP));
+    }
+    Ok(text.to_owned())
+}
+
 /// How layers are packed.
 pub(super) fn compression(text: &str) -> Result<Compression, Problem> {
     text.parse().map_err(|_| malformed("a compression", text, "it is neither `gzip` nor `zstd`", &[]))

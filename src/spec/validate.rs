@@ -277,6 +277,7 @@ impl Builder<'_> {
             return Ok(ImageSection { tags: latest(), ..ImageSection::default() });
         };
         let repository = self.optional(&image.repository, rules::repository)?;
+        let mirror = self.optional(&image.mirror, rules::mirror)?;
         let version = self.optional(&image.version, rules::image_version)?.map(|version| version.value);
         let families: Vec<&str> = frameworks.iter().map(|framework| framework.family.value.as_str()).collect();
         let template = |text: &str| rules::tag_template(text, version.is_some(), &families);
@@ -296,7 +297,7 @@ impl Builder<'_> {
         let immutable_tags = self.list(&image.immutable_tags, template)?.into_iter().map(|tag| tag.value).collect();
         let compression = self.optional(&image.compression, rules::compression)?;
         let compression = compression.map(|compression| compression.value).unwrap_or_default();
-        Ok(ImageSection { repository, version, tags, immutable_tags, compression })
+        Ok(ImageSection { repository, mirror, version, tags, immutable_tags, compression })
     }
 
     fn files(&self, given: &Given<Vec<Typed<document::File>>>) -> Result<Vec<FileEntry>> {

@@ -1,7 +1,7 @@
-//! Files that are not whole yet: under a temporary name until they are, and gone when the process is interrupted.
+//! Files and folders that are not whole yet: under a temporary name until they are, and gone when the process is interrupted.
 //!
-//! The names of this process's unfinished files are kept in one place, under one lock. A signal that ends the process takes
-//! the lock, removes the files and does not give the lock back, so no other begins meanwhile. Nothing can be done about a
+//! The names of what this process has not finished are kept in one place, under one lock. A signal that ends the process takes
+//! the lock, removes all of it and does not give the lock back, so nothing else begins meanwhile. Nothing can be done about a
 //! process that is killed; what it leaves has names that say so ([`is_unfinished`]).
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 /// How the names begin.
 const PREFIX: &str = ".imgforge-";
@@ -25,6 +25,13 @@ static NAMES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 pub struct Unfinished {
     // In this order: the file is gone before its name is forgotten.
     file: NamedTempFile,
+    name: Name,
+}
+
+/// A folder under a temporary name. Dropping it removes it with everything in it.
+#[derive(Debug)]
+pub struct UnfinishedFolder {
+    folder: TempDir,
     name: Name,
 }
 
@@ -64,6 +71,29 @@ impl Unfinished {
     }
 }
 
+impl UnfinishedFolder {
+    /// An empty folder in `folder`, for its owner alone.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        let mut names = names();
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder)?;
+        names.insert(folder.path().to_owned());
+        Ok(Self { name: Name(folder.path().to_owned()), folder })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.name.0
+    }
+
+    /// Moves it to where nothing is, or an empty folder. If that fails it is where it was.
+    pub fn move_to(&mut self, place: &Path) -> io::Result<()> {
+        let _held = names();
+        fs::rename(self.folder.path(), place)?;
+        self.folder.disable_cleanup(true);
+        Ok(())
+    }
+}
+
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
@@ -79,12 +109,12 @@ impl Drop for Name {
     }
 }
 
-/// Whether a name is one that only an unfinished file has.
+/// Whether a name is one that only an unfinished file or folder has.
 pub fn is_unfinished(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// From now on a signal that asks the process to end removes the unfinished files first. Signals that it was told to ignore,
+/// From now on a signal that asks the process to end removes what is unfinished first. Signals that it was told to ignore,
 /// as `nohup` tells it, stay ignored.
 pub fn remove_when_interrupted() -> io::Result<()> {
     let ignored = fs::read_to_string("/proc/self/status").map_or(0, |status| ignored_signals(&status));
@@ -94,7 +124,7 @@ pub fn remove_when_interrupted() -> io::Result<()> {
         if let Some(signal) = signals.forever().next() {
             let names = names();
             for name in names.iter() {
-                let _ = fs::remove_file(name);
+                let _ = fs::remove_file(name).or_else(|_| fs::remove_dir_all(name));
             }
             // As without a handler, so that a shell sees what ended the process.
             let _ = emulate_default_handler(signal);
@@ -142,6 +172,23 @@ mod tests {
         assert_eq!((refused.kind(), count()), (io::ErrorKind::AlreadyExists, 1));
         assert_eq!(fs::read_to_string(&target).expect("the file"), "2");
         assert!(!names().iter().any(|name| name.starts_with(folder.path())));
+    }
+
+    #[test]
+    fn a_folder_is_gone_unless_it_is_moved() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let made = || {
+            let made = UnfinishedFolder::create(folder.path()).expect("a folder");
+            fs::write(made.path().join("file"), "1").expect("written");
+            made
+        };
+        drop(made());
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
+        let target = folder.path().join("target");
+        made().move_to(&target).expect("moved");
+        assert!(made().move_to(&target).is_err(), "it has a file");
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1);
+        assert_eq!(fs::read_to_string(target.join("file")).expect("the file"), "1");
     }
 
     #[test]

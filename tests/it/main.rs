@@ -5,6 +5,7 @@
 //! - `build`: from a spec to a container that runs
 //! - `ci`: the workflow files for CI services, run
 //! - `cli`: exit codes, streams and words
+//! - `compare`: two published images side by side
 //! - `differential`: real wheels, installed by imgforge, by uv and by pip
 //! - `examples`: the committed locks and rendered files
 //! - `golden`: the digests of three locked specs, the same on every machine
@@ -12,14 +13,17 @@
 //! - `hosts`: plain http, proxies, mirrors and client certificates, host by host
 //! - `killed_push`: pushes that are killed at any moment
 //! - `layering`: which module may import which, and words that no file may hold
+//! - `mirror`: the images of others in a registry of one's own, without the one that they came from
 //! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
+//! - `published`: what lies beside an image that was pushed, on registries that take it and on those that do not
 //! - `render`: rendered files, read by hadolint and Docker Compose
 //! - `registry`: push and pull as a library, against the CNCF registry
 //! - `reproducible`: same lock, same bytes
 //! - `reuse`: layers that a registry has are not made again
 //! - `robust`: builds that are interrupted, killed, out of space or not alone
 //! - `share`: an environment that a colleague brings back from a registry, verifies and looks into
+//! - `signed`: keys, and images that only count with a signature
 //! - `stack`: the quickstart with its database and its tracking server
 //! - `truth`: what experts would answer, against what the program says from the catalog
 //! - `support`: those parts, and the program with a home of its own
@@ -28,6 +32,7 @@ mod attest;
 mod build;
 mod ci;
 mod cli;
+mod compare;
 mod differential;
 mod examples;
 mod golden;
@@ -35,14 +40,17 @@ mod hostile;
 mod hosts;
 mod killed_push;
 mod layering;
+mod mirror;
 mod overlay;
 mod parts;
+mod published;
 mod registry;
 mod render;
 mod reproducible;
 mod reuse;
 mod robust;
 mod share;
+mod signed;
 mod stack;
 mod support;
 mod truth;

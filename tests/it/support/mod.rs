@@ -4,6 +4,7 @@
 //! cannot be had fails the test. `tests/run` installs and starts the parts; a bare `cargo test` starts them on demand.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub(crate) mod colleague;
 pub(crate) mod engine;
 pub(crate) mod forge;
 pub(crate) mod images;
