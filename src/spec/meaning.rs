@@ -127,6 +127,9 @@ fn meaning(spec: &Spec) -> Value {
     if !spec.image.compression.is_default() {
         meaning["compression"] = json!(spec.image.compression);
     }
+    if spec.compile {
+        meaning["compile"] = json!(true);
+    }
     if let Some(version) = &spec.image.version {
         meaning["version"] = json!(version);
     }

@@ -3,6 +3,7 @@
 //!
 //! - `attest`: bills of materials, provenance and signatures beside an image, read by the tools of others
 //! - `build`: from a spec to a container that runs
+//! - `byte_code`: modules compiled ahead, the same by whichever interpreter, and loaded by the image's
 //! - `cli`: exit codes, streams and words
 //! - `differential`: real wheels, installed by imgforge, by uv and by pip
 //! - `examples`: the committed locks and rendered files
@@ -23,6 +24,7 @@
 
 mod attest;
 mod build;
+mod byte_code;
 mod cli;
 mod differential;
 mod examples;
