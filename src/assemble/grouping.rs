@@ -2,7 +2,8 @@
 //!
 //! A big wheel is alone; the small ones lie in a fixed number of buckets by the hash of their name, so that a change of one
 //! package changes one layer and everything else is found where it was. An engine holds 127 layers at most and a base
-//! needs some of them: if there are too many big wheels, what counts as big doubles until they fit.
+//! needs some of them: if there are too many big wheels, what counts as big doubles until they fit. Byte-code is small: it
+//! lies in buckets alone.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,9 @@ use crate::oci::Digest;
 const BIG: u64 = 4 << 20;
 /// Layers for small wheels.
 const BUCKETS: u8 = 8;
-/// Layers for all wheels together; with a base's and the few others it stays near 100.
+/// Layers for byte-code.
+const BYTE_CODE_BUCKETS: u8 = 16;
+/// Layers for all wheels together; with those of byte-code, the few others and twenty of a base it stays below 120.
 pub const WHEEL_LAYERS: usize = 80;
 
 /// Wheels of one layer, sorted by name.
@@ -23,7 +26,12 @@ pub struct Group<'a> {
     pub wheels: Vec<&'a LockedWheel>,
 }
 
-impl Group<'_> {
+impl<'a> Group<'a> {
+    fn sorted(mut wheels: Vec<&'a LockedWheel>) -> Self {
+        wheels.sort_by(|one, other| (&one.name, &one.file).cmp(&(&other.name, &other.file)));
+        Self { wheels }
+    }
+
     /// What is in the layer, for its annotation: `numpy 2.1.0, scipy 1.14.1`.
     pub fn contents(&self) -> String {
         let labels: Vec<String> = self.wheels.iter().map(|wheel| format!("{} {}", wheel.name, wheel.version)).collect();
@@ -45,20 +53,23 @@ pub fn group(wheels: &[LockedWheel]) -> Vec<Group<'_>> {
     }
     let mut groups: BTreeMap<(u8, &str), Vec<&LockedWheel>> = BTreeMap::new();
     for wheel in wheels {
-        let place = if wheel.size >= big { (0, wheel.name.as_str()) } else { (1 + bucket(&wheel.name), "") };
+        let place = if wheel.size >= big { (0, wheel.name.as_str()) } else { (1 + bucket(&wheel.name, BUCKETS), "") };
         groups.entry(place).or_default().push(wheel);
     }
-    groups
-        .into_values()
-        .map(|mut wheels| {
-            wheels.sort_by(|one, other| (&one.name, &one.file).cmp(&(&other.name, &other.file)));
-            Group { wheels }
-        })
-        .collect()
+    groups.into_values().map(Group::sorted).collect()
 }
 
-fn bucket(name: &str) -> u8 {
-    Digest::of(name.as_bytes()).as_bytes()[0] % BUCKETS
+/// Groups of the byte-code of wheels, in the order of their layers.
+pub fn group_byte_code(wheels: &[LockedWheel]) -> Vec<Group<'_>> {
+    let mut groups: BTreeMap<u8, Vec<&LockedWheel>> = BTreeMap::new();
+    for wheel in wheels {
+        groups.entry(bucket(&wheel.name, BYTE_CODE_BUCKETS)).or_default().push(wheel);
+    }
+    groups.into_values().map(Group::sorted).collect()
+}
+
+fn bucket(name: &str, buckets: u8) -> u8 {
+    Digest::of(name.as_bytes()).as_bytes()[0] % buckets
 }
 
 #[cfg(test)]
@@ -107,14 +118,19 @@ mod tests {
             let wheels: Vec<LockedWheel> = sizes.iter().map(|(name, size)| wheel(name, "1", *size)).collect();
             let groups = group(&wheels);
             prop_assert!(groups.len() <= WHEEL_LAYERS);
+            let byte_code = group_byte_code(&wheels);
+            prop_assert!(byte_code.len() <= usize::from(BYTE_CODE_BUCKETS));
             let reversed: Vec<LockedWheel> = wheels.iter().rev().cloned().collect();
             prop_assert_eq!(&group(&reversed), &groups);
+            prop_assert_eq!(&group_byte_code(&reversed), &byte_code);
 
             let mut changed = wheels.clone();
             let target = chosen.index(changed.len());
             changed[target] = wheel(&wheels[target].name, "2", wheels[target].size);
             let differing = group(&changed).iter().zip(&groups).filter(|(one, other)| one != other).count();
             prop_assert_eq!(differing, 1);
+            let changed = group_byte_code(&changed);
+            prop_assert_eq!(changed.iter().zip(&byte_code).filter(|(one, other)| one != other).count(), 1);
         }
     }
 }

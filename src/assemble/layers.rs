@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
+use super::byte_code::{self, Release};
 use super::layer::{self, LayerWriter};
 use super::published::Published;
 use super::wheel::Site;
@@ -39,6 +40,9 @@ pub enum Error {
     /// A wheel cannot be installed.
     #[error(transparent)]
     Wheel(#[from] wheel::Error),
+    /// Modules cannot be compiled.
+    #[error(transparent)]
+    ByteCode(#[from] byte_code::Error),
     /// Project files cannot be copied.
     #[error(transparent)]
     Files(#[from] files::Error),
@@ -75,6 +79,7 @@ impl Hint for Error {
         match self {
             Self::Environment(error) => error.help(),
             Self::Wheel(error) => error.help(),
+            Self::ByteCode(error) => error.help(),
             Self::Files(error) => error.help(),
             Self::Other(error) => error.help(),
             Self::NotReproducible { .. } => vec![
@@ -87,7 +92,11 @@ impl Hint for Error {
         }
     }
     fn notes(&self) -> Vec<String> {
-        if let Self::Other(error) = self { error.notes() } else { Vec::new() }
+        match self {
+            Self::Other(error) => error.notes(),
+            Self::ByteCode(error) => error.notes(),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -99,6 +108,7 @@ impl Error {
             Self::Layer(Write(source))
             | Self::Environment(environment::Error::Layer(Write(source)))
             | Self::Files(files::Error::Layer(Write(source)))
+            | Self::ByteCode(byte_code::Error::Layer(Write(source)))
             | Self::Wheel(wheel::Error { problem: wheel::Problem::Layer(Write(source)), .. }) => source,
             other => return other,
         };
@@ -178,12 +188,20 @@ impl LayerKey {
 
     /// Of [`wheel::write_wheels`]. The order of `wheels` does not matter.
     pub fn wheels<'w>(wheels: impl IntoIterator<Item = &'w LockedWheel>, site: &Site, modified: u64) -> Self {
-        let mut inputs: Vec<(&str, Digest)> =
-            wheels.into_iter().map(|wheel| (wheel.file.as_str(), wheel.digest)).collect();
-        inputs.sort_unstable();
         let python = site.python.to_string();
         let values = [("prefix", site.prefix.as_str()), ("python", python.as_str())];
-        Self::new(Kind::Wheels, modified, &values, inputs.into_iter().map(|(_, digest)| digest))
+        Self::new(Kind::Wheels, modified, &values, by_file(wheels))
+    }
+
+    /// Of [`byte_code::write_byte_code`] by this release. The order of `wheels` does not matter.
+    pub fn byte_code<'w>(
+        wheels: impl IntoIterator<Item = &'w LockedWheel>,
+        site: &Site,
+        release: &Release,
+        modified: u64,
+    ) -> Self {
+        let values = [("prefix", site.prefix.as_str()), ("byte-code", release.text.as_str())];
+        Self::new(Kind::Wheels, modified, &values, by_file(wheels))
     }
 
     /// Of [`environment::write_environment`].
@@ -216,6 +234,13 @@ impl LayerKey {
     pub fn kind(&self) -> Kind {
         self.kind
     }
+}
+
+/// Digests of wheels in the order of their file names.
+fn by_file<'w>(wheels: impl IntoIterator<Item = &'w LockedWheel>) -> Vec<Digest> {
+    let mut inputs: Vec<(&str, Digest)> = wheels.into_iter().map(|wheel| (wheel.file.as_str(), wheel.digest)).collect();
+    inputs.sort_unstable();
+    inputs.into_iter().map(|(_, digest)| digest).collect()
 }
 
 impl fmt::Display for LayerKey {

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use super::base::Base;
+use super::byte_code::Release;
 use super::environment::User;
 use super::files::Collection;
 use super::grouping;
@@ -34,6 +35,8 @@ pub struct Recipe<'a> {
     pub(super) below: Digest,
     /// Owner of the user's files, where a published image tells it.
     pub(super) owner: Option<Owner>,
+    /// Of the interpreter that modules are compiled by.
+    release: Option<Release>,
 }
 
 /// One layer to be.
@@ -55,6 +58,7 @@ pub(super) enum Ingredients<'a> {
     User(User),
     Environment(&'a str),
     Wheels(Vec<&'a LockedWheel>),
+    ByteCode(Vec<&'a LockedWheel>),
     Files(Collection),
 }
 
@@ -67,6 +71,8 @@ pub struct Wanted {
     pub debs: bool,
     /// These of its wheels.
     pub wheels: Vec<LockedWheel>,
+    /// A compiler of this release.
+    pub compiler: Option<Release>,
 }
 
 impl<'a> Recipe<'a> {
@@ -82,7 +88,7 @@ impl<'a> Recipe<'a> {
     ) -> Result<Self, Error> {
         let site = Site { prefix: VENV.to_owned(), python: plan.python };
         let below = base.map_or_else(|| Digest::of(b""), |base| base.digest);
-        let mut recipe = Self { plan, site, created, parts: Vec::new(), below, owner: None };
+        let mut recipe = Self { plan, site, created, parts: Vec::new(), below, owner: None, release: None };
         let mut user = "root";
         let mut suite = "";
         for step in &plan.steps {
@@ -121,6 +127,15 @@ impl<'a> Recipe<'a> {
                         recipe.push(key, contents, weight, Ingredients::Wheels(group.wheels));
                     }
                 }
+                Step::ByteCode(wheels) => {
+                    let release = release(plan, base)?;
+                    for group in grouping::group_byte_code(wheels) {
+                        let key = LayerKey::byte_code(group.wheels.iter().copied(), &recipe.site, &release, created);
+                        let (contents, weight) = (format!("byte-code of {}", group.contents()), group.size());
+                        recipe.push(key, contents, weight, Ingredients::ByteCode(group.wheels));
+                    }
+                    recipe.release = Some(release);
+                }
                 Step::Files(copies) => {
                     let collection = Collection::collect(folder, copies)?;
                     if !collection.is_empty() {
@@ -147,13 +162,14 @@ impl<'a> Recipe<'a> {
         let debs = self.lacks(|part| matches!(part, Ingredients::Debs(_)));
         let missing = self.parts.iter().filter(|part| part.found.is_none());
         let wheels = missing.filter_map(|part| match &part.ingredients {
-            Ingredients::Wheels(wheels) => Some(wheels),
+            Ingredients::Wheels(wheels) | Ingredients::ByteCode(wheels) => Some(wheels),
             _ => None,
         });
         Wanted {
             base_files: !self.is_made_of_packages() && (accounts || debs),
             debs: debs || accounts,
             wheels: wheels.flatten().map(|wheel| (*wheel).clone()).collect(),
+            compiler: self.release.clone().filter(|_| self.lacks(|part| matches!(part, Ingredients::ByteCode(_)))),
         }
     }
 
@@ -193,4 +209,17 @@ impl<'a> Recipe<'a> {
     fn push(&mut self, key: LayerKey, contents: String, weight: u64, ingredients: Ingredients<'a>) {
         self.parts.push(Part { key, contents, weight, ingredients, found: None });
     }
+}
+
+/// The release of the image's interpreter: its packages tell, else the image that it is in.
+fn release(plan: &Plan, base: Option<&Base>) -> Result<Release, Error> {
+    let of_packages = plan.steps.iter().find_map(|step| match step {
+        Step::SystemPackages { debs, .. } => Release::of_packages(debs, plan.python),
+        _ => None,
+    });
+    let of_base = || Release::parse(&base?.variable("PYTHON_VERSION")?, plan.python);
+    of_packages.or_else(of_base).ok_or_else(|| Error::UnknownRelease {
+        base: base.map_or_else(|| "debian".to_owned(), |base| base.reference.to_string()),
+        python: plan.python,
+    })
 }

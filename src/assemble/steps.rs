@@ -1,12 +1,13 @@
 //! The layers of a recipe, made: the whole of stage 6b in one pass.
 //!
 //! Whoever calls has brought the bytes ([`Materials`]) that the recipe wants: wheels and .deb files in the store, the base's
-//! config and account files. Nothing is fetched here and nothing is executed.
+//! config and account files. Nothing is fetched here, and nothing is executed but the compiler of modules.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::base::Base;
+use super::byte_code::{Compiler, write_byte_code};
 use super::environment::{Accounts, User, write_environment, write_user};
 use super::files;
 use super::image::{self, BaseImage, compose};
@@ -24,6 +25,7 @@ use crate::oci::{AssembledImage, Compression, Digest, Layer};
 use crate::plan::Step;
 use crate::progress::Task;
 use crate::store::Store;
+use crate::version::PythonVersion;
 
 /// Kind of the facts that keep a base's account files, so that a base that is known is not unpacked again.
 const ACCOUNT_FACTS: &str = "base-accounts";
@@ -39,6 +41,8 @@ pub struct Materials {
     pub debs: Vec<PathBuf>,
     /// The wheels that are wanted, by digest.
     pub wheels: BTreeMap<Digest, PathBuf>,
+    /// What compiles modules, if it is wanted.
+    pub compiler: Option<Compiler>,
 }
 
 /// Why a plan does not become an image.
@@ -53,6 +57,17 @@ pub enum Error {
     /// The plan names a base, and the materials have none.
     #[error("the base `{0}` was not brought")]
     NoBase(String),
+    /// Modules are to be compiled, and nothing says by which release.
+    #[error("the base `{base}` does not say which release of Python {python} it holds")]
+    UnknownRelease {
+        /// The base.
+        base: String,
+        /// The line.
+        python: PythonVersion,
+    },
+    /// Modules are to be compiled, and the materials have no compiler.
+    #[error("no compiler was brought")]
+    NoCompiler,
     /// Debian packages.
     #[error(transparent)]
     Debian(#[from] debian::Error),
@@ -85,11 +100,15 @@ impl Hint for Error {
                     .to_owned(),
                 "or make the result a wheel or a file, and list it under `packages:` or `files:`".to_owned(),
             ],
+            Self::UnknownRelease { .. } => vec![
+                "choose a base whose config has `PYTHON_VERSION`, such as `base: slim`, or `base: debian`".to_owned(),
+                "or leave out `compile: true`: byte-code must be of the very release that loads it".to_owned(),
+            ],
             Self::Debian(error) => error.help(),
             Self::Layers(error) => error.help(),
             Self::Image(error) => error.help(),
             Self::Files(error) => error.help(),
-            Self::NoBase(_) | Self::Io { .. } => Vec::new(),
+            Self::NoBase(_) | Self::NoCompiler | Self::Io { .. } => Vec::new(),
         }
     }
     fn notes(&self) -> Vec<String> {
@@ -204,6 +223,13 @@ fn build<'a>(
         }
         Ingredients::Wheels(wheels) => Box::new(move |layer| {
             write_wheels(&inputs(wheels.iter().copied(), materials), site, layer)?;
+            task.advance(weight);
+            Ok(())
+        }),
+        Ingredients::ByteCode(wheels) => Box::new(move |layer| {
+            let compiler = materials.compiler.as_ref();
+            let compiler = compiler.ok_or_else(|| layers::Error::Other(Box::new(Error::NoCompiler)))?;
+            write_byte_code(&inputs(wheels.iter().copied(), materials), site, compiler, layer)?;
             task.advance(weight);
             Ok(())
         }),

@@ -2,9 +2,10 @@
 //!
 //! Source: "Binary distribution format" of the Python packaging specifications, and pip where it is silent. Nothing is
 //! unpacked: an [`Installation`] says which member or which bytes of ours end up at which path, and writing it copies the
-//! members' streams, checking size, CRC-32 and RECORD hash on the way. Byte-code is not compiled, because its bytes would
-//! depend on the interpreter's patch release.
+//! members' streams, checking size, CRC-32 and RECORD hash on the way. Byte-code is not compiled here, because its bytes depend
+//! on the interpreter's patch release; see [`super::byte_code`].
 
+mod modules;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::diagnostic::Hint;
 use crate::version::PythonVersion;
 use crate::version::wheel_tag::{FilenameError, WheelFilename, normalize_name};
 
+pub(super) use set::open_all;
 pub use set::{Conflict, WheelInput, examine, write_opened, write_wheels};
 
 /// Files of `.dist-info` that are read into memory may be this large, and so may all scripts of a wheel together whose first

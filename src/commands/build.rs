@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::assemble::base::{self, Base};
+use crate::assemble::byte_code::Compiler;
 use crate::assemble::findings::{self, Findings};
 use crate::assemble::layers::LayerCache;
 use crate::assemble::published::Published as PublishedLayers;
@@ -27,7 +28,7 @@ use crate::store::Store;
 use super::attestations::{self, Attest};
 use super::kept::Kept;
 use super::outside::Outside;
-use super::{Context, answer_in, archives, attach, engines, lock, print, print_json, render, summary};
+use super::{Context, answer_in, archives, attach, compilers, engines, lock, print, print_json, render, summary};
 
 /// Why a build cannot start or end.
 #[derive(Debug, thiserror::Error)]
@@ -313,7 +314,9 @@ fn assemble_one(
         let plan = Plan::from_lock(lock, platform, lock_digest, &spec.folder);
         let base = base_image(outside, platform)?;
         let recipe = recipe(context, outside, &plan, base.as_ref(), spec, lock, &cache, target.as_ref())?;
-        let materials = materials(context, outside, platform, base, &recipe.wanted(store))?;
+        let wanted = recipe.wanted(store);
+        let mut materials = materials(context, outside, platform, base, &wanted)?;
+        materials.compiler = compilers::compiler(context, outside, lock, wanted.compiler)?;
         let task =
             context.progress.task(format!("assembling `{}` for {}", lock.name, platform.name), Some(recipe.work()));
         let image = steps::assemble(&recipe, &materials, &cache, store, &task, &send)
@@ -325,6 +328,7 @@ fn assemble_one(
         };
         task.done(format!("assembled `{}` for {}: {layers} layers, {size}{there}", lock.name, platform.name));
         report(context, &image, &findings::find(&plan, &materials, store)?);
+        report_skipped(context, materials.compiler.as_ref());
         images.push(image);
     }
     if let Some(upload) = &upload {
@@ -402,6 +406,19 @@ fn report(context: &Context, image: &AssembledImage, findings: &Findings) {
         let annotation = |name: &str| layer.annotations.get(name).map_or("", String::as_str);
         let (kind, contents) = (annotation("dev.imgforge.layer.kind"), annotation("dev.imgforge.layer.contents"));
         context.progress.detail(format!("layer {} {kind}, {}: {contents}", layer.digest, human_bytes(layer.size)));
+    }
+}
+
+/// Modules that have no byte-code: nothing that anybody must act upon.
+fn report_skipped(context: &Context, compiler: Option<&Compiler>) {
+    let Some(compiler) = compiler else { return };
+    let skipped = compiler.skipped();
+    for (wheel, count) in &skipped {
+        context.progress.detail(format!("note: {count} modules of `{wheel}` do not compile"));
+    }
+    if let count @ 1.. = skipped.values().sum::<usize>() {
+        let release = compiler.release();
+        context.progress.say(format!("note: {count} modules are not Python {release}, and stay as they are"));
     }
 }
 

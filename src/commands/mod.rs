@@ -7,6 +7,7 @@ mod bases;
 mod build;
 mod cache;
 mod catalog;
+mod compilers;
 mod diff;
 mod engines;
 mod explain;

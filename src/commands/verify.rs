@@ -32,7 +32,7 @@ use crate::store::UnfinishedFolder;
 use super::build::{base_image, damaged, materials};
 use super::outside::Outside;
 use super::stage::{Files, stage, tell_others};
-use super::{Context, named, print, print_json, signatures};
+use super::{Context, compilers, named, print, print_json, signatures};
 
 /// Files that are named of a layer that differs.
 const NAMED: usize = 10;
@@ -151,7 +151,9 @@ fn make_again(
     let base = base_image(outside, locked)?;
     let cache = LayerCache::new(store, folder.path());
     let recipe = Recipe::new(&plan, base.as_ref(), project, created, &cache, &Published::default())?;
-    let materials = materials(context, outside, locked, base, &recipe.wanted(store))?;
+    let wanted = recipe.wanted(store);
+    let mut materials = materials(context, outside, locked, base, &wanted)?;
+    materials.compiler = compilers::compiler(context, outside, lock, wanted.compiler)?;
     let task = context.progress.task(format!("making `{}` again for {}", lock.name, locked.name), Some(recipe.work()));
     let known: BTreeSet<Digest> = found.layers.iter().map(|layer| layer.digest).collect();
     let forget = |layer: &Layer| {

@@ -154,6 +154,9 @@ pub struct ImageSettings {
     /// Of the layers that are made.
     #[serde(default, skip_serializing_if = "Compression::is_default")]
     pub compression: Compression,
+    /// Whether the modules of wheels are compiled ahead.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub compile: bool,
     /// User name.
     pub user: String,
     /// Working directory.
@@ -378,6 +381,11 @@ impl Hint for Error {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a field by reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// The wheels of a list that are not to be upgraded, as names and versions.
 fn kept_wheels<'l>(
     wheels: &'l [LockedWheel],
@@ -568,6 +576,7 @@ impl Lock {
                 tags,
                 immutable_tags: fill(&spec.image.immutable_tags),
                 compression: spec.image.compression,
+                compile: spec.compile,
                 user: spec.user.clone(),
                 workdir: spec.workdir.clone().unwrap_or_else(|| "/workspace".to_owned()),
                 entrypoint: spec.entrypoint.clone(),

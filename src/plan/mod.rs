@@ -27,7 +27,7 @@ pub struct Plan {
     pub lock_digest: Digest,
     /// Of the layers that are made.
     pub compression: Compression,
-    /// Steps in order: base, system packages, environment, wheels, user, files, run.
+    /// Steps in order: base, system packages, user, environment, wheels, byte-code, files, run.
     pub steps: Vec<Step>,
     /// The image config.
     pub config: ImageConfig,
@@ -59,6 +59,8 @@ pub enum Step {
     },
     /// Wheels installed into the environment.
     Wheels(Vec<LockedWheel>),
+    /// Their modules, compiled ahead.
+    ByteCode(Vec<LockedWheel>),
     /// Project files.
     Files(Vec<FileCopy>),
     /// A shell command: only an engine can run it.
@@ -105,6 +107,9 @@ impl Plan {
         steps.push(Step::Environment { interpreter: platform.base.interpreter.clone() });
         if !platform.wheels.is_empty() {
             steps.push(Step::Wheels(platform.wheels.clone()));
+            if image.compile {
+                steps.push(Step::ByteCode(platform.wheels.clone()));
+            }
         }
         if !image.files.is_empty() {
             let copy = |file: &crate::lock::LockedFile| FileCopy {

@@ -25,6 +25,8 @@ pub(super) struct Dockerfile<'a> {
     bundled_setuptools: bool,
     requirement_files: Vec<&'a Requirements>,
     remove_pip: bool,
+    /// Whether modules are compiled ahead.
+    compile: bool,
     labels: Vec<Named<'a>>,
     env: Vec<Named<'a>>,
     create_user: bool,
@@ -84,6 +86,7 @@ impl<'a> Dockerfile<'a> {
             bundled_setuptools: plan.python < PythonVersion { major: 3, minor: 12 },
             requirement_files,
             remove_pip: !requirements::contains(plans, "pip"),
+            compile: plan.steps.iter().any(|step| matches!(step, Step::ByteCode(_))),
             labels: named("label", config.labels.iter())?,
             env: named("environment variable", config.env.iter())?,
             create_user: config.user != "root",

@@ -36,6 +36,7 @@ pub fn mlflow_lock(lock: &Lock) -> Option<Lock> {
     server.services.clear();
     server.image = ImageSettings {
         compression: lock.image.compression,
+        compile: lock.image.compile,
         repository: lock.image.repository.as_ref().map(|repository| format!("{repository}-mlflow")),
         mirror: lock.image.mirror.clone(),
         version: lock.image.version.clone(),

@@ -61,6 +61,9 @@ pub(super) struct Document {
     pub(super) command: Given<Vec<Typed<String>>>,
     /// Shell commands run at build time; they need a container engine.
     pub(super) run: Given<Vec<Typed<String>>>,
+    /// Whether the modules of packages are compiled ahead, so that a first start does not have to; default `false`.
+    #[schemars(with = "bool")]
+    pub(super) compile: Given<String>,
     /// Services of the Compose stack.
     pub(super) services: Given<Services>,
 }

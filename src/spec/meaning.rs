@@ -130,6 +130,9 @@ fn meaning(spec: &Spec) -> Value {
     if let Some(mirror) = &spec.image.mirror {
         meaning["mirror"] = json!(mirror.value);
     }
+    if spec.compile {
+        meaning["compile"] = json!(true);
+    }
     if let Some(version) = &spec.image.version {
         meaning["version"] = json!(version);
     }

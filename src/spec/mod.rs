@@ -102,6 +102,8 @@ pub struct Spec {
     pub command: Vec<String>,
     /// Shell commands that need an engine.
     pub run: Vec<Located<String>>,
+    /// Whether the modules of packages are compiled ahead.
+    pub compile: bool,
     /// The Compose stack.
     pub services: Services,
     /// Address of what was asked, comments and layout left out: a lock made for another one is stale.

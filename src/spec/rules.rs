@@ -273,6 +273,15 @@ pub(super) fn compression(text: &str) -> Result<Compression, Problem> {
     text.parse().map_err(|_| malformed("a compression", text, "it is neither `gzip` nor `zstd`", &[]))
 }
 
+/// Yes or no.
+pub(super) fn truth(text: &str) -> Result<bool, Problem> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(malformed("a truth value", text, "it is neither `true` nor `false`", &[])),
+    }
+}
+
 /// Template of an image tag. Each variable must have a value: the version if the spec gives one, a framework if it is asked for.
 pub(super) fn tag_template(text: &str, has_version: bool, families: &[&str]) -> Result<TagTemplate, Problem> {
     const KIND: &str = "an image tag";

@@ -58,6 +58,7 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
             _ => builder.arguments(&document.command)?,
         },
         run: builder.commands(&document.run)?,
+        compile: builder.optional(&document.compile, rules::truth)?.is_some_and(|compile| compile.value),
         services: builder.services(&document.services)?,
         digest: crate::oci::Digest::of(b""),
     };

@@ -446,7 +446,7 @@ fn the_schema_knows_every_key() {
     let schema: Value = serde_json::from_str(&standard_output(forge.imgforge().arg("schema"))).expect("JSON");
     let mut keys: Vec<&String> = schema["properties"].as_object().expect("properties").keys().collect();
     keys.sort();
-    let expected = "base command cuda cudnn entrypoint env files frameworks image indexes name os packages platforms python run \
+    let expected = "base command compile cuda cudnn entrypoint env files frameworks image indexes name os packages platforms python run \
                     services system targets user workdir";
     assert_eq!(keys, expected.split(' ').collect::<Vec<_>>());
     assert_eq!(schema["additionalProperties"], false);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use imgforge::assemble::LayerWriter;
+use imgforge::assemble::byte_code::{Compiler, Interpreter, Release, write_byte_code};
 use imgforge::assemble::wheel::{Site, Wheel, WheelInput, write_wheels};
 use imgforge::oci::Compression;
 use imgforge::version::PythonVersion;
@@ -127,20 +128,20 @@ fn by_uv(wheels: &[&Pinned], python: &str, folder: &Path) -> Installed {
 }
 
 fn by_pip(wheels: &[&Pinned], python: &str, folder: &Path) -> Installed {
+    pip(wheels, python, folder, &["--no-compile"])
+}
+
+fn by_pip_compiled(wheels: &[&Pinned], python: &str, folder: &Path) -> Installed {
+    pip(wheels, python, folder, &["--compile"])
+}
+
+fn pip(wheels: &[&Pinned], python: &str, folder: &Path, options: &[&str]) -> Installed {
     let (offered, requirements) = offer(wheels, folder);
     let environment = folder.join("venv");
     run(plainly(python).args(["-m", "venv"]).arg(&environment));
     let mut install = plainly(environment.join("bin/python").to_str().expect("UTF-8"));
-    install.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        "--no-compile",
-        "--disable-pip-version-check",
-    ]);
+    install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]);
+    install.args(options);
     install.args(["--no-cache-dir", "--root-user-action=ignore", "--find-links"]).arg(offered);
     install.arg("--requirement").arg(requirements).env("PYTHONDONTWRITEBYTECODE", "1");
     Installed::new(&environment, &mut install)
@@ -276,4 +277,63 @@ fn wheels_are_installed_as_pip_installs_them() {
     let wheels = pinned().iter().filter(|wheel| !SEEDED.contains(&wheel.name.as_str()));
     let compared = compare("pip", by_pip, wheels.step_by(EVERY));
     assert!(compared["wheels"] >= 75, "{compared:?}");
+}
+
+/// Every which wheel is compiled: both sides take a while for large packages.
+const EVERY_COMPILED: usize = 9;
+
+/// Compares code as Python sees it, without the marks and the order in which it was written.
+const EQUAL_CODE: &str = "
+import marshal, os, sys
+ours, theirs = sys.argv[1:]
+different = 0
+for folder, _, names in os.walk(ours):
+    for name in names:
+        path = os.path.join(folder, name)
+        pair = [open(p, 'rb').read()[16:] for p in (path, os.path.join(theirs, os.path.relpath(path, ours)))]
+        if marshal.loads(pair[0]) != marshal.loads(pair[1]):
+            print(path)
+            different = 1
+sys.exit(different)
+";
+
+#[test]
+fn modules_are_compiled_as_pip_compiles_them() {
+    let (python, line) = interpreter();
+    let text = run(Command::new("python3").args(["-c", "import sys; print(*sys.version_info[:3], sep='.')"]));
+    let release = Release::parse(&text, line).expect("a final release");
+    let wheels = pinned().iter().filter(|wheel| !SEEDED.contains(&wheel.name.as_str())).step_by(EVERY_COMPILED);
+    let (mut compiled, mut skipped) = (0, 0);
+    for batch in batches(wheels, &Site { prefix: "/venv".to_owned(), python: line }) {
+        let folder = TempDir::with_prefix("imgforge-differential-").expect("a temporary folder");
+        let theirs = by_pip_compiled(&batch, &python, folder.path());
+        let inputs: Vec<WheelInput> = batch.iter().map(|wheel| wheel.input.clone()).collect();
+        let interpreter = Interpreter::installed(&release).expect("the interpreter of pip");
+        let compiler = Compiler::new(interpreter, release.clone()).expect("threads");
+        let mut layer = LayerWriter::new(Vec::new(), 0, Compression::Gzip).expect("a layer");
+        write_byte_code(&inputs, &theirs.site, &compiler, &mut layer).expect("a layer of byte-code");
+        let prefix = theirs.site.prefix.trim_start_matches('/');
+        let ours = tree::of_layer(&layer.finish().expect("a layer").sink, prefix);
+
+        let is_code = |path: &&String| path.contains("/__pycache__/") && !theirs.empty.contains_key(*path);
+        let [one, other] = [&ours, &theirs.tree].map(|tree| tree.keys().filter(is_code).collect::<BTreeSet<_>>());
+        assert_eq!(one.symmetric_difference(&other).collect::<Vec<_>>(), [] as [&&String; 0]);
+        compiled += one.len();
+        skipped += compiler.skipped().values().sum::<usize>();
+        let code = folder.path().join("code");
+        for path in one {
+            let Some(Node { kind: Kind::File(bytes), .. }) = ours.get(path) else { panic!("{path}") };
+            fs::create_dir_all(code.join(path).parent().expect("a folder")).expect("a folder");
+            fs::write(code.join(path), bytes).expect("a file");
+        }
+        run(Command::new(&python).args(["-c", EQUAL_CODE]).arg(&code).arg(&theirs.site.prefix));
+
+        // What was installed stays, by its own name and by that of its byte-code.
+        for (path, record) in ours.iter().filter(|(path, _)| path.ends_with("/RECORD")) {
+            let is_generated = |path: &str| path.starts_with("bin/");
+            let [one, other] = [record, &theirs.tree[path]].map(|record| rows(record, path, &is_generated));
+            assert_eq!(one.symmetric_difference(&other).collect::<Vec<_>>(), [] as [&String; 0], "{path}");
+        }
+    }
+    assert!(compiled > 1000 && skipped > 0, "{compiled} modules compiled, {skipped} not");
 }

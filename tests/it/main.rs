@@ -3,6 +3,7 @@
 //!
 //! - `attest`: bills of materials, provenance and signatures beside an image, read by the tools of others
 //! - `build`: from a spec to a container that runs
+//! - `byte_code`: modules compiled ahead, the same by whichever interpreter, and loaded by the image's
 //! - `ci`: the workflow files for CI services, run
 //! - `cli`: exit codes, streams and words
 //! - `compare`: two published images side by side
@@ -30,6 +31,7 @@
 
 mod attest;
 mod build;
+mod byte_code;
 mod ci;
 mod cli;
 mod compare;

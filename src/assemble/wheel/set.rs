@@ -23,8 +23,15 @@ pub struct WheelInput {
 
 /// Installs wheels into one layer; see [`write_opened`].
 pub fn write_wheels<W: Write>(wheels: &[WheelInput], site: &Site, layer: &mut LayerWriter<W>) -> Result<(), Error> {
-    let mut opened = sorted(wheels).into_iter().map(|wheel| open(wheel, site)).collect::<Result<Vec<_>, Error>>()?;
-    write_opened(&mut opened, layer)
+    write_opened(&mut open_all(wheels, site)?, layer)
+}
+
+/// The wheels, open, in the order of their names.
+pub(in crate::assemble) fn open_all(
+    wheels: &[WheelInput],
+    site: &Site,
+) -> Result<Vec<(Wheel<File>, Installation)>, Error> {
+    sorted(wheels).into_iter().map(|wheel| open(wheel, site)).collect()
 }
 
 /// Writes installations, given in the order of their names. Files are sorted by path over all of them; where two wheels

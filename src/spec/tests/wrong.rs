@@ -61,6 +61,8 @@ const LINES: &[&str] = &[
     "os: alpine 3.20",
     "os: ubunto 22.04",
     "os: debian bookworm",
+    "compile: maybe",
+    "compile: [true]",
     // Packages and indexes.
     "packages: [\"torch >>= 2\"]",
     "packages: [\"numpy>=1.26,<\"]",
