@@ -4,6 +4,8 @@
 //! [`ATTEMPTS`] times in all; `Retry-After` is honoured up to a minute. Bodies that break off are the reader's concern: it
 //! knows where to go on. Certificates come from the system's store, where `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
 
+mod streaming;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +17,8 @@ use url::Url;
 
 use crate::diagnostic::Hint;
 use crate::redact;
+
+pub use streaming::{Answer, Outgoing};
 
 /// Tries per request, the first included.
 pub const ATTEMPTS: u32 = 5;
@@ -32,6 +36,7 @@ pub struct Client {
 struct Inner {
     certificates: Vec<reqwest::Certificate>,
     built: OnceLock<Result<reqwest::blocking::Client, String>>,
+    streaming: OnceLock<Result<streaming::Streaming, String>>,
     requests: AtomicU64,
 }
 
@@ -129,7 +134,8 @@ impl Client {
             }
             certificates.extend(found);
         }
-        let inner = Inner { certificates, built: OnceLock::new(), requests: AtomicU64::new(0) };
+        let inner =
+            Inner { certificates, built: OnceLock::new(), streaming: OnceLock::new(), requests: AtomicU64::new(0) };
         Ok(Self { inner: Arc::new(inner), offline: options.offline })
     }
 
@@ -146,6 +152,21 @@ impl Client {
             url: "the HTTP client".into(),
             cause: cause.clone(),
         })
+    }
+
+    /// Begins a request whose body is written while it is sent. There is one attempt.
+    pub(crate) fn stream(
+        &self,
+        request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder,
+    ) -> Result<Outgoing, Error> {
+        let built = self.inner.streaming.get_or_init(|| streaming::Streaming::new(builder(&self.inner.certificates)));
+        let streaming = built.as_ref().map_err(|cause| Error::Transport {
+            method: "set up".into(),
+            url: "the HTTP client".into(),
+            cause: cause.clone(),
+        })?;
+        self.inner.requests.fetch_add(1, Ordering::Relaxed);
+        streaming.begin(request)
     }
 
     /// Requests sent so far through [`Client::send`] and its kin, repeated ones included.
@@ -200,13 +221,16 @@ impl Client {
 }
 
 fn build(certificates: &[reqwest::Certificate]) -> reqwest::Result<reqwest::blocking::Client> {
-    let builder = reqwest::blocking::Client::builder()
+    reqwest::blocking::ClientBuilder::from(builder(certificates)).timeout(None).build()
+}
+
+fn builder(certificates: &[reqwest::Certificate]) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
         .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(20))
-        .timeout(None)
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::limited(10));
-    certificates.iter().cloned().fold(builder, reqwest::blocking::ClientBuilder::add_root_certificate).build()
+    certificates.iter().cloned().fold(builder, reqwest::ClientBuilder::add_root_certificate)
 }
 
 /// An answer that is not what was hoped for, as an error with the start of its body.

@@ -17,6 +17,7 @@ pub mod ignore;
 pub mod image;
 pub mod layer;
 pub mod layers;
+pub mod outlet;
 mod packer;
 pub mod published;
 pub mod recipe;

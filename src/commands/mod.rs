@@ -15,6 +15,7 @@ mod inspect;
 mod kept;
 mod lock;
 mod named;
+mod outflow;
 mod outside;
 mod pull;
 mod push;

@@ -6,7 +6,7 @@
 //! <https://distribution.github.io/distribution/spec/auth/token/>.
 //!
 //! `challenge` reads `WWW-Authenticate`, `credentials` finds user names, `auth` turns both into headers, `client` asks and
-//! reads, `blob` streams, `upload` writes, `referrers` attaches.
+//! reads, `blob` streams, `upload` writes, `stream` while the bytes are being made, `referrers` attaches.
 
 mod auth;
 mod blob;
@@ -17,6 +17,8 @@ mod error;
 #[cfg(test)]
 mod misbehaving;
 mod referrers;
+mod session;
+mod stream;
 mod tags;
 mod upload;
 
@@ -35,6 +37,7 @@ pub use blob::BlobReader;
 pub use client::Manifest;
 pub use error::{ApiError, Error};
 pub use referrers::Referrer;
+pub use stream::BlobStream;
 pub use upload::{Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, RemoteSource};
 
 /// Largest manifest or index that is read, in bytes: the size every registry must accept.
