@@ -6,6 +6,7 @@
 //! system's store, where `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
 
 mod identity;
+mod streaming;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use crate::diagnostic::Hint;
 use crate::redact;
 
 pub use identity::{ClientCertificate, KeyPassword, KeyProblem};
+pub use streaming::{Answer, Outgoing};
 
 /// Tries per request, the first included.
 pub const ATTEMPTS: u32 = 5;
@@ -42,6 +44,7 @@ struct Inner {
     trust: Trust,
     stall: Duration,
     built: OnceLock<Result<reqwest::blocking::Client, String>>,
+    streaming: OnceLock<Result<streaming::Streaming, String>>,
     requests: Arc<AtomicU64>,
 }
 
@@ -191,6 +194,22 @@ impl Client {
         })
     }
 
+    /// Begins a request whose body is written while it is sent. There is one attempt.
+    pub(crate) fn stream(
+        &self,
+        request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder,
+    ) -> Result<Outgoing, Error> {
+        let Inner { trust, stall, streaming, requests, .. } = &*self.inner;
+        let built = streaming.get_or_init(|| streaming::Streaming::new(builder(trust, *stall)));
+        let streaming = built.as_ref().map_err(|cause| Error::Transport {
+            method: "set up".into(),
+            url: "the HTTP client".into(),
+            cause: cause.clone(),
+        })?;
+        requests.fetch_add(1, Ordering::Relaxed);
+        streaming.begin(request)
+    }
+
     /// Requests sent so far through [`Client::send`] and its kin, repeated ones included.
     pub fn request_count(&self) -> u64 {
         self.inner.requests.load(Ordering::Relaxed)
@@ -244,7 +263,7 @@ impl Client {
 
 impl Inner {
     fn new(trust: Trust, stall: Duration, requests: Arc<AtomicU64>) -> Self {
-        Self { trust, stall, built: OnceLock::new(), requests }
+        Self { trust, stall, built: OnceLock::new(), streaming: OnceLock::new(), requests }
     }
 }
 
@@ -264,18 +283,21 @@ fn read_authorities(files: &[PathBuf]) -> Result<Vec<reqwest::Certificate>, Erro
 }
 
 fn build(trust: &Trust, stall: Duration) -> reqwest::Result<reqwest::blocking::Client> {
-    let builder = reqwest::blocking::Client::builder()
+    reqwest::blocking::ClientBuilder::from(builder(trust, stall)).timeout(None).build()
+}
+
+fn builder(trust: &Trust, stall: Duration) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
         .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(20))
-        .timeout(None)
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::limited(10));
     // While a long body is on its way no answer can come: there it is the bytes sent that nobody takes or confirms.
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(stall);
     let Trust { certificates, identity } = trust.clone();
-    let builder = identity.into_iter().fold(builder, reqwest::blocking::ClientBuilder::identity);
-    certificates.into_iter().fold(builder, reqwest::blocking::ClientBuilder::add_root_certificate).build()
+    let builder = identity.into_iter().fold(builder, reqwest::ClientBuilder::identity);
+    certificates.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate)
 }
 
 /// An answer that is not what was hoped for, as an error with the start of its body.

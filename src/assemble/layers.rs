@@ -1,13 +1,12 @@
 //! Layers on disk: built once, remembered by what they are made of.
 //!
 //! A layer's key is the text of everything that decides its bytes. The store remembers digest, diff_id and size of a key;
-//! if a layout still has that blob, or a registry does, nothing is built. Otherwise the layer streams into a temporary file beside the blobs
-//! and gets its digest as its name. A key that leads to other bytes than before is a defect of this program, and fatal:
+//! if a layout still has that blob, or a registry does, nothing is built. Otherwise the layer streams to the registry it is
+//! meant for ([`Outlet`]), or into a temporary file beside the blobs, which gets its digest as its name. A key that leads to other bytes than before is a defect of this program, and fatal:
 //! whoever relies on a digest must hear of it.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -15,6 +14,7 @@ use std::thread;
 
 use super::byte_code::{self, Release};
 use super::layer::{self, LayerWriter};
+use super::outlet::{Outlet, Sink};
 use super::published::Published;
 use super::wheel::Site;
 use super::{environment, files, wheel};
@@ -26,7 +26,11 @@ use crate::store::{self, Store, Unfinished};
 /// Kind of the store's facts about layers.
 const FACTS: &str = "layers";
 /// The layers' writer: buffered, because headers and trailers are small.
-pub type FileLayerWriter = LayerWriter<BufWriter<File>>;
+pub type FileLayerWriter = LayerWriter<BufWriter<Sink>>;
+/// Bytes that are written at once.
+const BUFFER: usize = 1 << 18;
+/// Layers on their way to an outlet at one time, at least: a connection may be slower than a processor.
+const STREAMS: usize = 4;
 
 /// Why a layer could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -101,18 +105,23 @@ impl Hint for Error {
 }
 
 impl Error {
-    /// If the layer's file could not be written, whatever was to go into it: where that was.
-    fn written_into(self, folder: &Path) -> Self {
+    /// What kept the layer from being written to its destination, if that did, whatever was to go into it.
+    fn of_destination(self) -> Result<io::Error, Self> {
         use layer::Error::Write;
-        let source = match self {
+        match self {
             Self::Layer(Write(source))
             | Self::Environment(environment::Error::Layer(Write(source)))
             | Self::Files(files::Error::Layer(Write(source)))
             | Self::ByteCode(byte_code::Error::Layer(Write(source)))
-            | Self::Wheel(wheel::Error { problem: wheel::Problem::Layer(Write(source)), .. }) => source,
-            other => return other,
-        };
-        Self::Io { action: "write a layer into", path: folder.to_owned(), source }
+            | Self::Wheel(wheel::Error { problem: wheel::Problem::Layer(Write(source)), .. }) => Ok(source),
+            other => Err(other),
+        }
+    }
+
+    /// If the layer's file could not be written: where that was.
+    fn written_into(self, folder: &Path) -> Self {
+        let io_error = |source| Self::Io { action: "write a layer into", path: folder.to_owned(), source };
+        self.of_destination().map_or_else(|other| other, io_error)
     }
 }
 
@@ -249,8 +258,8 @@ impl fmt::Display for LayerKey {
     }
 }
 
-/// What writes a layer's entries.
-pub type Build<'a> = Box<dyn FnOnce(&mut FileLayerWriter) -> Result<(), Error> + Send + 'a>;
+/// What writes a layer's entries, each time the same.
+pub type Build<'a> = Box<dyn Fn(&mut FileLayerWriter) -> Result<(), Error> + Send + 'a>;
 
 /// A layer to be made.
 pub struct Job<'a> {
@@ -272,6 +281,7 @@ pub struct LayerCache<'a> {
     store: &'a Store,
     folder: PathBuf,
     others: Vec<PathBuf>,
+    outlet: Option<&'a dyn Outlet>,
 }
 
 /// A layer that exists.
@@ -299,7 +309,7 @@ pub struct KnownLayer {
 impl<'a> LayerCache<'a> {
     /// Layers go to `folder`, the `blobs/sha256` of a layout, which must exist.
     pub fn new(store: &'a Store, folder: &Path) -> Self {
-        Self { store, folder: folder.to_owned(), others: Vec::new() }
+        Self { store, folder: folder.to_owned(), others: Vec::new(), outlet: None }
     }
 
     /// Folders of other layouts on this machine, whose layers are linked instead of made again: the images of one stack
@@ -307,6 +317,13 @@ impl<'a> LayerCache<'a> {
     #[must_use]
     pub fn beside(mut self, others: &[PathBuf]) -> Self {
         self.others = others.to_vec();
+        self
+    }
+
+    /// Layers that are made go to `outlet`, as far as it takes them.
+    #[must_use]
+    pub fn through(mut self, outlet: &'a dyn Outlet) -> Self {
+        self.outlet = Some(outlet);
         self
     }
 
@@ -337,9 +354,11 @@ impl<'a> LayerCache<'a> {
     }
 
     /// Makes one layer, whether or not it exists.
-    pub fn make(&self, job: Job<'_>) -> Result<Found, Error> {
-        let known = self.build(job)?;
-        Ok(Found { known, source: LayerSource::File(self.folder.join(known.digest.hex())) })
+    pub fn make(&self, job: &Job<'_>) -> Result<Found, Error> {
+        match self.send(job)? {
+            Some(found) => Ok(found),
+            None => self.build(job),
+        }
     }
 
     /// Makes layers side by side, and returns them in the order of the jobs; `made` hears of each as soon as it is whole,
@@ -350,7 +369,8 @@ impl<'a> LayerCache<'a> {
         let count = queue.len();
         // Taken from the end.
         queue.sort_by_key(|(index, job)| (job.weight, std::cmp::Reverse(*index)));
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(count);
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let workers = if self.outlet.is_some() { processors.max(STREAMS) } else { processors }.min(count);
         let queue = Mutex::new(queue);
         let done = Mutex::new(BTreeMap::new());
         let failures = Mutex::new(BTreeMap::new());
@@ -358,7 +378,7 @@ impl<'a> LayerCache<'a> {
         let next = || lock(&queue).pop();
         let work = || {
             while let Some((index, job)) = next() {
-                match self.make(job) {
+                match self.make(&job) {
                     Ok(layer) => {
                         made(index, &layer);
                         lock(&done).insert(index, layer);
@@ -383,27 +403,64 @@ impl<'a> LayerCache<'a> {
         }
     }
 
-    fn build(&self, job: Job<'_>) -> Result<KnownLayer, Error> {
-        let Job { key, modified, compression, build, .. } = job;
+    /// Makes a layer straight into the outlet; none if there is none, or if the layer did not arrive.
+    fn send(&self, job: &Job<'_>) -> Result<Option<Found>, Error> {
+        let Some(outflow) = self.outlet.and_then(Outlet::open) else { return Ok(None) };
+        let written = job.write(Sink::Outflow(outflow));
+        let (known, sink) = match written.map_err(Error::of_destination) {
+            Ok(written) => written,
+            Err(Ok(_)) => return Ok(None),
+            Err(Err(error)) => return Err(error),
+        };
+        self.check(&job.key, known)?;
+        let source = match sink {
+            Sink::Outflow(outflow) => outflow.close(known.digest, known.size),
+            Sink::File(_) => None,
+        };
+        let Some(source) = source else { return Ok(None) };
+        self.remember(&job.key, known)?;
+        Ok(Some(Found { known, source }))
+    }
+
+    fn build(&self, job: &Job<'_>) -> Result<Found, Error> {
         let io_error = |action| move |source| Error::Io { action, path: self.folder.clone(), source };
         let unfinished = Unfinished::create(&self.folder).map_err(io_error("create a file in"))?;
         let file = unfinished.file().try_clone().map_err(io_error("open a file in"))?;
-        let sink = BufWriter::with_capacity(1 << 18, file);
-        let mut layer = LayerWriter::new(sink, modified, compression).map_err(layer::Error::from)?;
-        build(&mut layer).map_err(|error| error.written_into(&self.folder))?;
-        let finished = layer.finish().map_err(|error| Error::from(error).written_into(&self.folder))?;
-        let layer::Finished { digest, diff_id, size, toc, sink } = finished;
-        let known = KnownLayer { digest, diff_id, size, toc };
-        drop(sink);
-        if let Some(remembered) = self.recall(&key).filter(|remembered| *remembered != known) {
-            let (remembered, built) = (remembered.digest, known.digest);
-            return Err(Error::NotReproducible { key: key.text, remembered, built });
-        }
+        let (known, _) = job.write(Sink::File(file)).map_err(|error| error.written_into(&self.folder))?;
+        self.check(&job.key, known)?;
         store::make_readable(unfinished.path()).map_err(io_error("set the mode of a file in"))?;
-        unfinished.keep(&self.folder.join(known.digest.hex())).map_err(io_error("write into"))?;
+        let path = self.folder.join(known.digest.hex());
+        unfinished.keep(&path).map_err(io_error("write into"))?;
+        self.remember(&job.key, known)?;
+        Ok(Found { known, source: LayerSource::File(path) })
+    }
+
+    /// Whether an earlier build had the same outcome, if there was one.
+    fn check(&self, key: &LayerKey, known: KnownLayer) -> Result<(), Error> {
+        match self.recall(key).filter(|remembered| *remembered != known) {
+            Some(KnownLayer { digest: remembered, .. }) => {
+                Err(Error::NotReproducible { key: key.text.clone(), remembered, built: known.digest })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn remember(&self, key: &LayerKey, known: KnownLayer) -> Result<(), Error> {
+        let KnownLayer { digest, diff_id, size, toc } = known;
         let toc = toc.map(|toc| format!(" {toc}")).unwrap_or_default();
-        self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size}{toc}"))?;
-        Ok(known)
+        Ok(self.store.remember(FACTS, &key.text, &format!("{digest} {diff_id} {size}{toc}"))?)
+    }
+}
+
+impl Job<'_> {
+    /// Writes the whole layer.
+    fn write(&self, sink: Sink) -> Result<(KnownLayer, Sink), Error> {
+        let sink = BufWriter::with_capacity(BUFFER, sink);
+        let mut layer = LayerWriter::new(sink, self.modified, self.compression).map_err(layer::Error::from)?;
+        (self.build)(&mut layer)?;
+        let layer::Finished { digest, diff_id, size, toc, sink } = layer.finish()?;
+        let sink = sink.into_inner().map_err(|error| layer::Error::from(error.into_error()))?;
+        Ok((KnownLayer { digest, diff_id, size, toc }, sink))
     }
 }
 
@@ -462,7 +519,7 @@ mod tests {
         let nothing = Published::default();
         let built = AtomicUsize::new(0);
         assert!(cache.find(&key("a"), &nothing).is_none());
-        let made = cache.make(job("a", "1", &built)).expect("a layer");
+        let made = cache.make(&job("a", "1", &built)).expect("a layer");
         assert_eq!(key("a").to_string(), "files format=3 modified=0 name=a");
         let found = cache.find(&key("a"), &nothing).expect("found");
         assert_eq!((found.known, path_of(&found)), (made.known, path_of(&made)));
@@ -472,7 +529,7 @@ mod tests {
         fs::remove_file(path_of(&made)).expect("removed");
         assert!(cache.find(&key("a"), &nothing).is_none());
         assert_eq!(cache.recall(&key("a")), Some(known));
-        assert_eq!(cache.make(job("a", "1", &built)).expect("a layer").known, known);
+        assert_eq!(cache.make(&job("a", "1", &built)).expect("a layer").known, known);
         assert_eq!(built.load(Ordering::Relaxed), 2);
     }
 
@@ -481,7 +538,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt as _;
         let world = world();
         let built = AtomicUsize::new(0);
-        let first = LayerCache::new(&world.store, &world.blobs).make(job("a", "1", &built)).expect("a layer");
+        let first = LayerCache::new(&world.store, &world.blobs).make(&job("a", "1", &built)).expect("a layer");
         let second = tempfile::tempdir_in(world.folder.path()).expect("a folder");
         let cache = LayerCache::new(&world.store, second.path()).beside(std::slice::from_ref(&world.blobs));
         let found = cache.find(&key("a"), &Published::default()).expect("found");
@@ -496,9 +553,9 @@ mod tests {
         let world = world();
         let cache = LayerCache::new(&world.store, &world.blobs);
         let built = AtomicUsize::new(0);
-        let first = cache.make(job("a", "1", &built)).expect("a layer");
+        let first = cache.make(&job("a", "1", &built)).expect("a layer");
         fs::remove_file(path_of(&first)).expect("removed");
-        let error = cache.make(job("a", "2", &built)).expect_err("a defect");
+        let error = cache.make(&job("a", "2", &built)).expect_err("a defect");
         assert!(
             matches!(error, Error::NotReproducible { remembered, .. } if remembered == first.known.digest),
             "{error}"

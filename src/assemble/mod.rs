@@ -18,6 +18,7 @@ pub mod ignore;
 pub mod image;
 pub mod layer;
 pub mod layers;
+pub mod outlet;
 mod packer;
 pub mod published;
 pub mod recipe;

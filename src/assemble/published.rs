@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::base;
 use super::layers::{Found, KnownLayer, LayerKey};
 use super::toc::TOC_ANNOTATION;
-use crate::oci::{Compression, Layer, LayerSource, Platform, Reference};
+use crate::oci::{AssembledImage, Compression, Layer, LayerSource, Platform, Reference};
 use crate::registry::{self, Registries};
 use crate::store::Store;
 
@@ -42,6 +42,16 @@ impl Published {
         };
         let keyed = |layer: Layer| Some((layer.annotations.get(KEY_ANNOTATION)?.clone(), layer));
         Ok(Self { layers: image.layers.into_iter().filter_map(keyed).collect() })
+    }
+
+    /// Adds the layers of images whose layers are where they say.
+    pub fn add(&mut self, images: &[AssembledImage], platform: Platform) {
+        let of_platform = images.iter().filter(|image| image.platform == platform);
+        for layer in of_platform.flat_map(|image| &image.layers) {
+            if let Some(key) = layer.annotations.get(KEY_ANNOTATION) {
+                self.layers.entry(key.clone()).or_insert_with(|| layer.clone());
+            }
+        }
     }
 
     /// Number of layers.

@@ -27,6 +27,7 @@ use crate::store::Store;
 
 use super::attestations::{self, Attest};
 use super::kept::Kept;
+use super::outflow::ToRegistry;
 use super::outside::Outside;
 use super::{Context, answer_in, archives, attach, compilers, engines, lock, print, print_json, render, summary};
 
@@ -106,6 +107,8 @@ pub(super) struct PushTo {
     pub(super) repository: Reference,
     /// Whether layers that are there already are taken as they are.
     pub(super) reuse: bool,
+    /// Whether layers that have to be made are needed on this machine as well.
+    pub(super) keep: bool,
 }
 
 pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failure> {
@@ -126,8 +129,11 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
         true => Some(repository(arguments.repository.as_deref(), &spec)?),
         false => None,
     };
-    let push_to =
-        repository.as_ref().map(|repository| PushTo { repository: repository.clone(), reuse: !arguments.no_reuse });
+    let push_to = repository.as_ref().map(|repository| PushTo {
+        repository: repository.clone(),
+        reuse: !arguments.no_reuse,
+        keep: arguments.load,
+    });
     let (lock, made) = answer_in(arguments.format, ready_lock(context, &outside, &spec, arguments))?;
     let platforms = chosen(&lock, &arguments.platforms)?;
     let folder = output_folder(arguments.output.as_deref(), &lock.name);
@@ -249,16 +255,17 @@ pub(super) fn assemble_all(
     let lock_digest = lock.digest();
     let order = |lock| Order { lock, lock_digest, platforms };
     let layouts = [folder.join("oci"), folder.join("services/mlflow/oci")];
-    let target = push_to.map(|to| PushTarget { repository: to.repository.clone(), reuse: to.reuse, before: None });
+    let target = push_to.map(|to| PushTarget { to, repository: to.repository.clone(), before: None });
     let mut built = vec![assemble_one(context, outside, spec, &order(lock), &layouts, target)?];
     if let Some(server) = mlflow_lock(lock) {
         let [first, second] = layouts;
         let target = push_to.map(|to| PushTarget {
+            to,
             repository: beside(&to.repository, &lock.name, &server.name),
-            reuse: to.reuse,
-            before: Some(to.repository.clone()),
+            before: built.first(),
         });
-        built.push(assemble_one(context, outside, spec, &order(&server), &[second, first], target)?);
+        let second = assemble_one(context, outside, spec, &order(&server), &[second, first], target)?;
+        built.push(second);
     }
     Ok(built)
 }
@@ -272,11 +279,11 @@ struct Order<'a> {
 }
 
 /// Where one image goes.
-struct PushTarget {
+struct PushTarget<'a> {
+    to: &'a PushTo,
     repository: Reference,
-    reuse: bool,
-    /// Where another image of this build went, which shares layers with it.
-    before: Option<Reference>,
+    /// Another image of this build, which went to `to` and shares layers with it.
+    before: Option<&'a Built>,
 }
 
 /// One image, in the first of the layouts; layers that the others have are shared.
@@ -286,7 +293,7 @@ fn assemble_one(
     spec: &Spec,
     order: &Order<'_>,
     layouts: &[PathBuf; 2],
-    target: Option<PushTarget>,
+    target: Option<PushTarget<'_>>,
 ) -> Result<Built, Failure> {
     let Order { lock, lock_digest, platforms } = *order;
     let Outside { registries, store, .. } = outside;
@@ -297,9 +304,8 @@ fn assemble_one(
     let waiting = || context.progress.say(format!("waiting for another build into `{}`", layout.display()));
     let held =
         Layout::hold(layout, waiting).map_err(|source| Error::Io { action: "lock", path: layout.clone(), source })?;
-    let cache = LayerCache::new(store, &blobs).beside(&others);
     let upload = target.as_ref().map(|target| {
-        let mount_from: Vec<Reference> = target.before.iter().cloned().collect();
+        let mount_from: Vec<Reference> = target.before.iter().map(|_| target.to.repository.clone()).collect();
         let to = publish::registry::Target {
             repository: &target.repository,
             tags: &lock.image.tags,
@@ -308,6 +314,11 @@ fn assemble_one(
         };
         Upload::begin(registries, store, &to, &context.progress)
     });
+    let outlet = upload.as_ref().map(|upload| ToRegistry { upload, progress: &context.progress });
+    let mut cache = LayerCache::new(store, &blobs).beside(&others);
+    if let (Some(outlet), Some(PushTarget { to: PushTo { keep: false, .. }, .. })) = (&outlet, &target) {
+        cache = cache.through(outlet);
+    }
     let send = |layer: &Layer| upload.iter().for_each(|upload| upload.layer(layer));
     let mut images = Vec::new();
     for platform in lock.platforms.iter().filter(|locked| platforms.contains(&locked.name)) {
@@ -357,11 +368,12 @@ fn recipe<'p>(
     spec: &Spec,
     lock: &Lock,
     cache: &LayerCache<'_>,
-    target: Option<&PushTarget>,
+    target: Option<&PushTarget<'_>>,
 ) -> Result<Recipe<'p>, Failure> {
     let Outside { registries, store, .. } = outside;
     let mut published = PublishedLayers::default();
-    let target = target.filter(|target| target.reuse);
+    let before = target.and_then(|target| target.before);
+    let target = target.filter(|target| target.to.reuse);
     if let Some(PushTarget { repository, .. }) = target {
         // A tag with the digest in it is that of no earlier image.
         for tag in lock.image.tags.iter().filter(|tag| is_tag(tag)) {
@@ -376,6 +388,9 @@ fn recipe<'p>(
                 break;
             }
         }
+    }
+    if let Some(before) = before {
+        published.add(&before.images, plan.platform);
     }
     let mut recipe = Recipe::new(plan, base, &spec.folder, created()?, cache, &published)?;
     if let Some(PushTarget { repository, .. }) = target {

@@ -19,6 +19,7 @@ mod keys;
 mod lock;
 mod mirror;
 mod named;
+mod outflow;
 mod outside;
 mod pull;
 mod push;

@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure
     let locked = lock::current(&spec, Lock::read(&path)?, &path)?;
     let outside = Outside::new(context, &spec)?;
     let folder = output_folder(arguments.output.as_deref(), &locked.name);
-    let to = PushTo { repository, reuse: !arguments.no_reuse };
+    let to = PushTo { repository, reuse: !arguments.no_reuse, keep: false };
     let platforms = chosen(&locked, &[])?;
     let mut built = assemble_all(context, &outside, &spec, &locked, &platforms, &folder, Some(&to))?;
     let published = publish_all(context, &outside, &spec, &mut built, wanted, &attest)?;

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -12,7 +14,9 @@ use crate::oci::layout::Layout;
 use crate::oci::tag::with_digest;
 use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Reference};
 use crate::progress::{Progress, Task, human_bytes};
-use crate::registry::{self, Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, Registries, RemoteSource};
+use crate::registry::{
+    self, Blob, BlobOutcome, BlobSource, BlobStream, BytesSource, FileSource, Meter, Registries, RemoteSource,
+};
 use crate::store::Store;
 
 /// Blobs on their way at one time.
@@ -88,6 +92,14 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     task: Task,
+    /// Whether the registry did not take a layer that was being made: the next ones need not try.
+    refuses_streams: AtomicBool,
+}
+
+/// A layer on its way while it is being made.
+pub struct LayerStream {
+    shared: Arc<Shared>,
+    blob: BlobStream,
 }
 
 #[derive(Default)]
@@ -124,6 +136,7 @@ impl Upload {
             queue: Mutex::default(),
             changed: Condvar::new(),
             task: progress.task(format!("pushing to {registry}/{repository}"), Some(0)),
+            refuses_streams: AtomicBool::new(false),
         });
         let worker = || {
             let shared = Arc::clone(&shared);
@@ -168,6 +181,22 @@ impl Upload {
             outcomes.iter().filter(|(outcome, _)| *outcome == wanted).map(|(_, size)| size).sum::<u64>()
         };
         Ok((sum(BlobOutcome::Sent), sum(BlobOutcome::Present), sum(BlobOutcome::Mounted)))
+    }
+
+    /// Opens a stream for a layer that is about to be made. None if the registry does not take such: then it is to be given to
+    /// [`Upload::layer`], which also tells what is wrong with a registry that takes nothing.
+    pub fn open(&self) -> Option<LayerStream> {
+        let shared = Arc::clone(&self.shared);
+        if shared.refuses_streams.load(Ordering::Relaxed) {
+            return None;
+        }
+        let listener = Arc::clone(&shared);
+        let meter = Meter::new(move |bytes| {
+            listener.task.lengthen(bytes);
+            listener.task.advance(bytes);
+        });
+        let blob = shared.registries.stream_blob(&shared.repository, meter).ok()?;
+        Some(LayerStream { shared, blob })
     }
 
     /// Waits until everything that was given so far is there, or tells the first failure.
@@ -265,6 +294,41 @@ impl Upload {
             // What a worker panicked with was printed, and `settle` passes it on.
             let _ = worker.join();
         }
+    }
+}
+
+impl LayerStream {
+    /// The layer is whole: its digest, and the bytes that were written. Where it is from now on. After a failure no further
+    /// layer is taken in this way.
+    pub fn finish(self, digest: Digest, size: u64) -> Result<LayerSource, registry::Error> {
+        let Self { shared, blob } = self;
+        match blob.finish(&digest) {
+            Ok(()) => {
+                let mut queue = lock(&shared.queue);
+                queue.seen.insert(digest);
+                queue.outcomes.push((BlobOutcome::Sent, size));
+                drop(queue);
+                Ok(LayerSource::Registry(shared.repository.clone()))
+            }
+            Err(error) => {
+                shared.refuses_streams.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Write for LayerStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.blob.write(bytes);
+        if written.is_err() {
+            self.shared.refuses_streams.store(true, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.blob.flush()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use reqwest::blocking::Response;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -358,8 +358,13 @@ pub(super) fn announced_digest(answer: &Response) -> Option<Digest> {
 
 /// Whether an answer that claims success is a page for people: what the login of a proxy gives to every address.
 pub(super) fn is_page(answer: &Response) -> bool {
-    let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    answer.status().is_success() && content_type.is_some_and(|text| text.trim_start().starts_with("text/html"))
+    answer.status().is_success() && is_html(answer.headers())
+}
+
+/// Whether a body is meant for people.
+pub(super) fn is_html(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|text| text.trim_start().starts_with("text/html"))
 }
 
 fn media_type_of(bytes: &[u8]) -> Option<String> {

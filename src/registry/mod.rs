@@ -6,7 +6,8 @@
 //! <https://distribution.github.io/distribution/spec/auth/token/>.
 //!
 //! `challenge` reads `WWW-Authenticate`, `credentials` finds user names, `auth` turns both into headers, `client` asks and
-//! reads, `pages` reads lists, `blob` streams, `upload` writes, `referrers` attaches; `tls` knows whom to trust where.
+//! reads, `pages` reads lists, `blob` reads bytes, `upload` writes them, `stream` does while they are being made,
+//! `referrers` attaches; `tls` knows whom to trust where.
 
 mod auth;
 mod blob;
@@ -18,6 +19,8 @@ mod error;
 mod misbehaving;
 mod pages;
 mod referrers;
+mod session;
+mod stream;
 mod tags;
 mod tls;
 mod upload;
@@ -37,6 +40,7 @@ pub use blob::BlobReader;
 pub use client::Manifest;
 pub use error::{ApiError, Error};
 pub use referrers::Referrer;
+pub use stream::BlobStream;
 pub use tls::HostTls;
 pub use upload::{Blob, BlobOutcome, BlobSource, BytesSource, FileSource, Meter, RemoteSource};
 

@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::blocking::{Body, Response};
-use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Scopes;
 use super::client::{Question, announced_digest, is_page, read_error_body, transport};
 use super::error::parse_api_errors;
-use super::{ApiError, Endpoint, Error, Registries, upload_timeout};
+use super::session::{Mount, Route, SEND, Session};
+use super::{ApiError, Error, Registries, upload_timeout};
 use crate::http;
 use crate::oci::{Digest, Reference};
 
@@ -31,9 +32,6 @@ const REFUSED_CHUNK: u64 = 4 << 20;
 const SMALLEST_CHUNK: u64 = 256 << 10;
 /// Cuts without progress after which smaller requests are tried: a proxy that refuses a large one may just hang up.
 const CUTS_BEFORE_CHUNKS: u32 = 2;
-
-const START: &str = "start an upload to";
-const SEND: &str = "upload a blob to";
 
 /// Bytes that can be read from anywhere, as often as an upload needs to.
 pub trait BlobSource: Send + Sync {
@@ -129,7 +127,7 @@ impl Meter {
         Self { furthest: Arc::default(), listener: Arc::new(listener) }
     }
 
-    fn reach(&self, position: u64) {
+    pub(super) fn reach(&self, position: u64) {
         let before = self.furthest.fetch_max(position, Ordering::Relaxed);
         if position > before {
             (self.listener)(position - before);
@@ -164,13 +162,14 @@ impl Registries {
     ) -> Result<BlobOutcome, Error> {
         let endpoint = self.home(target)?;
         let scopes = Scopes::push(&endpoint.repository);
-        let upload = Upload { registries: self, endpoint: &endpoint, scopes: &scopes, blob, meter };
+        let route = Route { registries: self, endpoint: &endpoint, scopes: &scopes };
+        let upload = Upload { route, blob, meter };
         if upload.is_complete()? {
             return Ok(BlobOutcome::Present);
         }
         let mut session = None;
         for repository in mount_from.iter().filter(|&&repository| repository != endpoint.repository) {
-            match upload.mount(repository)? {
+            match route.mount(&blob.digest, repository)? {
                 Mount::Done => return Ok(BlobOutcome::Mounted),
                 Mount::Session(begun) => session = Some(begun),
                 Mount::Refused => {}
@@ -178,7 +177,7 @@ impl Registries {
         }
         let session = match session {
             Some(session) => session,
-            None => upload.start()?,
+            None => route.start()?,
         };
         upload.run(session)?;
         Ok(BlobOutcome::Sent)
@@ -186,30 +185,9 @@ impl Registries {
 }
 
 struct Upload<'a> {
-    registries: &'a Registries,
-    endpoint: &'a Endpoint,
-    scopes: &'a Scopes,
+    route: Route<'a>,
     blob: Blob<'a>,
     meter: &'a Meter,
-}
-
-/// An upload the registry has opened for us.
-struct Session {
-    location: Url,
-    /// Bytes the registry has.
-    offset: u64,
-    /// Smallest piece it takes.
-    smallest_chunk: u64,
-    /// Whether the last answer was 401 too.
-    was_renewed: bool,
-    /// Whether it went on after an interruption, by what the registry said it had.
-    was_continued: bool,
-}
-
-enum Mount {
-    Done,
-    Session(Session),
-    Refused,
 }
 
 enum Step {
@@ -237,85 +215,11 @@ struct Failure {
 
 impl Upload<'_> {
     fn is_complete(&self) -> Result<bool, Error> {
-        self.registries.has_blob_at(self.endpoint, self.scopes, &self.blob.digest)
-    }
-
-    fn start(&self) -> Result<Session, Error> {
-        let answer = self.post(self.scopes, None)?;
-        match answer.status() {
-            StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT => {
-                self.session(&answer)
-            }
-            _ => Err(self.registries.answer_error(START, self.endpoint, answer)),
-        }
-    }
-
-    /// Asks the registry to take the blob from `repository`. Refusal is no failure: then it is sent.
-    fn mount(&self, repository: &str) -> Result<Mount, Error> {
-        let scopes = self.scopes.clone().and_pull(repository);
-        let answer = match self.post(&scopes, Some(repository)) {
-            Ok(answer) => answer,
-            Err(error @ Error::Transport { .. }) => return Err(error),
-            Err(_) => return Ok(Mount::Refused),
-        };
-        match answer.status() {
-            StatusCode::CREATED => Ok(Mount::Done),
-            StatusCode::ACCEPTED => self.session(&answer).map(Mount::Session),
-            _ => Ok(Mount::Refused),
-        }
-    }
-
-    fn post(&self, scopes: &Scopes, mount_from: Option<&str>) -> Result<Response, Error> {
-        let mut url = self.endpoint.url(START, "blobs/uploads/")?;
-        if let Some(repository) = mount_from {
-            url.query_pairs_mut().append_pair("mount", &self.blob.digest.to_string()).append_pair("from", repository);
-        }
-        self.registries.ask(&Question {
-            operation: START,
-            endpoint: self.endpoint,
-            scopes,
-            method: Method::POST,
-            url,
-            headers: Vec::new(),
-            body: Some(&[]),
-        })
-    }
-
-    fn session(&self, answer: &Response) -> Result<Session, Error> {
-        let location = self
-            .location(answer)?
-            .ok_or_else(|| self.endpoint.protocol(START, "the answer does not say where to upload".to_owned()))?;
-        let smallest_chunk =
-            answer.headers().get("oci-chunk-min-length").and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Session {
-            location,
-            offset: 0,
-            smallest_chunk: smallest_chunk.unwrap_or(0),
-            was_renewed: false,
-            was_continued: false,
-        })
-    }
-
-    /// `Location`, relative or absolute.
-    fn location(&self, answer: &Response) -> Result<Option<Url>, Error> {
-        let Some(value) = answer.headers().get(LOCATION) else { return Ok(None) };
-        let parsed = value.to_str().ok().and_then(|text| answer.url().join(text).ok());
-        match parsed.filter(|url| matches!(url.scheme(), "https" | "http")) {
-            // A registry that is encrypted must not send the bytes, or the session's own secret, over an open line.
-            Some(url) if url.scheme() == "http" && self.endpoint.is_encrypted() => {
-                let problem = "it wants the upload over an unencrypted connection".to_owned();
-                Err(self.endpoint.protocol(SEND, problem))
-            }
-            Some(url) => Ok(Some(url)),
-            None => {
-                let problem = "the address for the upload cannot be read".to_owned();
-                Err(self.endpoint.protocol(SEND, problem))
-            }
-        }
+        self.route.registries.has_blob_at(self.route.endpoint, self.route.scopes, &self.blob.digest)
     }
 
     fn run(&self, mut session: Session) -> Result<(), Error> {
-        let mut chunk = self.registries.shared.config.upload_chunk.map(|bytes| bytes.max(1));
+        let mut chunk = self.route.registries.shared.config.upload_chunk.map(|bytes| bytes.max(1));
         let mut failures = 0;
         let mut cuts = 0;
         let mut restarts = 0;
@@ -361,7 +265,7 @@ impl Upload<'_> {
                     return Err(error);
                 }
                 let was_renewed = session.was_renewed;
-                session = self.start()?;
+                session = self.route.start()?;
                 session.was_renewed = was_renewed;
             }
             if session.offset > before {
@@ -375,10 +279,10 @@ impl Upload<'_> {
 
     /// Sets the session to what the registry has; `false` if it cannot say.
     fn ask_how_far(&self, session: &mut Session) -> Result<bool, Error> {
-        let answer = self.registries.ask(&Question {
+        let answer = self.route.registries.ask(&Question {
             operation: SEND,
-            endpoint: self.endpoint,
-            scopes: self.scopes,
+            endpoint: self.route.endpoint,
+            scopes: self.route.scopes,
             method: Method::GET,
             url: session.location.clone(),
             headers: Vec::new(),
@@ -396,7 +300,7 @@ impl Upload<'_> {
             return Ok(false);
         };
         (session.offset, session.was_continued) = (offset, true);
-        if let Some(location) = self.location(&answer)? {
+        if let Some(location) = self.route.location(answer.headers(), answer.url())? {
             session.location = location;
         }
         Ok(true)
@@ -417,15 +321,15 @@ impl Upload<'_> {
                 chunk.map_or(left, |bytes| bytes.max(session.smallest_chunk)).min(left),
             )
         };
-        let header = self.registries.authorization(SEND, self.endpoint, self.scopes, &url)?;
+        let header = self.route.registries.authorization(SEND, self.route.endpoint, self.route.scopes, &url)?;
         let body = if length == 0 {
             Body::from(Vec::new())
         } else {
             let reader = self.blob.source.open(session.offset)?.take(length);
             Body::sized(Metered { reader, position: session.offset, meter: self.meter.clone() }, length)
         };
-        let http = self.registries.client_for(SEND, self.endpoint, &url)?;
-        let client = http.raw().map_err(|source| transport(SEND, self.endpoint, source))?;
+        let http = self.route.registries.client_for(SEND, self.route.endpoint, &url)?;
+        let client = http.raw().map_err(|source| transport(SEND, self.route.endpoint, source))?;
         let mut request = client.request(method.clone(), url.clone()).timeout(upload_timeout(length));
         request = request.header(CONTENT_TYPE, "application/octet-stream").body(body);
         if method == Method::PATCH {
@@ -442,7 +346,7 @@ impl Upload<'_> {
                 let url = crate::redact::url(&url);
                 let source = http::Error::Transport { method: method.to_string(), url, cause };
                 let is_hopeless = http::is_hopeless(&source);
-                let error = transport(SEND, self.endpoint, source);
+                let error = transport(SEND, self.route.endpoint, source);
                 if is_hopeless {
                     return Err(error);
                 }
@@ -462,23 +366,23 @@ impl Upload<'_> {
     ) -> Result<Step, Error> {
         let status = answer.status();
         if is_page(&answer) {
-            return Err(self.endpoint.page(SEND));
+            return Err(self.route.endpoint.page(SEND));
         }
         match status.as_u16() {
             200..=204 if is_last => {
                 if let Some(found) = announced_digest(&answer).filter(|&found| found != self.blob.digest) {
-                    return Err(self.endpoint.wrong_digest("blob", self.blob.digest, found));
+                    return Err(self.route.endpoint.wrong_digest("blob", self.blob.digest, found));
                 }
                 // 201 is the promise that it is there; anything else is checked.
                 if status == StatusCode::CREATED || self.is_complete()? {
                     return Ok(Step::Done);
                 }
                 let problem = format!("it answered {status}, but does not have the blob");
-                let error = self.endpoint.protocol(SEND, problem);
+                let error = self.route.endpoint.protocol(SEND, problem);
                 Ok(Step::Failed(Failure { error, wait: None, is_cut: false, is_lost: true }))
             }
             200..=204 => {
-                if let Some(location) = self.location(&answer)? {
+                if let Some(location) = self.route.location(answer.headers(), answer.url())? {
                     session.location = location;
                 }
                 let sent = session.offset + length;
@@ -488,20 +392,20 @@ impl Upload<'_> {
                 Ok(Step::Advanced)
             }
             307 | 308 => {
-                let error = self.endpoint.protocol(SEND, "it sends the upload in circles".to_owned());
-                match self.location(&answer)? {
+                let error = self.route.endpoint.protocol(SEND, "it sends the upload in circles".to_owned());
+                match self.route.location(answer.headers(), answer.url())? {
                     // The registry sends us to its storage: the digest is part of the address there.
                     Some(location) => session.location = without_digest(location),
                     None => return Err(error),
                 }
                 Ok(Step::Failed(Failure { error, wait: Some(Duration::ZERO), is_cut: false, is_lost: false }))
             }
-            401 if !session.was_renewed && self.endpoint.owns(answer.url()) => {
+            401 if !session.was_renewed && self.route.endpoint.owns(answer.url()) => {
                 session.was_renewed = true;
-                self.registries.renew(SEND, self.endpoint, self.scopes, &answer, header)?;
+                self.route.registries.renew(SEND, self.route.endpoint, self.route.scopes, &answer, header)?;
                 Ok(Step::Renewed)
             }
-            413 => Ok(Step::TooLarge(self.registries.answer_error(SEND, self.endpoint, answer))),
+            413 => Ok(Step::TooLarge(self.route.registries.answer_error(SEND, self.route.endpoint, answer))),
             _ => {
                 let wait = http::retry_after(&answer);
                 let errors = parse_api_errors(&read_error_body(answer));
@@ -522,13 +426,13 @@ impl Upload<'_> {
     }
 
     fn final_answer(&self, status: StatusCode, errors: Vec<ApiError>) -> Error {
-        let (registry, repository) = (self.endpoint.registry.clone(), self.endpoint.repository.clone());
+        let (registry, repository) = (self.route.endpoint.registry.clone(), self.route.endpoint.repository.clone());
         Error::Answer { operation: SEND, registry, repository, status, errors }
     }
 }
 
 /// Bytes that `Range: 0-N` says are there. `0-0` is what registries answer for none, so one byte counts as none too.
-fn end_of_range(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn end_of_range(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(RANGE)?.to_str().ok()?;
     let (first, last) = text.strip_prefix("bytes=").unwrap_or(text).split_once('-')?;
     let last: u64 = last.trim().parse().ok()?;
