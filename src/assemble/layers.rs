@@ -472,8 +472,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::super::outlet::Outflow;
     use super::super::tar::Owner;
     use super::*;
 
@@ -510,6 +512,97 @@ mod tests {
             LayerSource::File(path) => path.clone(),
             LayerSource::Registry(reference) => panic!("in {reference}"),
         }
+    }
+
+    /// A registry as far as layers know it.
+    #[derive(Debug, Default)]
+    struct Elsewhere {
+        /// Bytes after which a write fails.
+        room: Option<usize>,
+        /// Whether layers do not arrive although every byte was taken.
+        loses: bool,
+        arrived: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
+    }
+
+    struct OnTheWay {
+        room: usize,
+        loses: bool,
+        bytes: Vec<u8>,
+        arrived: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
+    }
+
+    impl Outlet for Elsewhere {
+        fn open(&self) -> Option<Box<dyn Outflow>> {
+            let (room, loses) = (self.room.unwrap_or(usize::MAX), self.loses);
+            Some(Box::new(OnTheWay { room, loses, bytes: Vec::new(), arrived: Arc::clone(&self.arrived) }))
+        }
+    }
+
+    impl io::Write for OnTheWay {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.bytes.len() + bytes.len() > self.room {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.bytes.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Outflow for OnTheWay {
+        fn close(self: Box<Self>, digest: Digest, size: u64) -> Option<LayerSource> {
+            assert_eq!((Digest::of(&self.bytes), self.bytes.len() as u64), (digest, size));
+            if self.loses {
+                return None;
+            }
+            lock(&self.arrived).insert(digest, self.bytes);
+            Some(LayerSource::Registry("registry.test/a:1".parse().expect("a reference")))
+        }
+    }
+
+    #[test]
+    fn a_layer_that_arrives_elsewhere_leaves_no_file() {
+        let world = world();
+        let elsewhere = Elsewhere::default();
+        let built = AtomicUsize::new(0);
+        let cache = LayerCache::new(&world.store, &world.blobs).through(&elsewhere);
+        let made = cache.make(&job("a", "1", &built)).expect("a layer");
+        assert!(matches!(made.source, LayerSource::Registry(_)));
+        assert!(lock(&elsewhere.arrived).contains_key(&made.known.digest));
+        assert_eq!(cache.recall(&key("a")), Some(made.known));
+        assert_eq!(fs::read_dir(&world.blobs).expect("a folder").count(), 0);
+        assert_eq!(built.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_layer_that_does_not_arrive_becomes_a_file() {
+        for elsewhere in
+            [Elsewhere { loses: true, ..Elsewhere::default() }, Elsewhere { room: Some(10), ..Elsewhere::default() }]
+        {
+            let world = world();
+            let built = AtomicUsize::new(0);
+            let cache = LayerCache::new(&world.store, &world.blobs).through(&elsewhere);
+            let made = cache.make(&job("a", "1", &built)).expect("a layer");
+            assert_eq!(store::digest_file(&path_of(&made)).expect("the blob"), (made.known.digest, made.known.size));
+            assert_eq!(built.load(Ordering::Relaxed), 2);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_not_tried_again_into_a_file() {
+        let world = world();
+        let elsewhere = Elsewhere::default();
+        let build = |layer: &mut FileLayerWriter| {
+            layer.file_bytes("../x", 0o644, Owner::ROOT, b"")?;
+            Ok(())
+        };
+        let job = Job { key: key("a"), weight: 0, modified: 0, compression: Compression::Gzip, build: Box::new(build) };
+        let cache = LayerCache::new(&world.store, &world.blobs).through(&elsewhere);
+        let error = cache.make(&job).expect_err("a failure");
+        assert!(matches!(error, Error::Layer(layer::Error::Path { .. })), "{error}");
+        assert!(lock(&elsewhere.arrived).is_empty());
     }
 
     #[test]

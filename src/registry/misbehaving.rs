@@ -4,6 +4,7 @@
 //! asked is logged as `METHOD /path`, with the authorisation that came along.
 
 mod quirks;
+mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -60,8 +61,10 @@ struct Request {
     method: String,
     target: String,
     headers: BTreeMap<String, String>,
-    /// Bytes of the body that are still in the stream.
+    /// Bytes of the body, or of its present chunk, that are still in the stream.
     unread: usize,
+    /// Whether the body comes in chunks, and the last was not read yet.
+    has_chunks: bool,
     stream: BufReader<TcpStream>,
 }
 
@@ -112,7 +115,8 @@ fn read_request(stream: TcpStream) -> Option<Request> {
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
     let unread = headers.get("content-length").and_then(|text: &String| text.parse().ok()).unwrap_or(0);
-    Some(Request { method, target, headers, unread, stream })
+    let has_chunks = headers.get("transfer-encoding").is_some_and(|text| text == "chunked");
+    Some(Request { method, target, headers, unread, has_chunks, stream })
 }
 
 impl Request {
@@ -122,10 +126,25 @@ impl Request {
 
     fn body(&mut self, limit: usize) -> Vec<u8> {
         let mut body = Vec::new();
-        let wanted = self.unread.min(limit);
-        (&mut self.stream).take(wanted as u64).read_to_end(&mut body).expect("a body");
-        self.unread -= wanted;
+        while body.len() < limit && (self.unread > 0 || self.begin_chunk()) {
+            let wanted = self.unread.min(limit - body.len());
+            let found = (&mut self.stream).take(wanted as u64).read_to_end(&mut body).expect("a body");
+            self.unread = if found == wanted { self.unread - wanted } else { 0 };
+        }
         body
+    }
+
+    /// Reads the head of the next chunk; `false` if there is none.
+    fn begin_chunk(&mut self) -> bool {
+        let mut line = String::new();
+        // Between two chunks is an empty line.
+        while self.has_chunks && line.trim().is_empty() {
+            line.clear();
+            self.has_chunks = self.stream.read_line(&mut line).is_ok_and(|count| count > 0);
+        }
+        self.unread = usize::from_str_radix(line.trim(), 16).unwrap_or(0);
+        self.has_chunks &= self.unread > 0;
+        self.unread > 0
     }
 
     fn reply(mut self, status: u16, headers: &[(&str, String)], body: &[u8]) {
