@@ -447,8 +447,9 @@ impl Plain {
 struct Pieces {
     whole: Hasher,
     done: Vec<Chunk>,
-    /// The piece that may go on: where it lies, its bytes so far, and their hash.
-    current: Option<(u64, u64, u64, Hasher)>,
+    /// The piece that may go on: where it lies, its bytes so far, and their hash, which for the first is that of the whole so
+    /// far. Most contents have one piece, and hashing is much of the work.
+    current: Option<(u64, u64, u64, Option<Hasher>)>,
 }
 
 impl Pieces {
@@ -457,23 +458,23 @@ impl Pieces {
     }
 
     fn add(&mut self, offset: u64, inner_offset: u64, bytes: &[u8]) {
-        self.whole.update(bytes);
-        let length = bytes.len() as u64;
-        if let Some((member, _, size, hasher)) = &mut self.current
-            && *member == offset
-        {
-            *size += length;
-            hasher.update(bytes);
-            return;
+        if self.current.as_ref().is_none_or(|(member, ..)| *member != offset) {
+            self.close();
+            let hasher = (!self.done.is_empty()).then(Hasher::new);
+            self.current = Some((offset, inner_offset, 0, hasher));
         }
-        self.close();
-        let mut hasher = Hasher::new();
-        hasher.update(bytes);
-        self.current = Some((offset, inner_offset, length, hasher));
+        self.whole.update(bytes);
+        if let Some((_, _, size, hasher)) = &mut self.current {
+            *size += bytes.len() as u64;
+            if let Some(hasher) = hasher {
+                hasher.update(bytes);
+            }
+        }
     }
 
     fn close(&mut self) {
         if let Some((offset, inner_offset, size, hasher)) = self.current.take() {
+            let hasher = hasher.unwrap_or_else(|| self.whole.clone());
             self.done.push(Chunk { offset, inner_offset, size, digest: hasher.digest() });
         }
     }

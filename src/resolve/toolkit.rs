@@ -11,8 +11,9 @@ use crate::catalog::Accelerator;
 use crate::spec::BaseChoice;
 use crate::version::Dotted;
 
+use super::bases::BaseRow;
 use super::evidence::{Code, Edge, Evidence};
-use super::numbers::{number, starting_with, within_major, zero};
+use super::numbers::{number, python_allowed, starting_with, within_major, zero};
 use super::stack::{Row, StackModel};
 use super::variable::{Value, Values, Variable, one_of};
 
@@ -60,13 +61,13 @@ impl StackModel<'_> {
         if row.build.needs_system_cuda {
             // A pinned toolkit is compared above, and is in the base by the spec's own wish.
             if self.spec.cuda.is_none() {
-                let exact = row.build.exact_cuda || (self.is_alone() && self.has_base_for(row, toolkit.dotted()));
+                let exact = row.build.exact_cuda || (self.is_alone() && self.has_tested_base(row, toolkit.dotted()));
                 let (wanted, named) = match exact {
                     true => (toolkit.dotted().clone(), toolkit.to_string()),
                     false => (major_of(toolkit.dotted()), format!("{}.x", toolkit.major())),
                 };
                 let fact = format!("{label} needs a CUDA {named} toolkit in the base");
-                if !self.has_base_for(row, &wanted) {
+                if !self.has_base_for(row, &wanted, |_| true) {
                     let fact = format!("{fact}, and no base that the spec allows has it");
                     edges.push(edge(Variable::Toolkit, Ranges::empty(), Code::NoSuchImage, fact));
                     return;
@@ -91,8 +92,19 @@ impl StackModel<'_> {
         self.spec.frameworks.len() == 1
     }
 
-    /// Whether the spec leaves a base with this toolkit, and with a cuDNN of the build's major if it has one.
-    fn has_base_for(&self, row: &Row<'_>, toolkit: &Dotted) -> bool {
+    /// Whether there is a base with the toolkit that a build was tested with. One whose Ubuntu lacks the Python asked for does
+    /// not count where one with another toolkit of the major has it: the toolkit is a preference, the Python a need.
+    fn has_tested_base(&self, row: &Row<'_>, toolkit: &Dotted) -> bool {
+        let has_python = |base: &BaseRow| {
+            let line = base.python.or(base.archive_python);
+            self.spec.python.as_ref().is_none_or(|asked| line.is_some_and(|line| python_allowed(&asked.value, line)))
+        };
+        self.has_base_for(row, toolkit, has_python)
+            || self.has_base_for(row, toolkit, |_| true) && !self.has_base_for(row, &major_of(toolkit), has_python)
+    }
+
+    /// Whether the spec leaves a base with this toolkit, and with a cuDNN of the build's major if it has one, that `suits`.
+    fn has_base_for(&self, row: &Row<'_>, toolkit: &Dotted, suits: impl Fn(&BaseRow) -> bool) -> bool {
         let cudnn = row.build.cudnn.as_ref().map(|need| need.version.major());
         self.bases.iter().any(|base| {
             base.is_choice(&self.spec.base.value)
@@ -100,6 +112,7 @@ impl StackModel<'_> {
                 && base.toolkit.as_ref().is_some_and(|own| own.dotted().starts_with(toolkit))
                 && cudnn.is_none_or(|major| base.cudnn.as_ref().is_some_and(|own| own.major() == major))
                 && self.platforms.iter().all(|platform| base.platforms.contains(platform))
+                && suits(base)
         })
     }
 

@@ -224,7 +224,7 @@ impl<'a> Oracle<'a> {
     }
 
     /// CUDA and cuDNN of the build's majors. A framework on its own gets the very toolkit it was built with where there is
-    /// such a base.
+    /// such a base, unless its archive lacks a Python that was asked for and another toolkit's has it.
     fn has_toolkit_for(&self, build: &Build, base: &Base) -> bool {
         let same_major = |own: Option<&str>, wanted: Option<&str>| {
             wanted.is_none_or(|wanted| own.is_some_and(|own| major(own) == major(wanted)))
@@ -235,15 +235,24 @@ impl<'a> Oracle<'a> {
                 && same_major(base.cudnn, cudnn)
         };
         let is_alone = self.request.cuda.is_none() && self.request.frameworks.len() == 1;
-        let is_there = |base: &Base| {
-            self.is_base_named(base)
-                && self.platforms.iter().all(|platform| base.platforms.contains(platform))
-                && built_with(base)
+        let of_the_major = |base: &Base| same_major(base.toolkit, build.toolkit) && same_major(base.cudnn, cudnn);
+        let has_python = |base: &Base| {
+            let line = base.python.or(self.world.archive_python(base));
+            self.request.python.is_none() || line.is_some_and(|line| self.is_python_asked_for(line))
         };
-        if is_alone && self.world.bases.iter().any(is_there) {
+        let any = |suits: &dyn Fn(&Base) -> bool| {
+            self.world.bases.iter().any(|base| {
+                self.is_base_named(base)
+                    && self.platforms.iter().all(|platform| base.platforms.contains(platform))
+                    && suits(base)
+            })
+        };
+        let is_tested = any(&|base| built_with(base) && has_python(base))
+            || any(&built_with) && !any(&|base| of_the_major(base) && has_python(base));
+        if is_alone && is_tested {
             return built_with(base);
         }
-        same_major(base.toolkit, build.toolkit) && same_major(base.cudnn, cudnn)
+        of_the_major(base)
     }
 
     /// Whether wheels of a build compute with CUDA on any platform of the image: some are for the processor on one.
