@@ -39,7 +39,7 @@ impl Hint for Error {
                 platforms.iter().take(1).map(|platform| format!("choose one with `--platform {platform}`")).collect()
             }
             Self::NotBuilt { .. } => {
-                vec!["provenance names the image by its digest: run `imgforge build` first".to_owned()]
+                vec!["provenance names the image by its digest: run `imgforge build` without `--push` first".to_owned()]
             }
             Self::Write { .. } => Vec::new(),
         }

@@ -22,7 +22,10 @@ pub(super) struct NoLayout(PathBuf);
 
 impl Hint for NoLayout {
     fn help(&self) -> Vec<String> {
-        vec!["name an image in a registry, a folder in the OCI image layout, or a spec that was built".to_owned()]
+        vec![
+            "name an image in a registry, a folder in the OCI image layout, or a spec that was built".to_owned(),
+            "a push leaves none here: name what it printed, or run `imgforge build` without `--push`".to_owned(),
+        ]
     }
 }
 

@@ -77,8 +77,14 @@ fn other_rocm_driver(spec: &Spec, catalog: &Catalog, index: usize, installed: &D
     })
 }
 
-/// What to have on target `index` for an answer that was found without its driver: `` driver 525.60.13 or newer on `T4` ``.
-pub(super) fn needed_driver(spec: &Spec, catalog: &Catalog, index: usize, answer: &StackAnswer) -> Option<String> {
+/// What to have on target `index` for an answer that was found without its driver, `` driver 525.60.13 or newer on `T4` ``, and
+/// the spec with that driver, whose answer may be another one: AMD's drivers do not run all that older ones run.
+pub(super) fn needed_driver(
+    spec: &Spec,
+    catalog: &Catalog,
+    index: usize,
+    answer: &StackAnswer,
+) -> Option<(String, Spec)> {
     let target = &spec.targets.get(index)?.value;
     let Target::Card { gpu, .. } = target else { return None };
     let does = |driver: &DriverVersion| answered(&with_driver(spec, index, driver), catalog).is_some();
@@ -88,7 +94,8 @@ pub(super) fn needed_driver(spec: &Spec, catalog: &Catalog, index: usize, answer
         Vendor::Nvidia => (answer.driver_minimum.as_ref().filter(|driver| does(driver))?, " or newer"),
         Vendor::Amd => (catalog.rocm_drivers.iter().map(|row| &row.driver).find(|driver| does(driver))?, ""),
     };
-    Some(format!("driver {driver}{newer} on `{}`", target_name(target)))
+    let text = format!("driver {driver}{newer} on `{}`", target_name(target));
+    Some((text, with_driver(spec, index, driver)))
 }
 
 /// NVIDIA's drivers that the catalog names, oldest first.

@@ -4,7 +4,7 @@
 //! answer found without the wish. One change is tried first, pairs only where no single one helps; targets that no image
 //! serves together are split over several specs. Each try solves the stack again, which takes milliseconds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 
@@ -135,6 +135,19 @@ fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Of
     if version.is_some() {
         answer = answered(&changed, catalog)?;
     }
+    let mut drivers = VecDeque::new();
+    for wish in given_up {
+        if let Wish::Driver(index) = *wish
+            && !given_up.contains(&Wish::Target(index))
+        {
+            // Targets given up before it are no longer counted.
+            let removed = given_up.iter().filter(|wish| matches!(wish, Wish::Target(other) if *other < index));
+            let (text, with_it) = drivers::needed_driver(&changed, catalog, index - removed.count(), &answer)?;
+            drivers.push_back(text);
+            changed = with_it;
+            answer = answered(&changed, catalog)?;
+        }
+    }
     // A version that was allowed all along: giving up the build alone leads there.
     let build_alone = version.and_then(|index| spec.frameworks.get(index)).is_some_and(|asked| {
         asked.build.is_some()
@@ -155,11 +168,7 @@ fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Of
                 });
             }
             Wish::Python => with.push(format!("`python: \"{}\"`", answer.python)),
-            Wish::Driver(index) if !given_up.contains(&Wish::Target(index)) => {
-                // Targets given up before it are no longer counted.
-                let removed = given_up.iter().filter(|wish| matches!(wish, Wish::Target(other) if *other < index));
-                with.push(drivers::needed_driver(&changed, catalog, index - removed.count(), &answer)?);
-            }
+            Wish::Driver(index) if !given_up.contains(&Wish::Target(index)) => with.extend(drivers.pop_front()),
             Wish::Driver(_) => {}
             Wish::Base => with.push("`base: auto`".to_owned()),
             Wish::Build(index) if !given_up.contains(&Wish::Version(index)) => {

@@ -368,6 +368,8 @@ fn documents_of_a_build_are_what_their_projects_call_valid() {
     ] {
         forge.write(name, &first[kind]);
     }
+    // The push left no layout, and these documents name the image.
+    standard_output(forge.imgforge().args(["build", "spec.yaml"]));
     for (format, name) in [
         ("spdx", "export.spdx.json"),
         ("cyclonedx", "export.cdx.json"),

@@ -5,6 +5,7 @@ use imgforge::registry::{Blob, BytesSource, Meter};
 use serde_json::{Value, json};
 
 use crate::support::colleague::{Machine, project, push, registries};
+use crate::support::forge::standard_output;
 use crate::support::registry::RegistryServer;
 
 fn reference(answer: &Value) -> String {
@@ -59,7 +60,8 @@ fn a_changed_package_moves_its_layer() {
     let tagged = format!("{}/ml/churn:latest", server.host());
     let (code, text, _) = machine.fails(&["diff", &tagged, &after, "--exit-code"]);
     assert_eq!((code, text.as_str()), (0, "no difference\n"));
-    // So is what was built here, in its folder.
+    // So is what is built here, in its folder.
+    standard_output(forge.imgforge().args(["build", "spec.yaml"]));
     let built = forge.path("generated/churn").display().to_string();
     let (code, text, stderr) = machine.fails(&["diff", &built, &after, "--exit-code"]);
     assert_eq!((code, text.as_str()), (0, "no difference\n"), "{stderr}");

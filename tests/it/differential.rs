@@ -335,5 +335,5 @@ fn modules_are_compiled_as_pip_compiles_them() {
             assert_eq!(one.symmetric_difference(&other).collect::<Vec<_>>(), [] as [&String; 0], "{path}");
         }
     }
-    assert!(compiled > 1000 && skipped > 0, "{compiled} modules compiled, {skipped} not");
+    assert!(compiled > 1000, "{compiled} modules compiled, {skipped} not");
 }
