@@ -34,7 +34,7 @@ fn an_unknown_key_is_pointed_at() {
             3 | pakages: [pandas]
               | ^^^^^^^
             help: did you mean `packages`?
-            help: the keys here are `name`, `targets`, `platforms`, `python`, `frameworks`, `packages`, `indexes`, `system`, `cuda`, `cudnn`, `os`, `base`, `image`, `files`, `env`, `workdir`, `user`, `entrypoint`, `command`, `run`, `services`
+            help: the keys here are `name`, `targets`, `platforms`, `python`, `frameworks`, `packages`, `indexes`, `system`, `cuda`, `cudnn`, `os`, `base`, `image`, `files`, `env`, `workdir`, `user`, `entrypoint`, `command`, `run`, `compile`, `services`
             "#);
         }
     }
