@@ -25,6 +25,7 @@
 //! - `reuse`: layers that a registry has are not made again
 //! - `robust`: builds that are interrupted, killed, out of space or not alone
 //! - `runtimes`: pushed images in Podman and containerd
+//! - `secrets`: credentials of every kind, searched for in all that was pushed, written and said
 //! - `share`: an environment that a colleague brings back from a registry, verifies and looks into
 //! - `signed`: keys, and images that only count with a signature
 //! - `stack`: the quickstart with its database and its tracking server
@@ -55,6 +56,7 @@ mod reproducible;
 mod reuse;
 mod robust;
 mod runtimes;
+mod secrets;
 mod share;
 mod signed;
 mod stack;
