@@ -4,7 +4,6 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use imgforge::oci::{Digest, Reference};
 use imgforge::publish::artifact::Artifact;
@@ -118,16 +117,9 @@ impl Stack<'_> {
 
     /// What its own container printed, once that has ended well.
     fn printed(&self) -> String {
-        let deadline = Instant::now() + Duration::from_mins(2);
-        loop {
-            let state = run(&mut self.compose(&["ps", "--all", "--format", "{{.State}} {{.ExitCode}}", "app"]));
-            let printed = run(&mut self.compose(&["logs", "--no-log-prefix", "app"]));
-            if state == "exited 0" {
-                return printed;
-            }
-            assert!(!state.starts_with("exited") && Instant::now() < deadline, "{state}: {printed}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let container = run(&mut self.compose(&["ps", "--all", "--quiet", "app"]));
+        assert_eq!(run(self.machine.docker().args(["wait", &container])), "0");
+        run(self.machine.docker().args(["logs", &container]))
     }
 }
 
