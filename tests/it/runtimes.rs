@@ -52,8 +52,9 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        // Layers are mounts, which the folder cannot be removed with.
-        let _ = self.command(&["system", "reset", "--force"]).output();
+        // Its storage is mounted onto itself, and the folder cannot be removed with that. (`podman system reset` takes networks
+        // that are not its own.)
+        let _ = Command::new("umount").arg(self.0.path().join("root/overlay")).output();
     }
 }
 
