@@ -244,7 +244,7 @@ pub struct PushArgs {
     /// Push to this repository instead of the spec's.
     #[arg(long, value_name = "REPOSITORY")]
     pub repository: Option<String>,
-    /// Make every layer that is not in that folder, also those that the image behind the tag has already.
+    /// Make every layer that `build` did not leave here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
     /// Leave spec, lock and rendered files at home instead of attaching them to the image.
