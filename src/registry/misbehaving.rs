@@ -23,6 +23,8 @@ const HANG: Duration = Duration::from_secs(20);
 enum Fault {
     /// This answer: status, headers, body.
     Answer(u16, Vec<(&'static str, String)>, &'static str),
+    /// This status before anything of the body is read, and then nothing for long.
+    AnswerAtOnce(u16),
     /// Take so many bytes of the body and hang up.
     CutAfter(usize),
     /// Send so many bytes of the blob and hang up.
@@ -199,6 +201,13 @@ fn answer(mut request: Request, world: &Mutex<World>, address: SocketAddr) {
     }
     match fault {
         Some(Fault::Answer(status, headers, body)) => return request.reply(status, &headers, body.as_bytes()),
+        Some(Fault::AnswerAtOnce(status)) => {
+            let connection = request.stream.get_ref().try_clone();
+            request.send(status, &[], b"", 0);
+            drop(state);
+            std::thread::sleep(HANG);
+            return drop(connection);
+        }
         Some(Fault::CutAfter(count)) => {
             let part = request.body(count);
             state.upload.extend(part);
@@ -504,6 +513,19 @@ fn a_blob_too_large_for_one_request_goes_in_pieces() {
             "PATCH /v2/a/blobs/uploads/1?_state=8388608 8388608-11999999",
         ]
     );
+}
+
+#[test]
+fn a_refusal_is_heard_before_everything_is_sent() {
+    let started = std::time::Instant::now();
+    let bytes = large();
+    let server =
+        Server::start(world_with(vec![("PUT", Fault::AnswerAtOnce(413)), ("PATCH", Fault::AnswerAtOnce(413))]));
+    let (registries, target) = (client(Config::default()), server.reference("a:1"));
+    assert_eq!(push(&registries, &target, &bytes, &[]).expect("sent"), BlobOutcome::Sent);
+    assert!(started.elapsed() < HANG, "it waited until the server hung up");
+    // Smaller pieces after each refusal.
+    assert!(server.log().iter().any(|line| line.ends_with(" 0-2097151")), "{:?}", server.log());
 }
 
 #[test]

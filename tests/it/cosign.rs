@@ -126,7 +126,7 @@ fn imgforge_takes_what_cosign_makes() {
     let attest = ["attest", "--new-bundle-format", "--tlog-upload=false", "--yes", "--predicate", "predicate.json"];
     run(&mut cosign(&forge, &[&attest[..], &["--key", "one.key", &whole]].concat()));
     let statement = pair("bundle", "https://cosign.sigstore.dev/attestation/v1");
-    assert_eq!(signatures(&forge, &whole, "one.pub", 1), [statement.clone()]);
+    assert_eq!(signatures(&forge, &whole, "one.pub", 1), std::slice::from_ref(&statement));
     // With cosign's keys, with ours, side by side.
     let sign = |key: &str| run(&mut cosign(&forge, &["sign", "--tlog-upload=false", "--yes", "--key", key, &whole]));
     sign("one.key");
