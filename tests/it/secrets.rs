@@ -14,7 +14,7 @@ use sha2::Digest as _;
 
 use crate::support::colleague::Machine;
 use crate::support::registry::RegistryServer;
-use crate::support::{files_below, run};
+use crate::support::{files_below, output, run};
 
 const REGISTRY: &str = "registryPassword7Qx";
 const TOKEN: &str = "bearerToken9Lm2Wz";
@@ -130,26 +130,21 @@ fn index(name: &'static str, password: &'static str) -> u16 {
 }
 
 /// The ways that a secret may be written: as it is, and in base64 wherever in a longer text it begins.
-fn forms(secret: &str) -> Vec<Vec<u8>> {
+fn forms(secret: &str) -> Vec<String> {
     let inside = |before: usize| {
-        let text = [&vec![b'.'; before], secret.as_bytes()].concat();
-        let encoded = STANDARD_NO_PAD.encode(&text);
+        let text = format!("{}{secret}", ".".repeat(before));
         // Characters that neighbours have a part in are left out.
         let (from, to) = ((before * 8).div_ceil(6), text.len() * 8 / 6);
-        encoded.as_bytes()[from..to].to_vec()
+        STANDARD_NO_PAD.encode(&text)[from..to].to_owned()
     };
-    [vec![secret.as_bytes().to_vec()], (0..3).map(inside).collect()].concat()
-}
-
-fn holds(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
+    [vec![secret.to_owned()], (0..3).map(inside).collect()].concat()
 }
 
 #[test]
 fn base64_is_found_wherever_it_begins() {
     for before in ["", "a", "an", "ann", "ann:"] {
         let encoded = STANDARD.encode(format!("{before}{REGISTRY}, and more"));
-        assert!(forms(REGISTRY).iter().any(|form| holds(encoded.as_bytes(), form)), "{encoded}");
+        assert!(forms(REGISTRY).iter().any(|form| encoded.contains(form)), "{encoded}");
     }
 }
 
@@ -227,26 +222,31 @@ fn no_credential_leaves_the_place_where_it_is_kept() {
     words.extend(said(&mut imgforge(&["export", "spec.yaml", "--format", "pylock"]), 0));
     assert_eq!(files_below(&home), kept, "nothing was written there");
 
-    let mut written = files_below(&forge.path(""));
-    written.extend(files_below(machine.cache.path()).into_iter().map(|(path, bytes)| (format!("cache/{path}"), bytes)));
-    written.insert("what was said".to_owned(), words);
+    // Beside what was written: what was said, and what was pushed, unpacked.
+    let heap = tempfile::tempdir().expect("a temporary folder");
+    fs::write(heap.path().join("said"), words).expect("a file");
     for (name, server) in [("open", &open), ("mutual", &mutual)] {
-        let contents = server.contents().into_iter().enumerate();
-        written.extend(contents.map(|(at, bytes)| (format!("{name} registry, {at}"), bytes)));
+        for (at, bytes) in server.contents().into_iter().enumerate() {
+            fs::write(heap.path().join(format!("{name}-{at}")), bytes).expect("a file");
+        }
     }
+    let patterns = tempfile::NamedTempFile::new().expect("a temporary file");
+    let find = |texts: &[String]| {
+        fs::write(patterns.path(), texts.join("\n")).expect("a file");
+        let mut grep = Command::new("grep");
+        grep.args(["--recursive", "--text", "--fixed-strings", "--files-with-matches", "--file"]).arg(patterns.path());
+        grep.arg(forge.path("")).arg(machine.cache.path()).arg(heap.path()).env("LC_ALL", "C");
+        String::from_utf8(output(&mut grep).stdout).expect("UTF-8")
+    };
     // The middle of a key's text, which is base64 already.
     let body = |pem: &str| pem.lines().nth(1).expect("a key's first line").to_owned();
     let keys = [body(&plain_key), body(&sealed_key)];
-    let secrets =
-        [REGISTRY, TOKEN, NETRC, VARIABLE, SIGNING, CLIENT, WRONG].into_iter().chain(keys.iter().map(String::as_str));
-    for secret in secrets {
-        for form in forms(secret) {
-            let found: Vec<&String> =
-                written.iter().filter(|(_, bytes)| holds(bytes, &form)).map(|(path, _)| path).collect();
-            assert_eq!(found, [""; 0], "`{secret}`");
-        }
+    let secrets = [REGISTRY, TOKEN, NETRC, VARIABLE, SIGNING, CLIENT, WRONG];
+    for secret in secrets.into_iter().chain(keys.iter().map(String::as_str)) {
+        assert_eq!(find(&forms(secret)), "", "files that hold `{secret}`");
     }
-    let published =
-        written.iter().filter(|(path, bytes)| path.contains("registry") && holds(bytes, b"print('published')"));
-    assert!(published.count() >= 2, "the search sees what was pushed");
+    let published = find(&["print('published')".to_owned()]);
+    for part in ["/open-", "/mutual-", "/work/main.py", "/again/main.py"] {
+        assert!(published.contains(part), "the search sees what is there:\n{published}");
+    }
 }
