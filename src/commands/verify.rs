@@ -152,7 +152,7 @@ fn make_again(
     let cache = LayerCache::new(store, folder.path());
     let recipe = Recipe::new(&plan, base.as_ref(), project, created, &cache, &Published::default())?;
     let wanted = recipe.wanted(store);
-    let mut materials = materials(context, outside, locked, base, &wanted)?;
+    let mut materials = materials(context, outside, locked, base.as_ref(), &wanted)?;
     materials.compiler = compilers::compiler(context, outside, lock, wanted.compiler)?;
     let task = context.progress.task(format!("making `{}` again for {}", lock.name, locked.name), Some(recipe.work()));
     let known: BTreeSet<Digest> = found.layers.iter().map(|layer| layer.digest).collect();

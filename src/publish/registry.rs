@@ -119,6 +119,8 @@ struct Job {
     size: u64,
     source: Box<dyn BlobSource>,
     mount_from: Vec<String>,
+    /// Whether the image needs it.
+    is_part: bool,
 }
 
 impl Upload {
@@ -154,7 +156,7 @@ impl Upload {
             LayerSource::File(path) => Box::new(FileSource { path: path.clone(), size }),
             LayerSource::Registry(reference) => return self.blob(digest, size, reference),
         };
-        self.shared.add(Job { digest, size, source, mount_from: neighbours.clone() });
+        self.shared.add(Job { digest, size, source, mount_from: neighbours.clone(), is_part: true });
     }
 
     /// Sends a blob that a registry has, unless the repository has it.
@@ -168,7 +170,15 @@ impl Upload {
             Box::new(RemoteSource { registries, reference, digest, size })
         };
         mount_from.extend(neighbours.iter().cloned());
-        self.shared.add(Job { digest, size, source, mount_from });
+        self.shared.add(Job { digest, size, source, mount_from, is_part: true });
+    }
+
+    /// Sends a document that is going to be attached to the image, while there is other work. Whether it arrived shows when it
+    /// is attached; here a failure means nothing.
+    pub fn ahead(&self, document: &[u8]) {
+        let source = Box::new(BytesSource(document.into()));
+        let (digest, size) = (Digest::of(document), document.len() as u64);
+        self.shared.add(Job { digest, size, source, mount_from: Vec::new(), is_part: false });
     }
 
     /// Ends an upload of blobs whose manifests somebody else pushes. Returns how many bytes were sent, were there, and were
@@ -222,7 +232,7 @@ impl Upload {
         for image in images {
             let source = Box::new(BytesSource(image.config.as_slice().into()));
             let (digest, size) = (image.config_digest(), image.config.len() as u64);
-            self.shared.add(Job { digest, size, source, mount_from: Vec::new() });
+            self.shared.add(Job { digest, size, source, mount_from: Vec::new(), is_part: true });
         }
         self.settle()?;
         self.close();
@@ -379,6 +389,7 @@ impl Shared {
             let outcome = self.push(&job);
             queue = lock(&self.queue);
             match outcome {
+                _ if !job.is_part => {}
                 Ok(outcome) => queue.outcomes.push((outcome, job.size)),
                 Err(error) => drop(queue.failure.get_or_insert(error)),
             }
