@@ -88,7 +88,11 @@ pub enum Command {
     Diff(DiffArgs),
     /// Write Dockerfile, Compose stack and requirements from the lock.
     Render(RenderArgs),
-    /// Push the image that `build` left in `generated/NAME/oci` to the spec's repository.
+    /// Push the image of the lock to the spec's repository.
+    ///
+    /// Layers that the repository lacks are sent from `generated/NAME/oci`, if `build` left them there, or made and sent at
+    /// the same time, so that nothing of them stays here. The lock must answer the spec: `build --push` locks first if
+    /// needed, and writes the rendered files.
     Push(PushArgs),
     /// Copy the images of others that the stack needs into a registry of your own, by digest.
     Mirror(MirrorArgs),
@@ -240,16 +244,16 @@ pub struct PushArgs {
     /// Push to this repository instead of the spec's.
     #[arg(long, value_name = "REPOSITORY")]
     pub repository: Option<String>,
-    /// When pushing, make every layer here, also those that the image behind the tag has already.
+    /// Make every layer that `build` did not leave here, also those that the image behind the tag has already.
     #[arg(long)]
     pub no_reuse: bool,
-    /// When pushing, leave spec, lock and rendered files at home instead of attaching them to the image.
+    /// Leave spec, lock and rendered files at home instead of attaching them to the image.
     #[arg(long)]
     pub no_recipe: bool,
     /// What is attached to the image.
     #[command(flatten)]
     pub attest: AttestArgs,
-    /// Folder that `build` wrote into, instead of `generated/NAME`.
+    /// Folder whose `oci` is looked into for layers, instead of `generated/NAME`.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Text for people or JSON.

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use reqwest::StatusCode;
 use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::{StatusCode, header};
+use reqwest::header::{self, HeaderMap};
 use url::Url;
 
 use crate::diagnostic::Hint;
@@ -194,9 +195,10 @@ impl Client {
         })
     }
 
-    /// Begins a request whose body is written while it is sent. There is one attempt.
+    /// Begins a request whose body is written while it is sent, `length` bytes if that is known. There is one attempt.
     pub(crate) fn stream(
         &self,
+        length: Option<u64>,
         request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder,
     ) -> Result<Outgoing, Error> {
         let Inner { trust, stall, streaming, requests, .. } = &*self.inner;
@@ -207,7 +209,7 @@ impl Client {
             cause: cause.clone(),
         })?;
         requests.fetch_add(1, Ordering::Relaxed);
-        streaming.begin(request)
+        streaming.begin(length, request)
     }
 
     /// Requests sent so far through [`Client::send`] and its kin, repeated ones included.
@@ -245,7 +247,7 @@ impl Client {
             }
             self.inner.requests.fetch_add(1, Ordering::Relaxed);
             let (wait, outcome) = match client.execute(built) {
-                Ok(response) if is_temporary(response.status()) => (retry_after(&response), Ok(response)),
+                Ok(response) if is_temporary(response.status()) => (retry_after(response.headers()), Ok(response)),
                 Ok(response) => return Ok(response),
                 Err(error) if error.is_builder() || error.is_redirect() => {
                     return Err(Error::Transport { method, url, cause: innermost(&error) });
@@ -330,9 +332,9 @@ pub fn is_temporary(status: StatusCode) -> bool {
 }
 
 /// The wait a server asks for, at most a minute.
-pub fn retry_after(response: &Response) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     wait_of(text, now).map(|seconds| Duration::from_secs(seconds.min(60)))
 }
 

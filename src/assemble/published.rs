@@ -64,16 +64,19 @@ impl Published {
         self.layers.is_empty()
     }
 
-    /// Asks the registry of `target` for layers whose digests are known from earlier builds, and adds those it has.
+    /// Asks the registry of `target` for layers whose digests are known from earlier builds, and adds those it has. `mount`
+    /// is tried for the others, and says whether it brought one there.
     pub fn confirm(
         &mut self,
         registries: &Registries,
         target: &Reference,
         remembered: &[(LayerKey, KnownLayer)],
+        mount: impl Fn(&KnownLayer) -> bool + Sync,
     ) -> Result<(), registry::Error> {
         let size = remembered.len().div_ceil(PARALLEL).max(1);
+        let is_there = |layer: &KnownLayer| Ok(registries.has_blob(target, &layer.digest)? || mount(layer));
         let ask = |known: &[(LayerKey, KnownLayer)]| -> Result<Vec<bool>, registry::Error> {
-            known.iter().map(|(_, layer)| registries.has_blob(target, &layer.digest)).collect()
+            known.iter().map(|(_, layer)| is_there(layer)).collect()
         };
         let answers: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = remembered.chunks(size).map(|part| scope.spawn(move || ask(part))).collect();

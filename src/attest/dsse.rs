@@ -22,18 +22,17 @@ pub struct Envelope {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Signature {
     sig: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    keyid: String,
 }
 
 impl Envelope {
-    /// A payload with this key's signature.
+    /// A payload with this key's signature. It names no key: cosign passes over signatures whose `keyid` is not its own kind
+    /// of name.
     pub fn sign(payload: &[u8], payload_type: &str, key: &SigningKey) -> Self {
         let signature = key.sign(&encoding(payload_type, payload));
         Self {
             payload: STANDARD.encode(payload),
             payload_type: payload_type.to_owned(),
-            signatures: vec![Signature { sig: STANDARD.encode(signature), keyid: key.public().hint() }],
+            signatures: vec![Signature { sig: STANDARD.encode(signature) }],
         }
     }
 
@@ -110,7 +109,7 @@ mod tests {
     fn one_right_signature_among_others_is_enough() {
         let mut envelope = Envelope::sign(b"hello", "text/plain", &key());
         let other = Envelope::sign(b"hello", "text/plain", &other_key());
-        envelope.signatures.insert(0, Signature { sig: "not base64".to_owned(), keyid: String::new() });
+        envelope.signatures.insert(0, Signature { sig: "not base64".to_owned() });
         envelope.signatures.insert(0, other.signatures[0].clone());
         assert!(envelope.open("text/plain", &key().public()).is_ok());
     }

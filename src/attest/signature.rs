@@ -4,14 +4,14 @@
 //! payload under a tag that is made of the digest. Whoever may write to the repository may put anything there, so everything
 //! that is found is checked by itself, and one right signature is enough.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::bundle::{self, BUNDLE_TYPE, BUNDLE_TYPES};
 use super::key::{PublicKey, SigningKey};
 use super::statement::Statement;
 use super::{Claim, Error, SIGNATURES_LIMIT, remote, simple};
 use crate::oci::{Digest, Reference};
-use crate::publish::artifact::{Artifact, Descriptor, Document};
+use crate::publish::artifact::{Artifact, Descriptor, Document, EMPTY_TYPE};
 use crate::registry::{Referrer, Registries};
 
 /// Predicate type of a statement that says no more than that somebody signed.
@@ -97,14 +97,12 @@ pub fn look(
     key: &PublicKey,
 ) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
-    let is_bundle = |referrer: &Referrer| {
-        referrer.artifact_type.as_deref().is_some_and(|artifact_type| artifact_type.starts_with(BUNDLE_TYPES))
-    };
     let referrers = registries.referrers(repository, image)?;
-    for referrer in referrers.into_iter().filter(is_bundle).take(SIGNATURES_LIMIT) {
+    for referrer in referrers.into_iter().filter(may_be_bundle).take(SIGNATURES_LIMIT) {
         let place = referrer.digest.to_string();
-        let claim = look_into(registries, repository, &referrer.digest, image, key)?;
-        found.push(Found { form: Form::Bundle, place, claim });
+        if let Some(claim) = look_into(registries, repository, &referrer, image, key)? {
+            found.push(Found { form: Form::Bundle, place, claim });
+        }
     }
     let tagged = simple::look(registries, repository, image, key)?;
     found.extend(tagged.into_iter().map(|(place, claim)| Found { form: Form::Tag, place, claim }));
@@ -138,26 +136,45 @@ pub fn judge(found: Vec<Found>, repository: &Reference, image: &Digest) -> Resul
     Ok(signatures)
 }
 
+fn is_bundle(artifact_type: Option<&str>) -> bool {
+    artifact_type.is_some_and(|artifact_type| artifact_type.starts_with(BUNDLE_TYPES))
+}
+
+/// Whether the list of an image says so, or leaves it open: where cosign writes the list itself, because the registry does not,
+/// it gives the type of the config for that of the artifact.
+fn may_be_bundle(referrer: &Referrer) -> bool {
+    let listed = referrer.artifact_type.as_deref();
+    is_bundle(listed) || listed.is_none_or(|listed| listed == EMPTY_TYPE)
+}
+
+/// What a referrer says of the image; none if it was never meant to be a bundle.
 fn look_into(
     registries: &Registries,
     repository: &Reference,
-    referrer: &Digest,
+    referrer: &Referrer,
     image: &Digest,
     key: &PublicKey,
-) -> Result<Claim, Error> {
-    let reference = repository.clone_with_digest(referrer.to_string());
-    let Some(manifest) = remote::manifest(registries, &reference)? else { return Ok(Err("it is gone".to_owned())) };
+) -> Result<Option<Claim>, Error> {
+    let reference = repository.clone_with_digest(referrer.digest.to_string());
+    let is_listed = is_bundle(referrer.artifact_type.as_deref());
+    let Some(manifest) = remote::manifest(registries, &reference)? else {
+        return Ok(is_listed.then(|| Err("it is gone".to_owned())));
+    };
+    if !is_listed && !is_bundle(manifest.get("artifactType").and_then(Value::as_str)) {
+        return Ok(None);
+    }
     let part = match remote::parts(&manifest).into_iter().next() {
         Some(Ok(part)) if part.media_type.starts_with(BUNDLE_TYPES) => part,
-        Some(Err(problem)) => return Ok(Err(problem)),
-        _ => return Ok(Err("it holds no bundle".to_owned())),
+        Some(Err(problem)) => return Ok(Some(Err(problem))),
+        _ => return Ok(Some(Err("it holds no bundle".to_owned()))),
     };
     let bytes = match remote::read(registries, &reference, &part)? {
         Ok(bytes) => bytes,
-        Err(problem) => return Ok(Err(problem)),
+        Err(problem) => return Ok(Some(Err(problem))),
     };
-    Ok(bundle::open(&bytes, key).and_then(|statement| match statement.is_about(image) {
+    let claim = bundle::open(&bytes, key).and_then(|statement| match statement.is_about(image) {
         true => Ok(statement.predicate_type),
         false => Err("it is about another image".to_owned()),
-    }))
+    });
+    Ok(Some(claim))
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::assemble::base::{self, Base};
 use crate::assemble::byte_code::Compiler;
 use crate::assemble::findings::{self, Findings};
-use crate::assemble::layers::LayerCache;
+use crate::assemble::layers::{KnownLayer, LayerCache};
 use crate::assemble::published::Published as PublishedLayers;
 use crate::assemble::recipe::{Recipe, Wanted};
 use crate::assemble::steps::{self, Materials};
@@ -338,12 +338,13 @@ fn assemble_one(
         cache = cache.through(outlet);
     }
     let send = |layer: &Layer| upload.iter().for_each(|upload| upload.layer(layer));
+    let to = target.as_ref().zip(upload.as_ref());
     let mut images = Vec::new();
     for platform in lock.platforms.iter().filter(|locked| platforms.contains(&locked.name)) {
         let plan = Plan::from_lock(lock, platform, lock_digest, &spec.folder);
         let base = base_image(outside, platform)?;
         base.iter().flat_map(|base| &base.layers).for_each(send);
-        let recipe = recipe(context, outside, &plan, base.as_ref(), spec, lock, &cache, target.as_ref())?;
+        let recipe = recipe(context, outside, &plan, base.as_ref(), spec, lock, &cache, to)?;
         let wanted = recipe.wanted(store);
         let mut materials = materials(context, outside, platform, base.as_ref(), &wanted)?;
         materials.compiler = compilers::compiler(context, outside, lock, wanted.compiler)?;
@@ -387,13 +388,13 @@ fn recipe<'p>(
     spec: &Spec,
     lock: &Lock,
     cache: &LayerCache<'_>,
-    target: Option<&PushTarget<'_>>,
+    target: Option<(&PushTarget<'_>, &Upload)>,
 ) -> Result<Recipe<'p>, Failure> {
     let Outside { registries, store, .. } = outside;
     let mut published = PublishedLayers::default();
-    let before = target.and_then(|target| target.before);
-    let target = target.filter(|target| target.to.reuse);
-    if let Some(PushTarget { repository, .. }) = target {
+    let before = target.and_then(|(target, _)| target.before);
+    let target = target.filter(|(target, _)| target.to.reuse);
+    if let Some((PushTarget { repository, .. }, _)) = target {
         // A tag with the digest in it is that of no earlier image.
         for tag in lock.image.tags.iter().filter(|tag| is_tag(tag)) {
             let (registry, repository) = (repository.registry().to_owned(), repository.repository().to_owned());
@@ -412,8 +413,9 @@ fn recipe<'p>(
         published.add(&before.images, plan.platform);
     }
     let mut recipe = Recipe::new(plan, base, &spec.folder, created()?, cache, &published)?;
-    if let Some(PushTarget { repository, .. }) = target {
-        published.confirm(registries, repository, &recipe.remembered(cache))?;
+    if let Some((PushTarget { repository, .. }, upload)) = target {
+        let mount = |layer: &KnownLayer| upload.mount(&layer.digest, layer.size);
+        published.confirm(registries, repository, &recipe.remembered(cache), mount)?;
         recipe.find_again(cache, &published);
     }
     Ok(recipe)

@@ -1,4 +1,4 @@
-//! `imgforge push`: what `build` left, to the registry. Layers that are in the layout are not made again.
+//! `imgforge push`: the image of the lock, to the registry. Layers that are in the layout are not made again.
 
 use crate::cli::{Format, PushArgs};
 use crate::diagnostic::Failure;

@@ -1,12 +1,13 @@
-//! Sending bytes that are still being made.
+//! Sending many bytes, also such that are still being made.
 //!
 //! The blocking client takes a body in pieces of 8 KiB, each with a change of threads, which costs as much as making the
-//! bytes. Here a body is a channel of large pieces, and a thread of its own does the input and output.
+//! bytes. Here a body is a channel of large pieces, and a thread of its own does the input and output. A request that is
+//! answered before its body has ended, by a refusal as a rule, takes no more of it.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::pin::Pin;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub(super) struct Streaming {
 }
 
 /// The sending end of a request's body. What is written waits until the connection takes it; a write fails as soon as the
-/// request has.
+/// request has failed or was answered.
 #[derive(Debug)]
 pub struct Outgoing {
     pieces: Option<tokio::sync::mpsc::Sender<Bytes>>,
@@ -65,13 +66,16 @@ impl Streaming {
         Ok(Self { client, runtime })
     }
 
-    /// Begins a request. Its body is what will be written.
+    /// Begins a request. Its body is what will be written, `length` bytes if that is known.
     pub(super) fn begin(
         &self,
+        length: Option<u64>,
         request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder,
     ) -> Result<Outgoing, Error> {
         let (pieces, taken) = tokio::sync::mpsc::channel(WAITING);
-        let built = request(&self.client).body(reqwest::Body::wrap(Pieces(taken))).build();
+        let taken = Arc::new(Mutex::new(taken));
+        let body = Pieces { taken: Arc::clone(&taken), left: length };
+        let built = request(&self.client).body(reqwest::Body::wrap(body)).build();
         let built = built.map_err(|error| Error::Transport {
             method: "build".into(),
             url: "a request".into(),
@@ -82,7 +86,12 @@ impl Streaming {
         let client = self.client.clone();
         let names = (method.clone(), url.clone());
         self.runtime.spawn(async move {
-            let outcome = exchange(&client, built).await;
+            let response = client.execute(built).await;
+            taken.lock().unwrap_or_else(PoisonError::into_inner).close();
+            let outcome = match response {
+                Ok(response) => Ok(read(response).await),
+                Err(error) => Err(innermost(&error)),
+            };
             let (method, url) = names;
             // Nobody may be waiting any more: then whoever wrote has given up.
             let _ = tell.send(outcome.map_err(|cause| Error::Transport { method, url, cause }));
@@ -91,8 +100,7 @@ impl Streaming {
     }
 }
 
-async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Result<Answer, String> {
-    let mut response = client.execute(request).await.map_err(|error| innermost(&error))?;
+async fn read(mut response: reqwest::Response) -> Answer {
     let mut answer = Answer {
         status: response.status(),
         headers: response.headers().clone(),
@@ -103,7 +111,7 @@ async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Result
     while let (true, Ok(Some(piece))) = (answer.body.len() < ANSWER_LIMIT, response.chunk().await) {
         answer.body.extend_from_slice(&piece);
     }
-    Ok(answer)
+    answer
 }
 
 impl Outgoing {
@@ -113,19 +121,25 @@ impl Outgoing {
         self.answer.recv_timeout(timeout).unwrap_or_else(|_| Err(self.failed("no answer came")))
     }
 
-    fn failed(&self, cause: &str) -> Error {
+    /// Hands a piece of the body on.
+    pub fn send(&mut self, piece: Bytes) -> io::Result<()> {
+        // Whoever finishes is told why.
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        self.pieces.as_ref().ok_or_else(closed)?.blocking_send(piece).map_err(|_| closed())
+    }
+
+    /// That there is no useful answer, for this reason.
+    pub fn failed(&self, cause: &str) -> Error {
         Error::Transport { method: self.method.clone(), url: self.url.clone(), cause: cause.to_owned() }
     }
 }
 
 impl Write for Outgoing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(pieces) = self.pieces.as_ref().filter(|_| !bytes.is_empty()) else { return Ok(0) };
-        match pieces.blocking_send(Bytes::copy_from_slice(bytes)) {
-            Ok(()) => Ok(bytes.len()),
-            // Whoever finishes is told why.
-            Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
+        if !bytes.is_empty() {
+            self.send(Bytes::copy_from_slice(bytes))?;
         }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -133,8 +147,11 @@ impl Write for Outgoing {
     }
 }
 
-/// A body that ends when the channel does.
-struct Pieces(tokio::sync::mpsc::Receiver<Bytes>);
+/// A body that ends when the channel does. One of a known length that ends early breaks the connection.
+struct Pieces {
+    taken: Arc<Mutex<tokio::sync::mpsc::Receiver<Bytes>>>,
+    left: Option<u64>,
+}
 
 impl http_body::Body for Pieces {
     type Data = Bytes;
@@ -144,6 +161,14 @@ impl http_body::Body for Pieces {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(http_body::Frame::data(piece))))
+        let piece = self.taken.lock().unwrap_or_else(PoisonError::into_inner).poll_recv(context);
+        if let (Some(left), Poll::Ready(Some(piece))) = (&mut self.left, &piece) {
+            *left = left.saturating_sub(piece.len() as u64);
+        }
+        piece.map(|piece| piece.map(|piece| Ok(http_body::Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.left.map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
     }
 }

@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod copy;
 pub mod engine;
 pub mod layout;
+mod places;
 pub mod registry;
 
 use std::io;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::Error;
+use super::{Error, places};
 use crate::oci::layout::Layout;
 use crate::oci::tag::with_digest;
 use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Reference};
@@ -150,13 +150,28 @@ impl Upload {
 
     /// Sends a layer, unless the repository has it. Each digest is looked at once.
     pub fn layer(&self, layer: &Layer) {
-        let neighbours = &self.shared.neighbours;
+        let Shared { store, repository, neighbours, .. } = &*self.shared;
         let (digest, size) = (layer.digest, layer.size);
         let source: Box<dyn BlobSource> = match &layer.source {
             LayerSource::File(path) => Box::new(FileSource { path: path.clone(), size }),
             LayerSource::Registry(reference) => return self.blob(digest, size, reference),
         };
-        self.shared.add(Job { digest, size, source, mount_from: neighbours.clone(), is_part: true });
+        let mount_from = places::recall(store, repository, &digest).into_iter().chain(neighbours.iter().cloned());
+        self.shared.add(Job { digest, size, source, mount_from: mount_from.collect(), is_part: true });
+    }
+
+    /// Has the registry take a layer from the repository that an earlier push left it in. `false` if it does not, for
+    /// whatever reason: then the layer is to be made.
+    pub fn mount(&self, digest: &Digest, size: u64) -> bool {
+        let Shared { registries, store, repository, queue, .. } = &*self.shared;
+        let place = places::recall(store, repository, digest);
+        let taken = place.is_some_and(|from| registries.mount_blob(repository, digest, &from).unwrap_or(false));
+        if taken {
+            let mut queue = lock(queue);
+            queue.seen.insert(*digest);
+            queue.outcomes.push((BlobOutcome::Mounted, size));
+        }
+        taken
     }
 
     /// Sends a blob that a registry has, unless the repository has it.
@@ -267,6 +282,7 @@ impl Upload {
         if tags.is_empty() {
             registries.push_manifest(&by_digest(&digest), media_type, &manifest)?;
         }
+        places::remember(&self.shared.store, target, images);
         let outcomes = std::mem::take(&mut lock(&self.shared.queue).outcomes);
         let of = |wanted: BlobOutcome| outcomes.iter().filter(move |(outcome, _)| *outcome == wanted);
         let sum = |wanted: BlobOutcome| of(wanted).map(|(_, size)| size).sum::<u64>();

@@ -99,7 +99,7 @@ impl Registries {
         if !status.is_success() && status != StatusCode::METHOD_NOT_ALLOWED {
             return Err(self.answer_error(READ, &endpoint, answer));
         }
-        if let Some(digest) = announced_digest(&answer).filter(|_| status.is_success()) {
+        if let Some(digest) = announced_digest(answer.headers()).filter(|_| status.is_success()) {
             return Ok(Some(digest));
         }
         // A registry that does not answer HEAD, or not with the digest, says nothing about the tag.
@@ -153,7 +153,7 @@ impl Registries {
         if !answer.status().is_success() {
             return Err(self.answer_error(WRITE, &endpoint, answer));
         }
-        match announced_digest(&answer) {
+        match announced_digest(answer.headers()) {
             Some(found) if found != digest => Err(endpoint.wrong_digest("manifest", digest, found)),
             _ => Ok(WrittenManifest { digest, keeps_referrers: answer.headers().contains_key("oci-subject") }),
         }
@@ -189,7 +189,7 @@ impl Registries {
         if answer.status() != StatusCode::OK {
             return Err(self.answer_error(READ, endpoint, answer));
         }
-        let announced = announced_digest(&answer);
+        let announced = announced_digest(answer.headers());
         let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
         let bytes = read_limited(READ, endpoint, answer, MANIFEST_LIMIT)?;
@@ -239,7 +239,7 @@ impl Registries {
                 return Err(refused(operation, endpoint, refusal));
             }
             renewed = true;
-            header = Some(self.renew(operation, endpoint, scopes, &answer, header.as_ref())?);
+            header = Some(self.renew(operation, endpoint, scopes, answer.headers(), header.as_ref())?);
         }
     }
 
@@ -273,12 +273,12 @@ impl Registries {
         operation: &'static str,
         endpoint: &Endpoint,
         scopes: &Scopes,
-        answer: &Response,
+        challenge: &HeaderMap,
         rejected: Option<&HeaderValue>,
     ) -> Result<HeaderValue, Error> {
         self.shared
             .auth
-            .renew(endpoint, scopes, answer.headers(), rejected)
+            .renew(endpoint, scopes, challenge, rejected)
             .map_err(|refusal| refused(operation, endpoint, refusal))
     }
 
@@ -352,8 +352,8 @@ fn name_of(reference: &Reference) -> &str {
 }
 
 /// The digest a registry says it answers with; other algorithms than sha256 are not compared.
-pub(super) fn announced_digest(answer: &Response) -> Option<Digest> {
-    answer.headers().get("docker-content-digest")?.to_str().ok()?.parse().ok()
+pub(super) fn announced_digest(headers: &HeaderMap) -> Option<Digest> {
+    headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }
 
 /// Whether an answer that claims success is a page for people: what the login of a proxy gives to every address.

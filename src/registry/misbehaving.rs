@@ -391,6 +391,16 @@ fn a_mount_that_is_declined_goes_on_at_its_location() {
 }
 
 #[test]
+fn a_mount_on_its_own_sends_nothing() {
+    let server = Server::start(World { mounts: VecDeque::from([201, 202, 404]), ..World::default() });
+    let (registries, target) = (client(Config::default()), server.reference("a:1"));
+    let mounted: Vec<bool> =
+        (0..3).map(|_| registries.mount_blob(&target, &Digest::of(b"content"), "b").expect("an answer")).collect();
+    assert_eq!(mounted, [true, false, false]);
+    assert!(server.log().iter().all(|line| line.starts_with("POST")), "{:?}", server.log());
+}
+
+#[test]
 fn a_mount_that_is_refused_is_followed_by_an_upload() {
     let server = Server::start(world_with(vec![("POST", Fault::Answer(403, Vec::new(), ""))]));
     let (registries, target) = (client(Config::default()), server.reference("a:1"));

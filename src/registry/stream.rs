@@ -40,7 +40,7 @@ impl Registries {
             header.iter().fold(request, |request, header| request.header(AUTHORIZATION, header))
         };
         let http = self.client_for(SEND, &endpoint, &session.location)?;
-        let body = http.stream(begin).map_err(|source| transport(SEND, &endpoint, source))?;
+        let body = http.stream(None, begin).map_err(|source| transport(SEND, &endpoint, source))?;
         Ok(BlobStream { registries: self.clone(), endpoint, scopes, body, sent: 0, meter })
     }
 }
@@ -77,7 +77,9 @@ impl BlobStream {
         if is_page(&answer) {
             return Err(endpoint.page(SEND));
         }
-        if let Some(found) = announced_digest(&answer).filter(|found| answer.status().is_success() && found != digest) {
+        if let Some(found) =
+            announced_digest(answer.headers()).filter(|found| answer.status().is_success() && found != digest)
+        {
             return Err(endpoint.wrong_digest("blob", *digest, found));
         }
         // 201 is the promise that it is there; anything else is checked, as an answer to a repeated question may be any.

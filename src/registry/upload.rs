@@ -7,29 +7,30 @@
 //! can: it drops a session that got more bytes than it has confirmed.)
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek as _, SeekFrom};
+use std::io::{Cursor, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use reqwest::blocking::{Body, Response};
-use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Scopes;
-use super::client::{Question, announced_digest, is_page, read_error_body, transport};
+use super::client::{Question, announced_digest, is_html, transport};
 use super::error::parse_api_errors;
 use super::session::{Mount, Route, SEND, Session};
 use super::{ApiError, Error, Registries, upload_timeout};
-use crate::http;
+use crate::http::{self, Answer, Outgoing};
 use crate::oci::{Digest, Reference};
 
 /// Size of pieces where one request is refused: the largest that every registry is known to take.
 const REFUSED_CHUNK: u64 = 4 << 20;
 /// Pieces are not made smaller than this.
 const SMALLEST_CHUNK: u64 = 256 << 10;
+/// Bytes that are handed to a connection at once.
+const PIECE: u64 = 256 << 10;
 /// Cuts without progress after which smaller requests are tried: a proxy that refuses a large one may just hang up.
 const CUTS_BEFORE_CHUNKS: u32 = 2;
 
@@ -135,21 +136,6 @@ impl Meter {
     }
 }
 
-struct Metered {
-    reader: io::Take<Box<dyn Read + Send>>,
-    position: u64,
-    meter: Meter,
-}
-
-impl Read for Metered {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.position += count as u64;
-        self.meter.reach(self.position);
-        Ok(count)
-    }
-}
-
 impl Registries {
     /// Sees to it that the target's repository has the blob. `mount_from` are other repositories of the same registry that
     /// may have it, likeliest first.
@@ -181,6 +167,14 @@ impl Registries {
         };
         upload.run(session)?;
         Ok(BlobOutcome::Sent)
+    }
+
+    /// Whether the target's registry takes a blob from another of its repositories. Where it wants to have it sent, it is not.
+    pub fn mount_blob(&self, target: &Reference, digest: &Digest, from: &str) -> Result<bool, Error> {
+        let endpoint = self.home(target)?;
+        let scopes = Scopes::push(&endpoint.repository);
+        let route = Route { registries: self, endpoint: &endpoint, scopes: &scopes };
+        Ok(matches!(route.mount(digest, from)?, Mount::Done))
     }
 }
 
@@ -322,55 +316,73 @@ impl Upload<'_> {
             )
         };
         let header = self.route.registries.authorization(SEND, self.route.endpoint, self.route.scopes, &url)?;
-        let body = if length == 0 {
-            Body::from(Vec::new())
-        } else {
-            let reader = self.blob.source.open(session.offset)?.take(length);
-            Body::sized(Metered { reader, position: session.offset, meter: self.meter.clone() }, length)
-        };
         let http = self.route.registries.client_for(SEND, self.route.endpoint, &url)?;
-        let client = http.raw().map_err(|source| transport(SEND, self.route.endpoint, source))?;
-        let mut request = client.request(method.clone(), url.clone()).timeout(upload_timeout(length));
-        request = request.header(CONTENT_TYPE, "application/octet-stream").body(body);
-        if method == Method::PATCH {
-            let last = (session.offset + length).saturating_sub(1);
-            request = request.header(CONTENT_RANGE, format!("{}-{last}", session.offset));
-        }
-        if let Some(header) = &header {
-            request = request.header(AUTHORIZATION, header);
-        }
-        let answer = match request.send() {
-            Ok(answer) => answer,
-            Err(error) => {
-                let cause = http::innermost(&error);
-                let url = crate::redact::url(&url);
-                let source = http::Error::Transport { method: method.to_string(), url, cause };
+        let begin = |client: &reqwest::Client| {
+            let mut request = client.request(method.clone(), url.clone()).timeout(upload_timeout(length));
+            request = request.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, length);
+            if method == Method::PATCH {
+                let last = (session.offset + length).saturating_sub(1);
+                request = request.header(CONTENT_RANGE, format!("{}-{last}", session.offset));
+            }
+            header.iter().fold(request, |request, header| request.header(AUTHORIZATION, header))
+        };
+        let reader = self.blob.source.open(session.offset)?;
+        let body = http.stream(Some(length), begin).map_err(|source| transport(SEND, self.route.endpoint, source))?;
+        match self.fill(body, reader, session.offset, length) {
+            Ok(answer) => self.judge(session, answer, is_last, length, header.as_ref()),
+            Err(source) => {
                 let is_hopeless = http::is_hopeless(&source);
                 let error = transport(SEND, self.route.endpoint, source);
                 if is_hopeless {
                     return Err(error);
                 }
-                return Ok(Step::Failed(Failure { error, wait: None, is_cut: true, is_lost: false }));
+                Ok(Step::Failed(Failure { error, wait: None, is_cut: true, is_lost: false }))
             }
-        };
-        self.judge(session, answer, is_last, length, header.as_ref())
+        }
+    }
+
+    /// Writes the blob's next `length` bytes into the body of a request, and waits for the answer.
+    fn fill(
+        &self,
+        mut body: Outgoing,
+        mut reader: Box<dyn Read + Send>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Answer, http::Error> {
+        let mut sent = 0;
+        while sent < length {
+            let wanted = PIECE.min(length - sent);
+            let mut piece = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+            let read = reader.by_ref().take(wanted).read_to_end(&mut piece);
+            let count = read.map_err(|cause| body.failed(&cause.to_string()))? as u64;
+            if count == 0 {
+                return Err(body.failed(&format!("there are {} of {} bytes", offset + sent, self.blob.size)));
+            }
+            // What is not taken any more has its answer, or a failure.
+            if body.send(piece.into()).is_err() {
+                break;
+            }
+            sent += count;
+            self.meter.reach(offset + sent);
+        }
+        body.finish(upload_timeout(length))
     }
 
     fn judge(
         &self,
         session: &mut Session,
-        answer: Response,
+        answer: Answer,
         is_last: bool,
         length: u64,
         header: Option<&HeaderValue>,
     ) -> Result<Step, Error> {
-        let status = answer.status();
-        if is_page(&answer) {
+        let Answer { status, headers, url, body } = answer;
+        if status.is_success() && is_html(&headers) {
             return Err(self.route.endpoint.page(SEND));
         }
         match status.as_u16() {
             200..=204 if is_last => {
-                if let Some(found) = announced_digest(&answer).filter(|&found| found != self.blob.digest) {
+                if let Some(found) = announced_digest(&headers).filter(|&found| found != self.blob.digest) {
                     return Err(self.route.endpoint.wrong_digest("blob", self.blob.digest, found));
                 }
                 // 201 is the promise that it is there; anything else is checked.
@@ -382,33 +394,33 @@ impl Upload<'_> {
                 Ok(Step::Failed(Failure { error, wait: None, is_cut: false, is_lost: true }))
             }
             200..=204 => {
-                if let Some(location) = self.route.location(answer.headers(), answer.url())? {
+                if let Some(location) = self.route.location(&headers, &url)? {
                     session.location = location;
                 }
                 let sent = session.offset + length;
-                let accepted = end_of_range(answer.headers()).filter(|&end| end > session.offset && end < sent);
+                let accepted = end_of_range(&headers).filter(|&end| end > session.offset && end < sent);
                 session.offset = accepted.unwrap_or(sent);
                 session.was_renewed = false;
                 Ok(Step::Advanced)
             }
             307 | 308 => {
                 let error = self.route.endpoint.protocol(SEND, "it sends the upload in circles".to_owned());
-                match self.route.location(answer.headers(), answer.url())? {
+                match self.route.location(&headers, &url)? {
                     // The registry sends us to its storage: the digest is part of the address there.
                     Some(location) => session.location = without_digest(location),
                     None => return Err(error),
                 }
                 Ok(Step::Failed(Failure { error, wait: Some(Duration::ZERO), is_cut: false, is_lost: false }))
             }
-            401 if !session.was_renewed && self.route.endpoint.owns(answer.url()) => {
+            401 if !session.was_renewed && self.route.endpoint.owns(&url) => {
                 session.was_renewed = true;
-                self.route.registries.renew(SEND, self.route.endpoint, self.route.scopes, &answer, header)?;
+                self.route.registries.renew(SEND, self.route.endpoint, self.route.scopes, &headers, header)?;
                 Ok(Step::Renewed)
             }
-            413 => Ok(Step::TooLarge(self.route.registries.answer_error(SEND, self.route.endpoint, answer))),
+            413 => Ok(Step::TooLarge(self.final_answer(status, parse_api_errors(&body)))),
             _ => {
-                let wait = http::retry_after(&answer);
-                let errors = parse_api_errors(&read_error_body(answer));
+                let wait = http::retry_after(&headers);
+                let errors = parse_api_errors(&body);
                 let has = |code: &str| errors.iter().any(|error| error.code == code);
                 let is_lost = matches!(status.as_u16(), 404 | 410) && !has("NAME_UNKNOWN")
                     || has("BLOB_UPLOAD_UNKNOWN")

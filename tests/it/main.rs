@@ -7,6 +7,7 @@
 //! - `ci`: the workflow files for CI services, run
 //! - `cli`: exit codes, streams and words
 //! - `compare`: two published images side by side
+//! - `cosign`: signatures and statements that it and imgforge make for each other
 //! - `differential`: real wheels, installed by imgforge, by uv and by pip
 //! - `examples`: the committed locks and rendered files
 //! - `golden`: the digests of three locked specs, the same on every machine
@@ -23,6 +24,8 @@
 //! - `reproducible`: same lock, same bytes
 //! - `reuse`: layers that a registry has are not made again
 //! - `robust`: builds that are interrupted, killed, out of space or not alone
+//! - `runtimes`: pushed images in Podman and containerd
+//! - `secrets`: credentials of every kind, searched for in all that was pushed, written and said
 //! - `share`: an environment that a colleague brings back from a registry, verifies and looks into
 //! - `signed`: keys, and images that only count with a signature
 //! - `stack`: the quickstart with its database and its tracking server
@@ -35,6 +38,7 @@ mod byte_code;
 mod ci;
 mod cli;
 mod compare;
+mod cosign;
 mod differential;
 mod examples;
 mod golden;
@@ -51,6 +55,8 @@ mod render;
 mod reproducible;
 mod reuse;
 mod robust;
+mod runtimes;
+mod secrets;
 mod share;
 mod signed;
 mod stack;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::support::colleague::{Machine, project, push, registries};
 use crate::support::forge::{Forge, standard_output};
 use crate::support::registry::RegistryServer;
-use crate::support::run;
+use crate::support::{images, run};
 
 /// Types of what an answer says is attached to its first image, in order.
 fn attached(answer: &Value) -> Vec<&str> {
@@ -66,13 +66,10 @@ fn the_stack_is_one_file_that_compose_takes_from_the_registry() {
         assert!(!text.contains(private), "`{private}`:\n{text}");
     }
 
-    // Docker Compose resolves it on a machine that has nothing; before 2.34 it had to be allowed.
+    // Docker Compose resolves it on a machine that has nothing.
     let machine = Machine::new();
-    let mut compose = Command::new("docker");
-    compose.args(["compose", "--file", &format!("oci://{stack}"), "config", "--format", "json"]);
-    compose.current_dir(machine.forge.path("")).env("HOME", machine.forge.home());
-    compose.env("XDG_CACHE_HOME", machine.forge.home().join("cache")).env("COMPOSE_EXPERIMENTAL_OCI_REMOTE", "true");
-    let config: Value = serde_json::from_str(&run(&mut compose)).expect("JSON");
+    let stack = Stack { machine: &machine, reference: stack.to_owned() };
+    let config: Value = serde_json::from_str(&run(&mut stack.compose(&["config", "--format", "json"]))).expect("JSON");
     assert_eq!(config["services"]["app"]["image"], image["reference"]);
     let postgres = &config["services"]["postgres"];
     let mounted: Vec<&str> = postgres["configs"]
@@ -95,6 +92,73 @@ fn the_stack_is_one_file_that_compose_takes_from_the_registry() {
     let volumes =
         config["services"].as_object().expect("services").values().filter_map(|one| one["volumes"].as_array());
     assert!(volumes.flatten().all(|volume| volume["type"] == "volume"), "no file of the first machine");
+}
+
+const SHOP: &str = "name: shop\npython: \"3.13\"\npackages: [psycopg2-binary]\nfiles: [{from: src, to: /srv/app}]\n\
+                    command: [python, /srv/app/main.py]\nservices: {postgres: {seed: [data/customers.csv]}}\n";
+const PROGRAM: &str = "import os, psycopg2\ncursor = psycopg2.connect(os.environ['DATABASE_URL']).cursor()\n\
+                       cursor.execute('SELECT name FROM customers ORDER BY id')\nprint(*(row[0] for row in cursor))\n";
+
+/// A stack that Docker Compose takes from a registry, on a machine with an empty home; dropping it removes containers and
+/// volumes.
+struct Stack<'a> {
+    machine: &'a Machine,
+    reference: String,
+}
+
+impl Stack<'_> {
+    /// `docker compose`; before 2.34 such a place had to be allowed. Port 0 is any free one.
+    fn compose(&self, arguments: &[&str]) -> Command {
+        let mut compose = self.machine.docker();
+        compose.args(["compose", "--file", &format!("oci://{}", self.reference)]).args(arguments);
+        compose.env("COMPOSE_EXPERIMENTAL_OCI_REMOTE", "true").env("POSTGRES_PORT", "0");
+        compose
+    }
+
+    /// What its own container printed, once that has ended well.
+    fn printed(&self) -> String {
+        let container = run(&mut self.compose(&["ps", "--all", "--quiet", "app"]));
+        assert_eq!(run(self.machine.docker().args(["wait", &container])), "0");
+        run(self.machine.docker().args(["logs", &container]))
+    }
+}
+
+impl Drop for Stack<'_> {
+    fn drop(&mut self) {
+        let _ = self.compose(&["down", "--volumes", "--timeout", "5"]).output();
+    }
+}
+
+#[test]
+fn a_registry_is_all_that_a_second_machine_needs() {
+    images::postgres();
+    let (server, forge) = (RegistryServer::plain(), Forge::new());
+    forge.write("spec.yaml", SHOP);
+    forge.write("src/main.py", PROGRAM);
+    forge.write("data/customers.csv", "id,name\n1,Ada\n2,Grace\n");
+    let mut build = forge.imgforge_with_engine();
+    let repository = format!("{}/ml/shop", server.host());
+    build.args(["build", "spec.yaml", "--push", "--format", "json", "--repository", &repository]);
+    let answer: Value = serde_json::from_str(&standard_output(&mut build)).expect("JSON");
+    let image = &answer["images"][0];
+    let reference = image["reference"].as_str().expect("a reference");
+    drop(forge);
+
+    let machine = Machine::new();
+    let pulled = machine.json(&["pull", reference]);
+    assert_eq!(pulled["digest"], image["digest"]);
+    assert_eq!(machine.forge.read("shop/spec.yaml"), SHOP);
+    let verified = machine.json(&["verify", reference]);
+    assert_eq!((&verified["status"], &verified["digest"]), (&Value::from("same"), &image["digest"]));
+    let version = ["run", "--rm", reference, "python", "-c", "import psycopg2; print(psycopg2.paramstyle)"];
+    assert_eq!(run(machine.docker().args(version)), "pyformat");
+
+    let stack = Stack { machine: &machine, reference: image["stack"].as_str().expect("a stack").to_owned() };
+    run(&mut stack.compose(&["up", "--detach", "--quiet-pull"]));
+    assert_eq!(run(&mut stack.compose(&["ps", "--format", "{{.Health}}", "postgres"])), "healthy");
+    assert_eq!(stack.printed(), "Ada Grace", "the image's own program reads the seed");
+    run(&mut stack.compose(&["down", "--volumes", "--timeout", "5"]));
+    assert_eq!(run(&mut stack.compose(&["ps", "--all", "--quiet"])), "");
 }
 
 #[test]

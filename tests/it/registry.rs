@@ -206,6 +206,29 @@ fn layers_are_mounted_from_another_repository() {
 }
 
 #[test]
+fn a_layer_is_mounted_from_where_an_earlier_push_left_it() {
+    let (server, desk) = (RegistryServer::plain(), Desk::plain());
+    let shared = layer(desk.path(), "shared", &vec![7; 100_000]);
+    let images = [image(Platform::AMD64, vec![shared.clone()])];
+    let push = |repository: &str| desk.push(&images, &format!("{}/{repository}", server.host()), &["1"]);
+    assert_eq!(push("first").expect("pushed").layers_mounted, 0);
+    let second = push("second").expect("pushed");
+    assert_eq!((second.layers_mounted, second.bytes_mounted), (1, shared.size));
+
+    // Without its file, too; but not from a registry that forgot it, nor in one that never had it.
+    std::fs::remove_file(desk.path().join(shared.digest.hex())).expect("removed");
+    let mounts = |server: &RegistryServer| {
+        let repository = reference(&format!("{}/third", server.host()));
+        let target = Target { repository: &repository, tags: &[], immutable_tags: &[], mount_from: &[] };
+        Upload::begin(&desk.registries, &desk.store, &target, &Progress::hidden()).mount(&shared.digest, shared.size)
+    };
+    assert!(mounts(&server));
+    assert!(!mounts(&RegistryServer::plain()));
+    std::fs::remove_dir_all(server.data()).expect("removed");
+    assert!(!mounts(&server));
+}
+
+#[test]
 fn a_base_layer_goes_from_registry_to_registry() {
     let (source, target, desk) = (RegistryServer::plain(), RegistryServer::plain(), Desk::plain());
     let base_layer = layer(desk.path(), "etc/passwd", b"root:x:0:0::/root:/bin/sh\n");

@@ -31,9 +31,12 @@ impl Machine {
     }
 
     fn push(&self, server: &RegistryServer, arguments: &[&str]) -> Value {
+        self.push_to(&format!("{}/ml/shared", server.host()), arguments)
+    }
+
+    fn push_to(&self, repository: &str, arguments: &[&str]) -> Value {
         let mut command = self.forge.imgforge();
-        let repository = format!("{}/ml/shared", server.host());
-        command.args(["build", "spec.yaml", "--push", "--format", "json", "--repository", &repository]).args(arguments);
+        command.args(["build", "spec.yaml", "--push", "--format", "json", "--repository", repository]).args(arguments);
         command.env("IMGFORGE_CACHE", self.cache.path());
         serde_json::from_str(&standard_output(&mut command)).expect("JSON")
     }
@@ -99,4 +102,23 @@ fn a_layer_that_was_made_once_is_looked_for_before_it_is_made_again() {
     let again = machine.push(&server, &[]);
     assert_eq!(digests(&again), digests(&published));
     assert_eq!(machine.brought(), (0, 0));
+}
+
+#[test]
+fn a_layer_that_another_repository_got_is_taken_from_there() {
+    let server = RegistryServer::plain();
+    let machine = Machine::new("print(1)\n", None);
+    let published = machine.push(&server, &[]);
+    fs::remove_dir_all(machine.forge.path("generated")).expect("removed");
+    fs::remove_dir_all(machine.cache.path().join("blobs")).expect("removed");
+    let neighbour = format!("{}/ml/neighbour", server.host());
+    let again = machine.push_to(&neighbour, &[]);
+    assert_eq!(digests(&again), digests(&published));
+    assert_eq!(machine.brought(), (0, 0));
+
+    // What is remembered may be wrong: the repository is gone. Then the layers are made.
+    fs::remove_dir_all(server.data()).expect("removed");
+    let third = machine.push_to(&format!("{}/ml/third", server.host()), &[]);
+    assert_eq!(digests(&third), digests(&published));
+    assert_eq!(machine.brought().0, 2);
 }

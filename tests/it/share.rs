@@ -14,18 +14,6 @@ use crate::support::files_below;
 use crate::support::forge::standard_output;
 use crate::support::registry::RegistryServer;
 
-/// Everything a registry holds, gzip undone.
-fn published(server: &RegistryServer) -> Vec<Vec<u8>> {
-    let plain = |bytes: Vec<u8>| {
-        let mut plain = Vec::new();
-        match std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(bytes.as_slice()), &mut plain) {
-            Ok(_) => plain,
-            Err(_) => bytes,
-        }
-    };
-    files_below(&server.data()).into_values().map(plain).collect()
-}
-
 fn holds(haystacks: &[Vec<u8>], needle: &str) -> bool {
     haystacks.iter().any(|bytes| bytes.windows(needle.len()).any(|window| window == needle.as_bytes()))
 }
@@ -59,7 +47,7 @@ fn a_colleague_brings_the_environment_back_and_builds_the_same_image() {
     // Nothing secret left the first machine.
     let own = forge.read("generated/churn/.env");
     assert_ne!(own.as_bytes(), secrets);
-    let everything = published(&server);
+    let everything = server.contents();
     assert!(holds(&everything, "1,Ada") && holds(&everything, "print(1)"), "the scan sees what was pushed");
     let passwords =
         own.lines().filter_map(|line| line.split_once('=')).map(|(_, value)| value).filter(|value| value.len() > 10);
@@ -110,7 +98,7 @@ fn an_image_without_a_recipe_says_what_to_do() {
     help: `imgforge build --push` attaches it, unless `--no-recipe` says otherwise
     help: of an image for several platforms, name the tag: the recipe belongs to the whole
     ");
-    assert!(!holds(&published(&server), "name: churn"), "the spec stayed at home");
+    assert!(!holds(&server.contents(), "name: churn"), "the spec stayed at home");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use imgforge::registry::{Config, Registries};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::engine::docker_host;
 use super::forge::{Forge, standard_output};
 use super::registry::RegistryServer;
 
@@ -57,6 +58,15 @@ impl Machine {
     pub(crate) fn imgforge(&self, arguments: &[&str]) -> Command {
         let mut command = self.forge.imgforge();
         command.args(arguments).env("IMGFORGE_CACHE", self.cache.path());
+        command
+    }
+
+    /// `docker` with this machine's home, talking to the engine of the tests.
+    pub(crate) fn docker(&self) -> std::process::Command {
+        let mut command = std::process::Command::new("docker");
+        command.current_dir(self.forge.path("")).env("HOME", self.forge.home());
+        command.env("DOCKER_HOST", docker_host()).env("XDG_CACHE_HOME", self.cache.path());
+        command.env_remove("DOCKER_CONFIG").env_remove("DOCKER_CONTEXT");
         command
     }
 

@@ -15,20 +15,26 @@ struct Engine {
     docker_host: String,
     /// `localhost:PORT`
     mirror: String,
+    /// The socket of the containerd beneath.
+    containerd: String,
 }
 
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
+        let read = |get: &dyn Fn(&str) -> Option<String>| {
+            let (docker_host, mirror) = (get("DOCKER_HOST")?, get("IMGFORGE_TEST_MIRROR")?);
+            Some(Engine { docker_host, mirror, containerd: get("IMGFORGE_TEST_CONTAINERD")? })
+        };
         // DOCKER_HOST alone could be an engine of the user's, which lacks the mirror.
-        if let (Ok(docker_host), Ok(mirror)) = (std::env::var("DOCKER_HOST"), std::env::var("IMGFORGE_TEST_MIRROR")) {
-            return Engine { docker_host, mirror };
+        if let Some(engine) = read(&|name| std::env::var(name).ok()) {
+            return engine;
         }
         let parent = parent_id().to_string();
         let folder = std::env::temp_dir().join(format!("imgforge-engine-{parent}"));
         let settings = run(Command::new(repository().join("tests/engine")).arg("start").arg(folder).arg(parent));
         let settings: HashMap<_, _> = settings.lines().filter_map(|line| line.split_once('=')).collect();
-        Engine { docker_host: settings["DOCKER_HOST"].to_owned(), mirror: settings["IMGFORGE_TEST_MIRROR"].to_owned() }
+        read(&|name| settings.get(name).map(|value| (*value).to_owned())).expect("what `tests/engine` prints")
     })
 }
 
@@ -49,4 +55,9 @@ pub(crate) fn docker_host() -> &'static str {
 /// tests: push elsewhere.
 pub(crate) fn mirror() -> &'static str {
     &engine().mirror
+}
+
+/// The socket of the engine's containerd, which may be the machine's own: use a namespace of your own.
+pub(crate) fn containerd() -> &'static str {
+    &engine().containerd
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use tempfile::TempDir;
 
+use super::files_below;
+
 /// Who may use a registry.
 #[derive(Clone, Copy)]
 enum Access<'a> {
@@ -74,6 +76,18 @@ impl RegistryServer {
     /// The folder with all that was pushed.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Every file with something that was pushed, gzip undone.
+    pub(crate) fn contents(&self) -> Vec<Vec<u8>> {
+        let plain = |bytes: Vec<u8>| {
+            let mut plain = Vec::new();
+            match flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain) {
+                Ok(_) => plain,
+                Err(_) => bytes,
+            }
+        };
+        files_below(&self.data()).into_values().map(plain).collect()
     }
 
     /// Its certificate authority, PEM.
