@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("catalog");
-    let output = PathBuf::from(std::env::var("OUT_DIR")?);
     println!("cargo::rerun-if-changed={}", folder.display());
 
     let mut files = yaml_files(&folder)?;
@@ -19,11 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let name = path.strip_prefix(&folder)?.to_str().ok_or("a file's name is not UTF-8")?;
         let text = fs::read_to_string(&path)?;
         let value: serde_json::Value = serde_saphyr::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
-        let json = output.join(name.replace('/', "-")).with_extension("json");
-        fs::write(&json, value.to_string())?;
-        writeln!(table, "Embedded {{ name: {name:?}, text: include_str!({path:?}), json: include_str!({json:?}) }},")?;
+        let json = value.to_string();
+        writeln!(table, "Embedded {{ name: {name:?}, text: {text:?}, json: {json:?} }},")?;
     }
-    fs::write(output.join("catalog.rs"), table + "]\n")?;
+    let output = Path::new(&std::env::var("OUT_DIR")?).join("catalog.rs");
+    fs::write(output, table + "]\n")?;
     Ok(())
 }
 

@@ -147,8 +147,8 @@ impl IndexReader<'_> {
             self.text.truncate(start);
             return;
         }
-        let relations = RelationGroup::parse_list(&provides, self.architecture);
-        self.provided.extend(relations.into_iter().map(|relation| (relation.name, self.entries.len())));
+        let names = RelationGroup::names(&provides, self.architecture);
+        self.provided.extend(names.map(|provided| (provided.to_owned(), self.entries.len())));
         self.text.push(b'\n');
         self.entries.push((name, start..self.text.len()));
     }
