@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::catalog::{Accelerator, Build, Catalog, PythonStatus, Release, Vendor};
 use crate::oci::Platform;
 use crate::spec::Spec;
-use crate::version::{CudnnVersion, Dotted, PythonVersion};
+use crate::version::{CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
 
 use super::Error;
 use super::bases::BaseRow;
@@ -112,21 +112,18 @@ impl<'a> StackModel<'a> {
                     .iter()
                     .flat_map(|release| release.builds.iter().map(move |build| Row { release, build }))
                     .collect();
-                rows.sort_by(|one, other| {
-                    let key = |row: &Row<'a>| {
-                        let toolkit = row.build.toolkit.as_ref();
-                        (
-                            row.release.version.clone(),
-                            toolkit.is_some_and(|toolkit| Some(toolkit.major_minor()) == pinned_cuda),
-                            row.build.index == "default",
-                            !has_gpu && row.build.accelerator == Accelerator::Cpu,
-                            !row.build.needs_system_cuda,
-                            row.build.default,
-                            toolkit.map(|toolkit| toolkit.dotted().clone()),
-                            row.build.rocm.clone(),
-                        )
-                    };
-                    key(one).cmp(&key(other))
+                rows.sort_by_cached_key(|&Row { release, build }| {
+                    let toolkit = build.toolkit.as_ref();
+                    (
+                        &release.version,
+                        toolkit.is_some_and(|toolkit| Some(toolkit.major_minor()) == pinned_cuda),
+                        build.index == "default",
+                        !has_gpu && build.accelerator == Accelerator::Cpu,
+                        !build.needs_system_cuda,
+                        build.default,
+                        toolkit.map(ToolkitVersion::dotted),
+                        &build.rocm,
+                    )
                 });
                 (framework.family.as_str(), FamilyTable { package: &framework.package, rows })
             })
