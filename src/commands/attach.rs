@@ -5,12 +5,15 @@
 //! command ends with exit code 2. Any other failure, such as a connection that breaks, ends it in either case: pushing again
 //! may help.
 
+use crate::assemble::Owner;
+use crate::assemble::published::OWNER_ANNOTATION;
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::Lock;
 use crate::oci::{Digest, Reference};
+use crate::plan::USER_ID;
 use crate::publish::artifact::{Artifact, Descriptor, push_all};
 use crate::publish::registry::{Attachment, Published, top};
-use crate::render::{PublishedImages, Rendered, shared_stack};
+use crate::render::{PublishedImage, PublishedImages, Rendered, shared_stack};
 use crate::share::{self, Bundle, stack};
 use crate::spec::Spec;
 use crate::{attest, publish, registry};
@@ -108,7 +111,9 @@ pub(super) fn attach(
     }
     let references: Vec<String> = published.iter().map(|published| published.reference.whole()).collect();
     let (Some(app), Some(published)) = (references.first(), published.first_mut()) else { return Ok(()) };
-    let images = PublishedImages { app, mlflow: references.get(1).map(String::as_str) };
+    let image = |reference, built| PublishedImage { reference, user_id: user_id(built) };
+    let mlflow = references.get(1).zip(built.get(1));
+    let images = PublishedImages { app: image(app, main), mlflow: mlflow.map(|(to, built)| image(to, built)) };
     if let Some(file) = shared_stack(&main.lock, &main.lock.digest(), rendered, &images)? {
         let artifact = stack::to_artifact(&file, subject(main));
         let to = stack::reference(&published.reference);
@@ -116,6 +121,13 @@ pub(super) fn attach(
         note(context, published, stack::STACK_TYPE, subject(main).digest, Asked::ByDefault, pushed)?;
     }
     Ok(())
+}
+
+/// The number of the user that an image runs as, on its first platform.
+fn user_id(built: &Built) -> u32 {
+    let layers = built.images.iter().flat_map(|image| &image.layers);
+    let owner = layers.filter_map(|layer| layer.annotations.get(OWNER_ANNOTATION)?.parse::<Owner>().ok()).next();
+    owner.map_or(USER_ID, |owner| owner.user)
 }
 
 /// Where the stack of an image was published, if it was.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::assemble::base::{self, Base};
 use crate::assemble::byte_code::Compiler;
+use crate::assemble::files::Project;
 use crate::assemble::findings::{self, Findings};
 use crate::assemble::layers::{KnownLayer, LayerCache};
 use crate::assemble::published::Published as PublishedLayers;
@@ -269,10 +270,11 @@ pub(super) fn assemble_all(
 ) -> Result<Vec<Built>, Failure> {
     // The label of images names the lock on disk, whichever of its platforms are built.
     let lock_digest = lock.digest();
-    let order = |lock| Order { lock, lock_digest, platforms };
+    let project = Project { folder: &spec.folder, output: Some(folder) };
+    let order = |lock| Order { lock, lock_digest, platforms, project };
     let layouts = [folder.join("oci"), folder.join("services/mlflow/oci")];
     let target = push_to.map(|to| PushTarget { to, repository: to.repository.clone(), before: None });
-    let mut built = vec![assemble_one(context, outside, spec, &order(lock), &layouts, target)?];
+    let mut built = vec![assemble_one(context, outside, &order(lock), &layouts, target)?];
     if let Some(server) = mlflow_lock(lock) {
         let [first, second] = layouts;
         let target = push_to.map(|to| PushTarget {
@@ -280,7 +282,7 @@ pub(super) fn assemble_all(
             repository: beside(&to.repository, &lock.name, &server.name),
             before: built.first(),
         });
-        let second = assemble_one(context, outside, spec, &order(&server), &[second, first], target)?;
+        let second = assemble_one(context, outside, &order(&server), &[second, first], target)?;
         built.push(second);
     }
     Ok(built)
@@ -292,6 +294,7 @@ struct Order<'a> {
     /// Of the lock on disk, from which that of a service is derived.
     lock_digest: Digest,
     platforms: &'a [Platform],
+    project: Project<'a>,
 }
 
 /// Where one image goes.
@@ -306,12 +309,11 @@ struct PushTarget<'a> {
 fn assemble_one(
     context: &Context,
     outside: &Outside,
-    spec: &Spec,
     order: &Order<'_>,
     layouts: &[PathBuf; 2],
     target: Option<PushTarget<'_>>,
 ) -> Result<Built, Failure> {
-    let Order { lock, lock_digest, platforms } = *order;
+    let Order { lock, lock_digest, platforms, project } = *order;
     let Outside { registries, store, .. } = outside;
     let [layout, others @ ..] = layouts;
     let blobs = layout.join("blobs/sha256");
@@ -341,10 +343,10 @@ fn assemble_one(
     let to = target.as_ref().zip(upload.as_ref());
     let mut images = Vec::new();
     for platform in lock.platforms.iter().filter(|locked| platforms.contains(&locked.name)) {
-        let plan = Plan::from_lock(lock, platform, lock_digest, &spec.folder);
+        let plan = Plan::from_lock(lock, platform, lock_digest, project.folder);
         let base = base_image(outside, platform)?;
         base.iter().flat_map(|base| &base.layers).for_each(send);
-        let recipe = recipe(context, outside, &plan, base.as_ref(), spec, lock, &cache, to)?;
+        let recipe = recipe(context, outside, &plan, base.as_ref(), order, &cache, to)?;
         let wanted = recipe.wanted(store);
         let mut materials = materials(context, outside, platform, base.as_ref(), &wanted)?;
         materials.compiler = compilers::compiler(context, outside, lock, wanted.compiler)?;
@@ -379,17 +381,16 @@ fn assemble_one(
 }
 
 /// The recipe of a plan, which knows the layers that are here and those that the target has.
-#[expect(clippy::too_many_arguments, reason = "each is a different part of the question, and only one place asks")]
 fn recipe<'p>(
     context: &Context,
     outside: &Outside,
     plan: &'p Plan,
     base: Option<&Base>,
-    spec: &Spec,
-    lock: &Lock,
+    order: &Order<'_>,
     cache: &LayerCache<'_>,
     target: Option<(&PushTarget<'_>, &Upload)>,
 ) -> Result<Recipe<'p>, Failure> {
+    let Order { lock, project, .. } = *order;
     let Outside { registries, store, .. } = outside;
     let mut published = PublishedLayers::default();
     let before = target.and_then(|(target, _)| target.before);
@@ -412,7 +413,7 @@ fn recipe<'p>(
     if let Some(before) = before {
         published.add(&before.images, plan.platform);
     }
-    let mut recipe = Recipe::new(plan, base, &spec.folder, created()?, cache, &published)?;
+    let mut recipe = Recipe::new(plan, base, project, created()?, cache, &published)?;
     if let Some((PushTarget { repository, .. }, upload)) = target {
         let mount = |layer: &KnownLayer| upload.mount(&layer.digest, layer.size);
         published.confirm(registries, repository, &recipe.remembered(cache), mount)?;
