@@ -103,6 +103,11 @@ impl<'a> StackModel<'a> {
         }
         let has_gpu = targets.iter().any(|target| target.gpu.is_some());
         let pinned_cuda = spec.cuda.as_ref().map(|cuda| cuda.value.major_minor());
+        // A build is two entries of one name where a platform's wheels are on another index: the one that serves is meant.
+        let serves = |build: &Build| platforms.iter().all(|platform| build.platforms.contains_key(platform));
+        let is_meant = |release: &Release, build: &Build| {
+            serves(build) || !release.builds.iter().any(|other| other.name == build.name && serves(other))
+        };
         let families: BTreeMap<&str, FamilyTable<'_>> = catalog
             .frameworks
             .iter()
@@ -111,6 +116,7 @@ impl<'a> StackModel<'a> {
                     .releases
                     .iter()
                     .flat_map(|release| release.builds.iter().map(move |build| Row { release, build }))
+                    .filter(|row| is_meant(row.release, row.build))
                     .collect();
                 rows.sort_by_cached_key(|&Row { release, build }| {
                     let toolkit = build.toolkit.as_ref();
