@@ -1,5 +1,6 @@
 //! The empty virtual environment and the image's user: what an image needs besides packages and files.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::layer::{self, LayerWriter};
@@ -98,6 +99,16 @@ pub struct Accounts {
     pub bash: bool,
 }
 
+impl Accounts {
+    fn free_number(&self) -> u32 {
+        let files = [&self.passwd, &self.group].into_iter().flatten();
+        let texts: Vec<_> = files.map(|file| String::from_utf8_lossy(file)).collect();
+        let lines = texts.iter().flat_map(|text| text.lines());
+        let taken: BTreeSet<u32> = lines.filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect();
+        (USER_ID..).find(|number| !taken.contains(number)).unwrap_or(USER_ID)
+    }
+}
+
 /// What an account file says of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -108,7 +119,8 @@ pub struct Account {
 }
 
 impl User {
-    /// The account that the image's user has: the base's if it knows the name, else the one that [`write_user`] adds.
+    /// The account that the image's user has: the base's if it knows the name, else the one that [`write_user`] adds, with
+    /// the first number from [`USER_ID`] that no user and no group of the base has. A group of the user's name is its own.
     pub fn account(&self, accounts: &Accounts) -> Account {
         let known = |passwd: &Vec<u8>| {
             let text = String::from_utf8_lossy(passwd);
@@ -120,7 +132,11 @@ impl User {
         };
         accounts.passwd.as_ref().and_then(known).unwrap_or_else(|| match self.name.as_str() {
             "root" => Account { owner: Owner::ROOT, home: "/root".to_owned() },
-            name => Account { owner: Owner { user: USER_ID, group: USER_ID }, home: format!("/home/{name}") },
+            name => {
+                let user = accounts.free_number();
+                let group = accounts.group.as_ref().and_then(|group| number_of_group(group, name)).unwrap_or(user);
+                Account { owner: Owner { user, group }, home: format!("/home/{name}") }
+            }
         })
     }
 }
@@ -155,8 +171,8 @@ pub fn write_environment<W: Write>(interpreter: &str, site: &Site, layer: &mut L
     Ok(())
 }
 
-/// Adds the user to the base's account files, and its home and working directory. For a name that the base has already,
-/// the account files stay as they are.
+/// Adds the user to the base's account files, and its home and working directory. A user that the base has already keeps
+/// account and home as they are.
 pub fn write_user<W: Write>(user: &User, accounts: &Accounts, layer: &mut LayerWriter<W>) -> Result<(), Error> {
     let User { name, workdir } = user;
     let plain =
@@ -168,12 +184,19 @@ pub fn write_user<W: Write>(user: &User, accounts: &Accounts, layer: &mut LayerW
     let Account { owner, home } = user.account(accounts);
     let passwd = accounts.passwd.clone().unwrap_or_else(|| b"root:x:0:0:root:/root:/bin/sh\n".to_vec());
     let group = accounts.group.clone().unwrap_or_else(|| b"root:x:0:\n".to_vec());
-    if !has_account(&passwd, name) {
+    let is_new = !has_account(&passwd, name);
+    if is_new {
+        let Owner { user: user_id, group: group_id } = owner;
         let shell = if accounts.bash { "/bin/bash" } else { "/bin/sh" };
-        let line = format!("{name}:x:{USER_ID}:{USER_ID}::{home}:{shell}\n");
+        let line = format!("{name}:x:{user_id}:{group_id}::{home}:{shell}\n");
         layer.file_bytes("etc/passwd", 0o644, Owner::ROOT, &with_line(&passwd, &line))?;
         if !has_account(&group, name) {
-            layer.file_bytes("etc/group", 0o644, Owner::ROOT, &with_line(&group, &format!("{name}:x:{USER_ID}:\n")))?;
+            layer.file_bytes(
+                "etc/group",
+                0o644,
+                Owner::ROOT,
+                &with_line(&group, &format!("{name}:x:{group_id}:\n")),
+            )?;
         }
         if let Some(shadow) = accounts.shadow.as_ref().filter(|shadow| !has_account(shadow, name)) {
             // No password, and no day of its last change: that would be today.
@@ -181,7 +204,7 @@ pub fn write_user<W: Write>(user: &User, accounts: &Accounts, layer: &mut LayerW
             layer.file_bytes("etc/shadow", 0o640, owner, &with_line(shadow, &format!("{name}:!::0:99999:7:::\n")))?;
         }
     }
-    for folder in [&home, workdir] {
+    for folder in is_new.then_some(&home).into_iter().chain([workdir]) {
         let folder = folder.trim_matches('/');
         if !folder.is_empty() && !STANDARD_FOLDERS.contains(&folder) {
             layer.directory(folder, 0o755, owner)?;
@@ -271,6 +294,25 @@ mod tests {
     }
 
     #[test]
+    fn a_user_gets_a_number_that_nobody_has() {
+        let accounts = |passwd: &str, group: &str| Accounts {
+            passwd: Some(passwd.as_bytes().to_vec()),
+            group: Some(group.as_bytes().to_vec()),
+            ..Accounts::default()
+        };
+        let ubuntu = accounts("ubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n", "ubuntu:x:1000:\nstaff:x:1001:\n");
+        let tree = user_tree("app", "/workspace", &ubuntu);
+        assert!(tree.listing().ends_with("d 0755 1002:1002 home/app/\nd 0755 1002:1002 workspace/\n"));
+        assert!(tree.text("etc/passwd").ends_with("\napp:x:1002:1002::/home/app:/bin/sh\n"));
+        assert!(tree.text("etc/group").ends_with("\napp:x:1002:\n"));
+
+        let with_group = accounts("root:x:0:0::/root:/bin/sh\n", "app:x:70:\n");
+        let tree = user_tree("app", "/workspace", &with_group);
+        assert!(tree.text("etc/passwd").ends_with("\napp:x:1000:70::/home/app:/bin/sh\n"));
+        assert!(!tree.files().contains_key("etc/group"));
+    }
+
+    #[test]
     fn names_and_interpreters_that_would_break_the_files_are_refused() {
         for name in ["", "a:b", "a\nb", "-a", "A", "a/b"] {
             let user = User { name: name.to_owned(), workdir: "/w".to_owned() };
@@ -295,6 +337,6 @@ mod tests {
     fn root_and_known_users_keep_their_accounts() {
         assert_eq!(user_tree("root", "/srv/work", &Accounts::default()).listing(), "d 0755 0:0 srv/work/\n");
         let accounts = Accounts { passwd: Some(b"app:x:1001:7::/srv/app:/bin/sh\n".to_vec()), ..Accounts::default() };
-        assert_eq!(user_tree("app", "/tmp", &accounts).listing(), "d 0755 1001:7 srv/app/\n");
+        assert_eq!(user_tree("app", "/srv/work", &accounts).listing(), "d 0755 1001:7 srv/work/\n");
     }
 }

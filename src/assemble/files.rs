@@ -2,12 +2,13 @@
 //!
 //! The layer must not depend on who built it: modes become 0644 or 0755, owners the image's user, times the image's one,
 //! and names are sorted. Files that look like credentials are refused unless `.dockerignore` names them, because an image
-//! is published and a layer is not forgotten.
+//! is published and a layer is not forgotten. What imgforge itself wrote is no project file: with it, an image would hold the
+//! one before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::environment::assume_standard_folders;
@@ -56,6 +57,9 @@ pub enum Error {
     /// Two copies that put different things at one path.
     #[error("two entries of `files:` lead to `/{0}`")]
     Twice(String),
+    /// A copy of what imgforge wrote.
+    #[error("`{0}` is where imgforge writes, and what it writes never enters an image")]
+    Output(String),
     /// The layer could not be written.
     #[error(transparent)]
     Layer(#[from] layer::Error),
@@ -71,15 +75,28 @@ impl Hint for Error {
             Self::LinkOutside { path, .. } | Self::Special(path) => {
                 vec![format!("add `{path}` to `.dockerignore` beside the spec, or copy its content into the project")]
             }
+            Self::Output(_) => {
+                vec!["name a folder of the project's own under `files:`, or another `--output`".to_owned()]
+            }
             _ => Vec::new(),
         }
     }
+}
+
+/// Where project files come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Project<'a> {
+    /// The spec's folder, whose `.dockerignore` applies.
+    pub folder: &'a Path,
+    /// Where this build writes, if that may be in it.
+    pub output: Option<&'a Path>,
 }
 
 /// What goes into the layer, by path in it.
 #[derive(Debug, Default)]
 pub struct Collection {
     items: BTreeMap<String, Item>,
+    outputs: BTreeSet<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -90,24 +107,29 @@ enum Item {
 }
 
 impl Collection {
-    /// Reads the folders of `copies`; `folder` is the spec's, whose `.dockerignore` applies. File contents are not read.
-    pub fn collect(folder: &Path, copies: &[FileCopy]) -> Result<Self, Error> {
-        let ignore_file = folder.join(".dockerignore");
+    /// Reads the folders of `copies`. Contents of project files are not read.
+    pub fn collect(project: Project<'_>, copies: &[FileCopy]) -> Result<Self, Error> {
+        let ignore_file = project.folder.join(".dockerignore");
         let rules = match fs::read_to_string(&ignore_file) {
             Ok(text) => IgnoreRules::parse(&text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => IgnoreRules::default(),
             Err(source) => return Err(Error::Io { action: "read", path: ignore_file, source }),
         };
+        let output = Output::of(project);
         let mut collection = Self::default();
         for copy in copies {
             let from = relative(&copy.from);
             let metadata = fs::metadata(&copy.source).map_err(io_error("read", &copy.source))?;
+            let depth = from.split('/').count();
+            if copy.source.ancestors().take(depth).any(|folder| output.is(folder)) {
+                return Err(Error::Output(copy.from.clone()));
+            }
             let mut to = relative(&copy.to);
             if metadata.is_file() && (copy.to.ends_with('/') || to.is_empty()) {
                 let name = from.rsplit('/').next().unwrap_or_default();
                 to = if to.is_empty() { name.to_owned() } else { format!("{to}/{name}") };
             }
-            let mut walk = Walk { collection: &mut collection, rules: &rules, root: from.clone() };
+            let mut walk = Walk { collection: &mut collection, rules: &rules, output: &output, root: from.clone() };
             walk.item(&copy.source, &from, &to, &metadata)?;
         }
         Ok(collection)
@@ -128,6 +150,11 @@ impl Collection {
             hasher.update(line.as_bytes());
         }
         Ok(hasher.digest())
+    }
+
+    /// Folders that were left out because imgforge writes there, relative to the spec's folder.
+    pub fn outputs(&self) -> &BTreeSet<String> {
+        &self.outputs
     }
 
     /// Whether there is nothing to write.
@@ -156,27 +183,62 @@ impl Collection {
     }
 }
 
+/// Tells folders that imgforge writes into: this build's, by what it is, and those of other specs and settings, by the
+/// Dockerfile that each holds.
+struct Output {
+    /// Device and number of this build's folder.
+    own: Option<(u64, u64)>,
+}
+
+impl Output {
+    fn of(project: Project<'_>) -> Self {
+        Self { own: project.output.and_then(identity) }
+    }
+
+    fn is(&self, folder: &Path) -> bool {
+        self.own.is_some() && self.own == identity(folder) || store::is_generated(&folder.join("Dockerfile"))
+    }
+}
+
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(folder).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 struct Walk<'a> {
     collection: &'a mut Collection,
     rules: &'a IgnoreRules,
+    output: &'a Output,
     /// The copied folder or file, relative to the spec's folder.
     root: String,
 }
 
 impl Walk<'_> {
-    /// `from` is the path relative to the spec's folder, `to` the path in the layer; empty for the image's root.
-    fn item(&mut self, source: &Path, from: &str, to: &str, metadata: &Metadata) -> Result<(), Error> {
+    /// `from` is the path relative to the spec's folder, `to` the path in the layer; empty for the image's root. Returns
+    /// whether it is there for imgforge's output alone.
+    fn item(&mut self, source: &Path, from: &str, to: &str, metadata: &Metadata) -> Result<bool, Error> {
         let excluded = self.rules.excludes(from);
         if excluded && !(metadata.is_dir() && self.rules.has_exceptions()) {
-            return Ok(());
+            return Ok(false);
         }
         if metadata.is_dir() {
-            // A folder that is only there for an exception below it appears with that.
-            if !excluded && !to.is_empty() {
+            if self.output.is(source) {
+                self.collection.outputs.extend((!excluded).then(|| from.to_owned()));
+                return Ok(true);
+            }
+            let for_output = self.folder(source, from, to)?;
+            // A folder that is only there for an exception below it appears with that. One that holds output alone was not
+            // there before the first build.
+            if !excluded && !for_output && !to.is_empty() {
                 self.insert(to, Item::Folder)?;
             }
-            return self.folder(source, from, to);
+            return Ok(for_output);
         }
+        self.leaf(source, from, to, metadata)?;
+        Ok(false)
+    }
+
+    fn leaf(&mut self, source: &Path, from: &str, to: &str, metadata: &Metadata) -> Result<(), Error> {
         if looks_like_credential(from) {
             return Err(Error::Credential(from.to_owned()));
         }
@@ -196,7 +258,9 @@ impl Walk<'_> {
         }
     }
 
-    fn folder(&mut self, source: &Path, from: &str, to: &str) -> Result<(), Error> {
+    /// What is in a folder. Returns whether that is imgforge's output and nothing else.
+    fn folder(&mut self, source: &Path, from: &str, to: &str) -> Result<bool, Error> {
+        let (mut entries, mut outputs) = (0, 0);
         for entry in fs::read_dir(source).map_err(io_error("list", source))? {
             let path = entry.map_err(io_error("list", source))?.path();
             let name = utf8(Path::new(path.file_name().unwrap_or_default()))?;
@@ -205,9 +269,10 @@ impl Walk<'_> {
             }
             let metadata = fs::symlink_metadata(&path).map_err(io_error("read", &path))?;
             let join = |folder: &str| if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-            self.item(&path, &join(from), &join(to), &metadata)?;
+            entries += 1;
+            outputs += usize::from(self.item(&path, &join(from), &join(to), &metadata)?);
         }
-        Ok(())
+        Ok(outputs > 0 && outputs == entries)
     }
 
     fn insert(&mut self, to: &str, item: Item) -> Result<(), Error> {
@@ -331,7 +396,8 @@ mod tests {
             from: (*from).to_owned(),
             to: (*to).to_owned(),
         };
-        Collection::collect(folder, &copies.iter().map(copy).collect::<Vec<_>>())
+        let project = Project { folder, output: Some(&folder.join("build")) };
+        Collection::collect(project, &copies.iter().map(copy).collect::<Vec<_>>())
     }
 
     fn tree(folder: &Path, copies: &[(&str, &str)]) -> Tree {
@@ -391,6 +457,39 @@ mod tests {
             let result = collect(folder.path(), &[("src", "/src")]);
             assert_eq!(result.is_ok(), inside, "{target}");
         }
+    }
+
+    #[test]
+    fn what_imgforge_wrote_is_no_project_file() {
+        let marked = format!("# {}", store::GENERATED);
+        let before = project(&[("main.py", ""), ("deploy/Dockerfile", "FROM scratch\n")]);
+        let after = project(&[
+            ("main.py", ""),
+            ("deploy/Dockerfile", "FROM scratch\n"),
+            ("generated/one/Dockerfile", &marked),
+            ("generated/one/oci/index.json", "{}"),
+            ("generated/one/.env", "PASSWORD=secret"),
+            ("deploy/other/Dockerfile", &marked),
+            ("build/oci/blobs/sha256/00", ""),
+        ]);
+        let copies = [(".", "/app")];
+        let paths = ["app/deploy/Dockerfile", "app/main.py"];
+        for folder in [&before, &after] {
+            let tree = tree(folder.path(), &copies);
+            assert_eq!(tree.files().keys().copied().collect::<Vec<_>>(), paths);
+        }
+        let [first, second] = [&before, &after].map(|folder| collect(folder.path(), &copies).expect("files"));
+        assert_eq!(first.digest().expect("a digest"), second.digest().expect("a digest"));
+        assert!(first.outputs().is_empty());
+        assert!(second.outputs().iter().eq(["build", "deploy/other", "generated/one"]));
+
+        for from in ["generated/one", "./generated/one/oci", "build/oci"] {
+            let error = collect(after.path(), &[(from, "/app")]).expect_err("refused");
+            assert!(matches!(&error, Error::Output(path) if path == from), "{error}");
+        }
+        fs::write(after.path().join(".dockerignore"), "generated\n").expect("a file");
+        let collection = collect(after.path(), &copies).expect("files");
+        assert!(collection.outputs().iter().eq(["build", "deploy/other"]));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct Findings {
 }
 
 /// Looks at the wheels of a plan, if all of their files are in the materials or it was done before.
-pub fn find(plan: &Plan, materials: &Materials, store: &Store) -> Result<Findings, layers::Error> {
+pub fn find(plan: &Plan, materials: &Materials<'_>, store: &Store) -> Result<Findings, layers::Error> {
     let wheels = plan.steps.iter().find_map(|step| match step {
         Step::Wheels(wheels) => Some(wheels.as_slice()),
         _ => None,

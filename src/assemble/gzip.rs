@@ -148,7 +148,7 @@ impl Inflater {
         // libdeflate stops behind the first trailer and does not say where that was, so a second copy of the trailer inside
         // the stream could hide bytes. That, and finding out what is wrong with an unsound stream, is for the slow path.
         let body = self.member.get(..self.member.len() - 1).unwrap_or_default();
-        if sound && !body.windows(end.len()).any(|window| window == end) {
+        if sound && memchr::memmem::find(body, &end).is_none() {
             return Ok(());
         }
         let stream = self.member.get(HEADER.len()..self.member.len() - end.len()).unwrap_or_default();

@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::Metadata;
 use std::io::{self, BufWriter};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -25,6 +27,8 @@ use crate::store::{self, Store, Unfinished};
 
 /// Kind of the store's facts about layers.
 const FACTS: &str = "layers";
+/// Kind of its facts about files that hold layers.
+const FILE_FACTS: &str = "layer-files";
 /// The layers' writer: buffered, because headers and trailers are small.
 pub type FileLayerWriter = LayerWriter<BufWriter<Sink>>;
 /// Bytes that are written at once.
@@ -344,13 +348,31 @@ impl<'a> LayerCache<'a> {
     pub fn find(&self, key: &LayerKey, published: &Published) -> Option<Found> {
         let here = self.recall(key).and_then(|known| {
             let blob = self.folder.join(known.digest.hex());
-            let whole = |path: &Path| path.metadata().is_ok_and(|blob| blob.len() == known.size);
+            let whole = |path: &Path| self.is_whole(path, &known).unwrap_or(false);
             let other = |folder: &PathBuf| Some(folder.join(known.digest.hex())).filter(|path| whole(path));
             let found = whole(&blob)
                 || self.others.iter().filter_map(other).any(|path| std::fs::hard_link(path, &blob).is_ok());
             found.then_some(Found { known, source: LayerSource::File(blob) })
         });
         here.or_else(|| published.layer(key))
+    }
+
+    /// Whether a file holds a layer's bytes. It is read through once; while nobody has written to it since, that holds.
+    fn is_whole(&self, path: &Path, known: &KnownLayer) -> io::Result<bool> {
+        let metadata = path.metadata()?;
+        if metadata.len() != known.size {
+            return Ok(false);
+        }
+        let (file, state) = seen(&metadata, &known.digest);
+        if self.store.recall(FILE_FACTS, &file).is_some_and(|fact| fact == state) {
+            return Ok(true);
+        }
+        let is_whole = store::digest_file(path)?.0 == known.digest;
+        if is_whole {
+            // Where that cannot be remembered, the file is read again.
+            let _ = self.store.remember(FILE_FACTS, &file, &state);
+        }
+        Ok(is_whole)
     }
 
     /// Makes one layer, whether or not it exists.
@@ -431,6 +453,8 @@ impl<'a> LayerCache<'a> {
         store::make_readable(unfinished.path()).map_err(io_error("set the mode of a file in"))?;
         let path = self.folder.join(known.digest.hex());
         unfinished.keep(&path).map_err(io_error("write into"))?;
+        let (file, state) = seen(&path.metadata().map_err(io_error("read a file in"))?, &known.digest);
+        self.store.remember(FILE_FACTS, &file, &state)?;
         self.remember(&job.key, known)?;
         Ok(Found { known, source: LayerSource::File(path) })
     }
@@ -464,6 +488,12 @@ impl Job<'_> {
     }
 }
 
+/// What a file is, wherever its links lie, and what it held when it was last written to.
+fn seen(metadata: &Metadata, digest: &Digest) -> (String, String) {
+    let file = format!("{} {}", metadata.dev(), metadata.ino());
+    (file, format!("{digest} {}.{:09}", metadata.mtime(), metadata.mtime_nsec()))
+}
+
 /// A poisoned lock means that another worker panicked, which the scope passes on; the data is still whole.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -474,6 +504,7 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::super::outlet::Outflow;
     use super::super::tar::Owner;
@@ -505,6 +536,37 @@ mod tests {
 
     fn key(name: &str) -> LayerKey {
         LayerKey::new(Kind::Files, 0, &[("name", name)], [])
+    }
+
+    #[test]
+    fn a_layer_that_somebody_wrote_to_is_made_again() {
+        let world = world();
+        let built = AtomicUsize::new(0);
+        let cache = LayerCache::new(&world.store, &world.blobs);
+        let made = cache.make(&job("a", "1", &built)).expect("a layer");
+        let find = || cache.find(&key("a"), &Published::default());
+        let path = path_of(&made);
+        let (bytes, modified) = (fs::read(&path).expect("a file"), path.metadata().expect("a file").modified());
+        let modified = modified.expect("a time");
+        let write = |bytes: &[u8], seconds: u64| {
+            fs::write(&path, bytes).expect("written");
+            let file = fs::File::options().write(true).open(&path).expect("a file");
+            file.set_modified(modified + Duration::from_secs(seconds)).expect("a time");
+        };
+        let mut other = bytes.clone();
+        other[20] ^= 1;
+        // Nothing is read while nothing says that somebody wrote to it.
+        write(&other, 0);
+        assert!(find().is_some());
+        write(&other, 1);
+        assert!(find().is_none());
+        write(&bytes, 2);
+        assert!(find().is_some(), "the same bytes at another time");
+        write(&other, 3);
+        let again = cache.make(&job("a", "1", &built)).expect("a layer");
+        assert_eq!(again.known, made.known);
+        assert_eq!(fs::read(&path).expect("a file"), bytes);
+        assert!(find().is_some());
     }
 
     fn path_of(found: &Found) -> PathBuf {

@@ -4,12 +4,10 @@
 //! tell which layers it need not make: those whose bytes lie in a layout here, and those that a registry holds. Only what
 //! the others need has to be brought ([`Recipe::wanted`]).
 
-use std::path::Path;
-
 use super::base::Base;
 use super::byte_code::Release;
 use super::environment::User;
-use super::files::Collection;
+use super::files::{Collection, Project};
 use super::grouping;
 use super::layers::{Found, Kind, KnownLayer, LayerCache, LayerKey};
 use super::published::{OWNER_ANNOTATION, Published};
@@ -76,12 +74,12 @@ pub struct Wanted {
 }
 
 impl<'a> Recipe<'a> {
-    /// The recipe of a plan on `base`, unless that is made of packages. `folder` is the spec's, whose `.dockerignore` applies;
-    /// `published` are layers that a registry is known to hold.
+    /// The recipe of a plan on `base`, unless that is made of packages. `published` are layers that a registry is known to
+    /// hold.
     pub fn new(
         plan: &'a Plan,
         base: Option<&Base>,
-        folder: &Path,
+        project: Project<'_>,
         created: u64,
         cache: &LayerCache<'_>,
         published: &Published,
@@ -137,7 +135,7 @@ impl<'a> Recipe<'a> {
                     recipe.release = Some(release);
                 }
                 Step::Files(copies) => {
-                    let collection = Collection::collect(folder, copies)?;
+                    let collection = Collection::collect(project, copies)?;
                     if !collection.is_empty() {
                         let key = LayerKey::files(collection.digest()?, user, &recipe.below, created);
                         recipe.push(key, "project files".to_owned(), 0, Ingredients::Files(collection));

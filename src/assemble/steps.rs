@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::base::Base;
+use super::base::{self, Base};
 use super::byte_code::{Compiler, write_byte_code};
-use super::environment::{Accounts, User, write_environment, write_user};
+use super::environment::{Accounts, write_environment, write_user};
 use super::files;
 use super::image::{self, BaseImage, compose};
 use super::layer::LayerWriter;
@@ -22,7 +23,6 @@ use crate::debian::{self, AccountFiles, FilesBelow, NodeKind, Root, RootOptions,
 use crate::diagnostic::Hint;
 use crate::lock::{LockedDeb, LockedWheel};
 use crate::oci::{AssembledImage, Compression, Digest, Layer};
-use crate::plan::Step;
 use crate::progress::Task;
 use crate::store::Store;
 use crate::version::PythonVersion;
@@ -30,13 +30,17 @@ use crate::version::PythonVersion;
 /// Kind of the facts that keep a base's account files, so that a base that is known is not unpacked again.
 const ACCOUNT_FACTS: &str = "base-accounts";
 
+/// Reads files of the base image, by path without leading slash.
+pub type ReadBaseFiles<'a> = Box<dyn Fn() -> Result<BTreeMap<String, Vec<u8>>, base::Error> + Sync + 'a>;
+
 /// What a plan's steps are made from.
-#[derive(Debug, Default)]
-pub struct Materials {
+#[derive(Default)]
+pub struct Materials<'a> {
     /// The base image, unless the plan's base is made of packages.
-    pub base: Option<Base>,
-    /// Account files and package database of that image, by path without leading slash.
-    pub base_files: BTreeMap<String, Vec<u8>>,
+    pub base: Option<&'a Base>,
+    /// Gives account files and package database of that image, if they are wanted. Takes as long as inflating the image, so
+    /// layers that do not need them are made meanwhile.
+    pub base_files: Option<ReadBaseFiles<'a>>,
     /// The .deb files of the plan, in its order; none if they are not wanted.
     pub debs: Vec<PathBuf>,
     /// The wheels that are wanted, by digest.
@@ -68,6 +72,9 @@ pub enum Error {
     /// Modules are to be compiled, and the materials have no compiler.
     #[error("no compiler was brought")]
     NoCompiler,
+    /// The base image.
+    #[error(transparent)]
+    Base(#[from] base::Error),
     /// Debian packages.
     #[error(transparent)]
     Debian(#[from] debian::Error),
@@ -104,6 +111,7 @@ impl Hint for Error {
                 "choose a base whose config has `PYTHON_VERSION`, such as `base: slim`, or `base: debian`".to_owned(),
                 "or leave out `compile: true`: byte-code must be of the very release that loads it".to_owned(),
             ],
+            Self::Base(error) => error.help(),
             Self::Debian(error) => error.help(),
             Self::Layers(error) => error.help(),
             Self::Image(error) => error.help(),
@@ -113,6 +121,7 @@ impl Hint for Error {
     }
     fn notes(&self) -> Vec<String> {
         match self {
+            Self::Base(error) => error.notes(),
             Self::Debian(error) => error.notes(),
             Self::Layers(error) => error.notes(),
             _ => Vec::new(),
@@ -120,29 +129,27 @@ impl Hint for Error {
     }
 }
 
+impl Error {
+    /// As the reason why a layer could not be made.
+    fn in_layer(self) -> layers::Error {
+        layers::Error::Other(Box::new(self))
+    }
+}
+
 /// Makes the image of a recipe. `arrived` hears of every layer as soon as its bytes exist, in no order; it may be called from
 /// several threads.
 pub fn assemble(
     recipe: &Recipe<'_>,
-    materials: &Materials,
+    materials: &Materials<'_>,
     cache: &LayerCache<'_>,
     store: &Store,
     task: &Task,
     arrived: &(dyn Fn(&Layer) + Sync),
 ) -> Result<AssembledImage, Error> {
     let created = recipe.created;
-    let system = SystemLayer::new(recipe, materials, store)?;
-    let user = recipe.plan.steps.iter().find_map(|step| match step {
-        Step::User { name, workdir } => Some(User { name: name.clone(), workdir: workdir.clone() }),
-        _ => None,
-    });
-    let owner = match (&user, &system.accounts) {
-        (None, _) => Owner::ROOT,
-        (Some(user), Some(accounts)) => user.account(accounts).owner,
-        (Some(user), None) => recipe.owner.unwrap_or_else(|| user.account(&Accounts::default()).owner),
-    };
+    let system = System { recipe, materials, store, layer: Mutex::default() };
     let compression = recipe.plan.compression;
-    let described = |part: &Part<'_>, found: &Found| describe(part, found, owner, compression);
+    let described = |part: &Part<'_>, found: &Found| describe(part, found, compression);
     let mut layers: Vec<Option<Layer>> = Vec::new();
     let mut jobs = Vec::new();
     let mut places = Vec::new();
@@ -153,10 +160,10 @@ pub fn assemble(
             places.push(layers.len());
             jobs.push(Job {
                 key: part.key.clone(),
-                weight: part.weight * part.key.kind().effort(),
+                weight: part.weight * part.key.kind().effort() + system.waiting_for(part),
                 modified: created,
                 compression,
-                build: build(part, recipe, materials, &system, owner, task),
+                build: build(part, &system, task),
             });
         }
         layers.push(layer);
@@ -172,7 +179,12 @@ pub fn assemble(
             *layer = Some(described(part, found));
         }
     }
-    let base = materials.base.as_ref().map(|base| BaseImage {
+    for (part, layer) in recipe.parts.iter().zip(&mut layers) {
+        if let (Ingredients::User(_), Some(layer)) = (&part.ingredients, layer) {
+            layer.annotations.insert(OWNER_ANNOTATION.to_owned(), system.owner()?.to_string());
+        }
+    }
+    let base = materials.base.map(|base| BaseImage {
         reference: Some((base.reference.whole(), base.digest)),
         config: base.config.clone(),
         layers: base.layers.clone(),
@@ -181,41 +193,33 @@ pub fn assemble(
     Ok(compose(recipe.plan.platform, base.as_ref(), layers, &recipe.plan.config, created)?)
 }
 
-/// A layer as the manifest has it.
-fn describe(part: &Part<'_>, found: &Found, owner: Owner, compression: Compression) -> Layer {
+/// A layer as the manifest has it, but for the owner of the user's files.
+fn describe(part: &Part<'_>, found: &Found, compression: Compression) -> Layer {
     let mut annotations = BTreeMap::from([
         ("dev.imgforge.layer.kind".to_owned(), part.key.kind().to_string()),
         ("dev.imgforge.layer.contents".to_owned(), part.contents.clone()),
         (KEY_ANNOTATION.to_owned(), part.key.to_string()),
     ]);
     annotations.extend(found.known.toc.map(|toc| (TOC_ANNOTATION.to_owned(), toc.to_string())));
-    if let Ingredients::User(_) = part.ingredients {
-        annotations.insert(OWNER_ANNOTATION.to_owned(), owner.to_string());
-    }
     let KnownLayer { digest, diff_id, size, .. } = found.known;
     let media_type = compression.media_type().to_owned();
     Layer { digest, diff_id, size, media_type, annotations, source: found.source.clone() }
 }
 
 /// What writes the entries of a part.
-fn build<'a>(
-    part: &'a Part<'_>,
-    recipe: &'a Recipe<'_>,
-    materials: &'a Materials,
-    system: &'a SystemLayer,
-    owner: Owner,
-    task: &'a Task,
-) -> Build<'a> {
+fn build<'a>(part: &'a Part<'_>, system: &'a System<'_>, task: &'a Task) -> Build<'a> {
+    let System { recipe, materials, .. } = system;
     let site = &recipe.site;
     let weight = part.weight;
     match &part.ingredients {
         Ingredients::Debs(_) => Box::new(move |layer| {
-            system.write(layer)?;
+            system.layer().map_err(Error::in_layer)?.write(layer)?;
             task.advance(weight);
             Ok(())
         }),
         Ingredients::User(user) => Box::new(move |layer| {
             let unknown = Accounts::default();
+            let system = system.layer().map_err(Error::in_layer)?;
             Ok(write_user(user, system.accounts.as_ref().unwrap_or(&unknown), layer)?)
         }),
         Ingredients::Environment(interpreter) => {
@@ -228,23 +232,67 @@ fn build<'a>(
         }),
         Ingredients::ByteCode(wheels) => Box::new(move |layer| {
             let compiler = materials.compiler.as_ref();
-            let compiler = compiler.ok_or_else(|| layers::Error::Other(Box::new(Error::NoCompiler)))?;
+            let compiler = compiler.ok_or_else(|| Error::NoCompiler.in_layer())?;
             write_byte_code(&inputs(wheels.iter().copied(), materials), site, compiler, layer)?;
             task.advance(weight);
             Ok(())
         }),
-        Ingredients::Files(collection) => Box::new(move |layer| Ok(collection.write(owner, layer)?)),
+        Ingredients::Files(collection) => Box::new(move |layer| {
+            let owner = system.owner().map_err(Error::in_layer)?;
+            Ok(collection.write(owner, layer)?)
+        }),
     }
 }
 
 /// The wheels whose files are in the materials.
-pub(super) fn inputs<'w>(wheels: impl Iterator<Item = &'w LockedWheel>, materials: &Materials) -> Vec<WheelInput> {
+pub(super) fn inputs<'w>(wheels: impl Iterator<Item = &'w LockedWheel>, materials: &Materials<'_>) -> Vec<WheelInput> {
     wheels
         .filter_map(|wheel| {
             let path = materials.wheels.get(&wheel.digest)?.clone();
             Some(WheelInput { path, filename: wheel.file.clone(), digest: wheel.digest })
         })
         .collect()
+}
+
+/// The packages of the operating system, known as soon as some layer needs them. Other layers are made meanwhile: packages
+/// have to be unpacked, or a base image has to be inflated.
+struct System<'a> {
+    recipe: &'a Recipe<'a>,
+    materials: &'a Materials<'a>,
+    store: &'a Store,
+    layer: Mutex<Option<Arc<SystemLayer>>>,
+}
+
+impl System<'_> {
+    /// Made by who asks first; others wait for it.
+    fn layer(&self) -> Result<Arc<SystemLayer>, Error> {
+        let mut known = self.layer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(layer) = &*known {
+            return Ok(Arc::clone(layer));
+        }
+        let layer = Arc::new(SystemLayer::new(self.recipe, self.materials, self.store)?);
+        Ok(Arc::clone(known.insert(layer)))
+    }
+
+    /// Who owns the user's files.
+    fn owner(&self) -> Result<Owner, Error> {
+        let user = self.recipe.parts.iter().find_map(|part| match &part.ingredients {
+            Ingredients::User(user) => Some(user),
+            _ => None,
+        });
+        let Some(user) = user else { return Ok(Owner::ROOT) };
+        Ok(match &self.layer()?.accounts {
+            Some(accounts) => user.account(accounts).owner,
+            None => self.recipe.owner.unwrap_or_else(|| user.account(&Accounts::default()).owner),
+        })
+    }
+
+    /// Bytes of the base image, if this layer is the one that it is read for.
+    fn waiting_for(&self, part: &Part<'_>) -> u64 {
+        let base = self.materials.base.filter(|_| self.materials.base_files.is_some());
+        let base = base.filter(|_| matches!(part.ingredients, Ingredients::User(_)));
+        base.map_or(0, |base| base.layers.iter().map(|layer| layer.size).sum())
+    }
 }
 
 /// The packages of the operating system, and the account files that the rest of the image builds on.
@@ -257,7 +305,7 @@ struct SystemLayer {
 }
 
 impl SystemLayer {
-    fn new(recipe: &Recipe<'_>, materials: &Materials, store: &Store) -> Result<Self, Error> {
+    fn new(recipe: &Recipe<'_>, materials: &Materials<'_>, store: &Store) -> Result<Self, Error> {
         let spool_folder = store.root().join("tmp");
         std::fs::create_dir_all(&spool_folder).map_err(|source| Error::Io {
             action: "create",
@@ -269,8 +317,9 @@ impl SystemLayer {
             _ => None,
         });
         let debs: Vec<_> = locked.unwrap_or_default().iter().cloned().zip(materials.debs.iter().cloned()).collect();
-        let base = (!materials.base_files.is_empty()).then(|| base_accounts(&materials.base_files));
-        let below = (!recipe.is_made_of_packages()).then(|| files_below(&materials.base_files));
+        let base_files = materials.base_files.as_ref().map(|read| read()).transpose()?.unwrap_or_default();
+        let base = (!base_files.is_empty()).then(|| base_accounts(&base_files));
+        let below = (!recipe.is_made_of_packages()).then(|| files_below(&base_files));
         let mut system = Self {
             debs,
             options: RootOptions { spool_folder, below },
@@ -306,8 +355,8 @@ impl SystemLayer {
         if let Some(root) = &self.root {
             return write_root(root, layer);
         }
-        let other = |error| layers::Error::Other(Box::new(error));
-        write_root(&build_root(&self.debs, &self.options).map_err(other)?, layer)
+        let root = build_root(&self.debs, &self.options).map_err(|error| Error::from(error).in_layer())?;
+        write_root(&root, layer)
     }
 }
 

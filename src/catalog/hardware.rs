@@ -131,7 +131,7 @@ pub struct AttachableGpu {
 /// Folds a card's name to what all its spellings share: no case, no maker, no form factor, no memory size, no punctuation.
 /// `NVIDIA A100-SXM4-80GB`, `nvidia-a100-80gb` and `A100` are one card to every question the catalog answers.
 pub(super) fn fold_name(name: &str) -> String {
-    const SILENT: [&str; 20] = [
+    const SILENT: [&str; 22] = [
         "nvidia",
         "tesla",
         "geforce",
@@ -152,6 +152,8 @@ pub(super) fn fold_name(name: &str) -> String {
         "generation",
         "edition",
         "workstation",
+        "laptop",
+        "gpu",
     ];
     let lower = name.to_lowercase();
     let words: Vec<&str> =

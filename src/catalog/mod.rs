@@ -18,7 +18,6 @@ mod text;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -42,34 +41,14 @@ pub const FORMAT: semver::Version = semver::Version::new(1, 0, 0);
 /// Folders are other people's: one file of an overlay may not be larger than this.
 const MAX_OVERLAY_BYTES: u64 = 8 << 20;
 
-/// Enough for a thread per embedded file; the files differ too much in size to be dealt out by number of processors.
-const MAX_THREADS: usize = 16;
-
-macro_rules! embedded {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/catalog/", $name)))),*]
-    };
+/// A file of `catalog/`, by the build script: what it says is read from `json`, what is told of it from `text`.
+struct Embedded {
+    name: &'static str,
+    text: &'static str,
+    json: &'static str,
 }
-const EMBEDDED: &[(&str, &str)] = embedded![
-    "base.yaml",
-    "cuda.yaml",
-    "framework/bitsandbytes.yaml",
-    "framework/cupy.yaml",
-    "framework/deepspeed.yaml",
-    "framework/flash-attn.yaml",
-    "framework/jax.yaml",
-    "framework/onnxruntime.yaml",
-    "framework/pytorch.yaml",
-    "framework/tensorflow.yaml",
-    "framework/triton.yaml",
-    "framework/vllm.yaml",
-    "framework/xformers.yaml",
-    "gpu.yaml",
-    "instance.yaml",
-    "python.yaml",
-    "rules.yaml",
-    "service.yaml",
-];
+
+const EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 
 /// Everything that is known.
 #[derive(Debug, Clone)]
@@ -224,7 +203,7 @@ impl Catalog {
     /// As [`Catalog::load`], with one more layer on top as `(path, text)`: files as an editor is about to write them.
     pub fn load_with(overlays: &[PathBuf], edited: &[(PathBuf, String)]) -> Result<Self, Error> {
         let mut loader = Loader::default();
-        loader.add_layer(&EMBEDDED.iter().map(|(name, text)| (Path::new(name), *text)).collect::<Vec<_>>())?;
+        loader.add_embedded()?;
         for folder in overlays {
             let files = read_overlay(folder)?;
             loader.add_layer(&files.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect::<Vec<_>>())?;
@@ -392,41 +371,40 @@ struct Loader {
 }
 
 impl Loader {
-    fn add_layer(&mut self, files: &[(&Path, &str)]) -> Result<(), Error> {
+    fn add_embedded(&mut self) -> Result<(), Error> {
         self.assembler.begin_layer();
-        for ((path, text), document) in files.iter().zip(parse_all(files)?) {
-            // Lengths keep two files from hashing like one; names of files are no facts.
-            self.hasher.update(&(text.len() as u64).to_le_bytes());
-            self.hasher.update(text.as_bytes());
-            self.assembler.add(document).map_err(|malformed| Error::Entry {
-                path: (*path).to_owned(),
-                origin: locate(path, text, &malformed.entry),
-                entry: malformed.entry,
-                problem: malformed.problem,
+        for Embedded { name, text, json } in EMBEDDED {
+            let path = Path::new(name);
+            let document = serde_json::from_str(json).map_err(|error| {
+                let (path, problem) = (path.to_owned(), error.to_string());
+                Error::Syntax { path, problem, origin: None }
             })?;
+            self.add(path, text, document)?;
         }
         Ok(())
+    }
+
+    fn add_layer(&mut self, files: &[(&Path, &str)]) -> Result<(), Error> {
+        self.assembler.begin_layer();
+        files.iter().try_for_each(|(path, text)| self.add(path, text, parse(path, text)?))
+    }
+
+    fn add(&mut self, path: &Path, text: &str, document: Document) -> Result<(), Error> {
+        check_format(path, &document.format)?;
+        // Lengths keep two files from hashing like one; names of files are no facts.
+        self.hasher.update(&(text.len() as u64).to_le_bytes());
+        self.hasher.update(text.as_bytes());
+        self.assembler.add(document).map_err(|malformed| Error::Entry {
+            path: path.to_owned(),
+            origin: locate(path, text, &malformed.entry),
+            entry: malformed.entry,
+            problem: malformed.problem,
+        })
     }
 
     fn finish(self) -> Catalog {
         Catalog { digest: self.hasher.digest(), ..self.assembler.finish() }
     }
-}
-
-/// Parses files side by side, since every command loads the catalog first and parsing is most of that. The first file's
-/// error wins, as it would one by one.
-fn parse_all(files: &[(&Path, &str)]) -> Result<Vec<Document>, Error> {
-    let share = files.len().div_ceil(MAX_THREADS).max(1);
-    std::thread::scope(|scope| {
-        let parse_share = |files: &[(&Path, &str)]| files.iter().map(|(path, text)| parse(path, text)).collect();
-        let threads: Vec<_> = files.chunks(share).map(|files| scope.spawn(move || parse_share(files))).collect();
-        let mut documents = Vec::with_capacity(files.len());
-        for thread in threads {
-            let parsed: Result<Vec<Document>, Error> = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-            documents.extend(parsed?);
-        }
-        Ok(documents)
-    })
 }
 
 fn parse(path: &Path, text: &str) -> Result<Document, Error> {
@@ -440,17 +418,20 @@ fn parse(path: &Path, text: &str) -> Result<Document, Error> {
         },
         with_snippet: false,
     };
-    let document: Document = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let (path, problem) = (path.to_owned(), error.without_snippet().to_string());
         let Some(place) = error.location() else { return Error::Syntax { path, problem, origin: None } };
         // The place is printed with the file's line, not in the message.
         let suffix = format!(" at line {}, column {}", place.line(), place.column());
         let origin = Some(Origin::at(&path, text, place.line(), place.column()));
         Error::Syntax { path, problem: problem.strip_suffix(&suffix).unwrap_or(&problem).to_owned(), origin }
-    })?;
-    match semver::Version::parse(&document.format) {
-        Ok(format) if format.major == FORMAT.major => Ok(document),
-        _ => Err(Error::Format { path: path.to_owned(), found: document.format }),
+    })
+}
+
+fn check_format(path: &Path, format: &str) -> Result<(), Error> {
+    match semver::Version::parse(format) {
+        Ok(format) if format.major == FORMAT.major => Ok(()),
+        _ => Err(Error::Format { path: path.to_owned(), found: format.to_owned() }),
     }
 }
 

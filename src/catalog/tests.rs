@@ -19,6 +19,16 @@ fn release(catalog: &Catalog, family: &str, version: &str) -> Release {
 }
 
 #[test]
+fn what_is_embedded_as_json_is_what_the_files_say() {
+    let files: Vec<_> = EMBEDDED.iter().map(|file| (file.name, file.text)).collect();
+    let read = Catalog::from_texts(&files).unwrap_or_else(|error| panic!("{error}"));
+    assert!(format!("{read:?}") == format!("{:?}", embedded()));
+    assert!(
+        EMBEDDED.is_sorted_by_key(|file| file.name) && EMBEDDED.iter().any(|file| file.name == "framework/jax.yaml")
+    );
+}
+
+#[test]
 fn a_card_answers_to_every_spelling_of_its_name() {
     let catalog = embedded();
     for (spelling, name) in [

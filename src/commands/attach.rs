@@ -5,11 +5,15 @@
 //! command ends with exit code 2. Any other failure, such as a connection that breaks, ends it in either case: pushing again
 //! may help.
 
+use crate::assemble::Owner;
+use crate::assemble::published::OWNER_ANNOTATION;
 use crate::diagnostic::{Failure, Hint};
+use crate::lock::Lock;
 use crate::oci::{Digest, Reference};
-use crate::publish::artifact::{Artifact, Descriptor};
+use crate::plan::USER_ID;
+use crate::publish::artifact::{Artifact, Descriptor, push_all};
 use crate::publish::registry::{Attachment, Published, top};
-use crate::render::{PublishedImages, shared_stack};
+use crate::render::{PublishedImage, PublishedImages, Rendered, shared_stack};
 use crate::share::{self, Bundle, stack};
 use crate::spec::Spec;
 use crate::{attest, publish, registry};
@@ -25,6 +29,12 @@ pub(super) struct Wanted {
     pub(super) recipe: bool,
 }
 
+/// What goes along with an image, and can be sent before it.
+pub(super) struct Recipe {
+    rendered: Rendered,
+    bundle: Bundle,
+}
+
 impl Wanted {
     /// Says no before anything is built or pushed, if something cannot be attached.
     pub(super) fn check(self, spec: &Spec) -> Result<(), Failure> {
@@ -32,6 +42,23 @@ impl Wanted {
             share::bundle::check(spec)?;
         }
         Ok(())
+    }
+
+    /// The recipe of a lock, if it is wanted.
+    pub(super) fn recipe(self, spec: &Spec, lock: &Lock) -> Result<Option<Recipe>, Failure> {
+        if !self.recipe {
+            return Ok(None);
+        }
+        let rendered = render::rendered(lock, spec)?;
+        let bundle = Bundle::collect(spec, lock, &rendered)?;
+        Ok(Some(Recipe { rendered, bundle }))
+    }
+}
+
+impl Recipe {
+    /// The bytes of its files.
+    pub(super) fn documents(&self) -> impl Iterator<Item = &[u8]> {
+        self.bundle.files.values().map(|file| file.bytes.as_slice())
     }
 }
 
@@ -68,26 +95,26 @@ impl Hint for NotAttached {
 pub(super) fn attach(
     context: &Context,
     outside: &Outside,
-    spec: &Spec,
+    recipe: &Recipe,
     built: &[Built],
     published: &mut [Published],
-    wanted: Wanted,
 ) -> Result<(), Failure> {
-    let Some(main) = built.first().filter(|_| wanted.recipe) else { return Ok(()) };
-    let rendered = render::rendered(&main.lock, spec)?;
-    let recipe = Bundle::collect(spec, &main.lock, &rendered)?;
+    let Some(main) = built.first() else { return Ok(()) };
+    let Recipe { rendered, bundle } = recipe;
     let subject = |image: &Built| {
         let (media_type, manifest) = top(&image.images);
         Descriptor::of(media_type, &manifest)
     };
     for (image, published) in built.iter().zip(published.iter_mut()) {
-        let artifact = recipe.to_artifact(&image.name, subject(image));
-        put(context, outside, artifact, published, Asked::ByDefault)?;
+        let artifact = bundle.to_artifact(&image.name, subject(image));
+        put(context, outside, &[artifact], published, Asked::ByDefault)?;
     }
     let references: Vec<String> = published.iter().map(|published| published.reference.whole()).collect();
     let (Some(app), Some(published)) = (references.first(), published.first_mut()) else { return Ok(()) };
-    let images = PublishedImages { app, mlflow: references.get(1).map(String::as_str) };
-    if let Some(file) = shared_stack(&main.lock, &main.lock.digest(), &rendered, &images)? {
+    let image = |reference, built| PublishedImage { reference, user_id: user_id(built) };
+    let mlflow = references.get(1).zip(built.get(1));
+    let images = PublishedImages { app: image(app, main), mlflow: mlflow.map(|(to, built)| image(to, built)) };
+    if let Some(file) = shared_stack(&main.lock, &main.lock.digest(), rendered, &images)? {
         let artifact = stack::to_artifact(&file, subject(main));
         let to = stack::reference(&published.reference);
         let pushed = artifact.push(&outside.registries, &to, true).map_err(attest::Error::from);
@@ -96,24 +123,34 @@ pub(super) fn attach(
     Ok(())
 }
 
+/// The number of the user that an image runs as, on its first platform.
+fn user_id(built: &Built) -> u32 {
+    let layers = built.images.iter().flat_map(|image| &image.layers);
+    let owner = layers.filter_map(|layer| layer.annotations.get(OWNER_ANNOTATION)?.parse::<Owner>().ok()).next();
+    owner.map_or(USER_ID, |owner| owner.user)
+}
+
 /// Where the stack of an image was published, if it was.
 pub(super) fn stack_of(published: &Published) -> Option<Reference> {
     let is_there = published.attached.iter().any(|known| known.artifact_type == stack::STACK_TYPE);
     is_there.then(|| stack::reference(&published.reference))
 }
 
-/// Puts an artifact beside its image, where it is listed from now on.
+/// Puts artifacts beside their image, where they are listed from now on.
 pub(super) fn put(
     context: &Context,
     outside: &Outside,
-    artifact: Artifact,
+    artifacts: &[Artifact],
     published: &mut Published,
     asked: Asked,
 ) -> Result<(), Failure> {
-    // One that belongs to nothing stands for itself.
-    let subject = artifact.subject.as_ref().map_or_else(|| artifact.digest(), |subject| subject.digest);
-    let pushed = artifact.push(&outside.registries, &published.reference, false).map_err(attest::Error::from);
-    note(context, published, &artifact.artifact_type, subject, asked, pushed)
+    let pushed = push_all(artifacts, &outside.registries, &published.reference);
+    for (artifact, pushed) in artifacts.iter().zip(pushed) {
+        // One that belongs to nothing stands for itself.
+        let subject = artifact.subject.as_ref().map_or_else(|| artifact.digest(), |subject| subject.digest);
+        note(context, published, &artifact.artifact_type, subject, asked, pushed.map_err(attest::Error::from))?;
+    }
+    Ok(())
 }
 
 /// Lists what was put beside an image, or applies the rule to why it was not.

@@ -140,11 +140,10 @@ fn attach_documents(
             attach::note(context, published, BUNDLE_TYPE, subject.digest, Asked::ByFlag, attached)?;
         }
     }
-    for document in documents {
-        let artifact = Artifact::new(&document.media_type.clone(), vec![document], Some(subject.clone()));
-        attach::put(context, outside, artifact, published, Asked::ByDefault)?;
-    }
-    Ok(())
+    let artifact =
+        |document: Document| Artifact::new(&document.media_type.clone(), vec![document], Some(subject.clone()));
+    let artifacts: Vec<Artifact> = documents.into_iter().map(artifact).collect();
+    attach::put(context, outside, &artifacts, published, Asked::ByDefault)
 }
 
 /// What is in one platform's image, with what its wheels say of themselves.

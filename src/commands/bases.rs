@@ -272,14 +272,14 @@ impl<'a> BaseFacts<'a> {
         let (reference, python) = (reference.to_owned(), stack.python);
         match (stack.base.kind, self.context.catalog()) {
             ("cuda", Ok(catalog)) => {
-                Error::CudaWithoutInterpreter { reference, python, ways_out: without_toolkit(spec, &catalog) }
+                Error::CudaWithoutInterpreter { reference, python, ways_out: without_toolkit(spec, catalog) }
             }
             _ => Error::NoInterpreter { reference, python },
         }
     }
 
     fn out_of_reach(&self, base: &BaseRow, failure: Failure) -> Failure {
-        let suites = self.context.catalog().map(|catalog| catalog.bases.debian).unwrap_or_default();
+        let suites = self.context.catalog().map(|catalog| catalog.bases.debian.as_slice()).unwrap_or_default();
         let alternatives: Vec<String> = suites.iter().take(2).map(|suite| suite.python.to_string()).collect();
         match base.kind {
             "slim" if !alternatives.is_empty() => OutOfReach { failure, alternatives }.into(),

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::assemble::base::{self, Base};
 use crate::assemble::byte_code::Compiler;
+use crate::assemble::files::Project;
 use crate::assemble::findings::{self, Findings};
 use crate::assemble::layers::{KnownLayer, LayerCache};
 use crate::assemble::published::Published as PublishedLayers;
@@ -75,6 +76,18 @@ impl Hint for Error {
     }
 }
 
+/// What is read of a base image: its accounts, its package database, and whether it has a shell.
+const BASE_FILES: [&str; 8] = [
+    "etc/passwd",
+    "etc/group",
+    "etc/shadow",
+    "etc/gshadow",
+    "var/lib/dpkg/status",
+    "etc/ld.so.cache",
+    "bin/bash",
+    "usr/bin/bash",
+];
+
 /// An image that was built, with everything needed to publish it.
 pub(super) struct Built {
     /// `churn`, or `churn-mlflow`.
@@ -105,6 +118,8 @@ impl Built {
 pub(super) struct PushTo {
     /// Of the spec's image; those of services go beside it.
     pub(super) repository: Reference,
+    /// What goes along with them.
+    pub(super) recipe: Option<attach::Recipe>,
     /// Whether layers that are there already are taken as they are.
     pub(super) reuse: bool,
     /// Whether layers that have to be made are needed on this machine as well.
@@ -129,11 +144,6 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
         true => Some(repository(arguments.repository.as_deref(), &spec)?),
         false => None,
     };
-    let push_to = repository.as_ref().map(|repository| PushTo {
-        repository: repository.clone(),
-        reuse: !arguments.no_reuse,
-        keep: arguments.load,
-    });
     let (lock, made) = answer_in(arguments.format, ready_lock(context, &outside, &spec, arguments))?;
     let platforms = chosen(&lock, &arguments.platforms)?;
     let folder = output_folder(arguments.output.as_deref(), &lock.name);
@@ -150,11 +160,18 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
         }
         return Ok(0);
     }
+    let push_to = match repository {
+        Some(repository) => {
+            let recipe = wanted.recipe(&spec, &lock)?;
+            Some(PushTo { repository, recipe, reuse: !arguments.no_reuse, keep: arguments.load })
+        }
+        None => None,
+    };
     let mut built = assemble_all(context, &outside, &spec, &lock, &platforms, &folder, push_to.as_ref())?;
     if arguments.load {
         load(context, &outside, &built)?;
     }
-    let published = publish_all(context, &outside, &spec, &mut built, wanted, &attest)?;
+    let published = publish_all(context, &outside, &spec, &mut built, push_to.as_ref(), &attest)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => print(&summary::first_line(&built, &published)),
@@ -253,10 +270,11 @@ pub(super) fn assemble_all(
 ) -> Result<Vec<Built>, Failure> {
     // The label of images names the lock on disk, whichever of its platforms are built.
     let lock_digest = lock.digest();
-    let order = |lock| Order { lock, lock_digest, platforms };
+    let project = Project { folder: &spec.folder, output: Some(folder) };
+    let order = |lock| Order { lock, lock_digest, platforms, project };
     let layouts = [folder.join("oci"), folder.join("services/mlflow/oci")];
     let target = push_to.map(|to| PushTarget { to, repository: to.repository.clone(), before: None });
-    let mut built = vec![assemble_one(context, outside, spec, &order(lock), &layouts, target)?];
+    let mut built = vec![assemble_one(context, outside, &order(lock), &layouts, target)?];
     if let Some(server) = mlflow_lock(lock) {
         let [first, second] = layouts;
         let target = push_to.map(|to| PushTarget {
@@ -264,7 +282,7 @@ pub(super) fn assemble_all(
             repository: beside(&to.repository, &lock.name, &server.name),
             before: built.first(),
         });
-        let second = assemble_one(context, outside, spec, &order(&server), &[second, first], target)?;
+        let second = assemble_one(context, outside, &order(&server), &[second, first], target)?;
         built.push(second);
     }
     Ok(built)
@@ -276,6 +294,7 @@ struct Order<'a> {
     /// Of the lock on disk, from which that of a service is derived.
     lock_digest: Digest,
     platforms: &'a [Platform],
+    project: Project<'a>,
 }
 
 /// Where one image goes.
@@ -290,12 +309,11 @@ struct PushTarget<'a> {
 fn assemble_one(
     context: &Context,
     outside: &Outside,
-    spec: &Spec,
     order: &Order<'_>,
     layouts: &[PathBuf; 2],
     target: Option<PushTarget<'_>>,
 ) -> Result<Built, Failure> {
-    let Order { lock, lock_digest, platforms } = *order;
+    let Order { lock, lock_digest, platforms, project } = *order;
     let Outside { registries, store, .. } = outside;
     let [layout, others @ ..] = layouts;
     let blobs = layout.join("blobs/sha256");
@@ -312,7 +330,9 @@ fn assemble_one(
             immutable_tags: &lock.image.immutable_tags,
             mount_from: &mount_from,
         };
-        Upload::begin(registries, store, &to, &context.progress)
+        let upload = Upload::begin(registries, store, &to, &context.progress);
+        target.to.recipe.iter().flat_map(attach::Recipe::documents).for_each(|document| upload.ahead(document));
+        upload
     });
     let outlet = upload.as_ref().map(|upload| ToRegistry { upload, progress: &context.progress });
     let mut cache = LayerCache::new(store, &blobs).beside(&others);
@@ -323,11 +343,12 @@ fn assemble_one(
     let to = target.as_ref().zip(upload.as_ref());
     let mut images = Vec::new();
     for platform in lock.platforms.iter().filter(|locked| platforms.contains(&locked.name)) {
-        let plan = Plan::from_lock(lock, platform, lock_digest, &spec.folder);
+        let plan = Plan::from_lock(lock, platform, lock_digest, project.folder);
         let base = base_image(outside, platform)?;
-        let recipe = recipe(context, outside, &plan, base.as_ref(), spec, lock, &cache, to)?;
+        base.iter().flat_map(|base| &base.layers).for_each(send);
+        let recipe = recipe(context, outside, &plan, base.as_ref(), order, &cache, to)?;
         let wanted = recipe.wanted(store);
-        let mut materials = materials(context, outside, platform, base, &wanted)?;
+        let mut materials = materials(context, outside, platform, base.as_ref(), &wanted)?;
         materials.compiler = compilers::compiler(context, outside, lock, wanted.compiler)?;
         let task =
             context.progress.task(format!("assembling `{}` for {}", lock.name, platform.name), Some(recipe.work()));
@@ -360,17 +381,16 @@ fn assemble_one(
 }
 
 /// The recipe of a plan, which knows the layers that are here and those that the target has.
-#[expect(clippy::too_many_arguments, reason = "each is a different part of the question, and only one place asks")]
 fn recipe<'p>(
     context: &Context,
     outside: &Outside,
     plan: &'p Plan,
     base: Option<&Base>,
-    spec: &Spec,
-    lock: &Lock,
+    order: &Order<'_>,
     cache: &LayerCache<'_>,
     target: Option<(&PushTarget<'_>, &Upload)>,
 ) -> Result<Recipe<'p>, Failure> {
+    let Order { lock, project, .. } = *order;
     let Outside { registries, store, .. } = outside;
     let mut published = PublishedLayers::default();
     let before = target.and_then(|(target, _)| target.before);
@@ -393,7 +413,7 @@ fn recipe<'p>(
     if let Some(before) = before {
         published.add(&before.images, plan.platform);
     }
-    let mut recipe = Recipe::new(plan, base, &spec.folder, created()?, cache, &published)?;
+    let mut recipe = Recipe::new(plan, base, project, created()?, cache, &published)?;
     if let Some((PushTarget { repository, .. }, upload)) = target {
         let mount = |layer: &KnownLayer| upload.mount(&layer.digest, layer.size);
         published.confirm(registries, repository, &recipe.remembered(cache), mount)?;
@@ -447,24 +467,22 @@ pub(super) fn base_image(outside: &Outside, platform: &LockedPlatform) -> Result
 }
 
 /// Brings what is wanted of a platform's inputs into the store.
-pub(super) fn materials(
-    context: &Context,
-    outside: &Outside,
+pub(super) fn materials<'a>(
+    context: &'a Context,
+    outside: &'a Outside,
     platform: &LockedPlatform,
-    base: Option<Base>,
+    base: Option<&'a Base>,
     wanted: &Wanted,
-) -> Result<Materials, Failure> {
+) -> Result<Materials<'a>, Failure> {
     let Outside { http, store, registries, index, .. } = outside;
-    let mut materials = Materials::default();
-    if let Some(base) = base.as_ref().filter(|_| wanted.base_files) {
-        let task = context.progress.task(format!("reading files of the base `{}`", base.reference), None);
-        let accounts = ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"];
-        let paths = [&accounts[..], &["var/lib/dpkg/status", "etc/ld.so.cache", "bin/bash", "usr/bin/bash"]].concat();
-        let mut advance = |bytes| task.advance(bytes);
-        materials.base_files =
-            base::read_files(registries, store, base, &paths, base::FileLimits::default(), &mut advance)?;
+    let mut materials = Materials { base, ..Materials::default() };
+    if let Some(base) = base.filter(|_| wanted.base_files) {
+        materials.base_files = Some(Box::new(move || {
+            let task = context.progress.task(format!("reading files of the base `{}`", base.reference), None);
+            let mut advance = |bytes| task.advance(bytes);
+            base::read_files(registries, store, base, &BASE_FILES, base::FileLimits::default(), &mut advance)
+        }));
     }
-    materials.base = base;
     if wanted.debs && !platform.debs.is_empty() {
         let archives = archives::every(outside)?;
         let (debs, states) = (&platform.debs, &platform.archives);
@@ -516,7 +534,7 @@ pub(super) fn publish_all(
     outside: &Outside,
     spec: &Spec,
     built: &mut [Built],
-    wanted: attach::Wanted,
+    push_to: Option<&PushTo>,
     attest: &Attest,
 ) -> Result<Vec<Published>, Failure> {
     let mut done = Vec::new();
@@ -525,7 +543,9 @@ pub(super) fn publish_all(
             done.push(upload.publish(&image.images)?);
         }
     }
-    attach::attach(context, outside, spec, built, &mut done, wanted)?;
+    if let Some(recipe) = push_to.and_then(|to| to.recipe.as_ref()) {
+        attach::attach(context, outside, recipe, built, &mut done)?;
+    }
     attestations::attach(context, outside, spec, built, &mut done, attest)?;
     Ok(done)
 }

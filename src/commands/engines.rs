@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::assemble::files::{Collection, Project};
 use crate::cli::{Engine, StackArgs};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::Lock;
 use crate::oci::Reference;
 use crate::oci::tag::is_tag;
+use crate::plan::FileCopy;
 use crate::spec::Spec;
 use crate::version::WheelPlace;
 
@@ -25,6 +27,8 @@ enum Error {
     Failed { program: String, status: std::process::ExitStatus },
     #[error("there is no stack at `{0}`")]
     NoStack(PathBuf),
+    #[error("an engine would copy what imgforge wrote into {} into the image", .0.join(", "))]
+    Output(Vec<String>),
 }
 
 impl Hint for Error {
@@ -33,6 +37,7 @@ impl Hint for Error {
             Self::Start { program, .. } => vec![format!("install `{program}`, or leave `--engine` out")],
             Self::Failed { .. } => Vec::new(),
             Self::NoStack(_) => vec!["run `imgforge build SPEC --load` first".to_owned()],
+            Self::Output(folders) => vec![format!("add {} to `.dockerignore` beside the spec", folders.join(" and "))],
         }
     }
 }
@@ -57,6 +62,7 @@ pub(super) fn build(
     if let Some(server) = crate::render::mlflow_lock(lock) {
         contexts.push((server, folder.join("services/mlflow")));
     }
+    check_files(spec, lock, folder)?;
     // What an engine builds has its digest only after the push.
     let tags: Vec<&String> = lock.image.tags.iter().filter(|tag| is_tag(tag)).collect();
     let tagged = |name: &str| -> Vec<String> { tags.iter().map(|tag| format!("{name}:{tag}")).collect() };
@@ -78,6 +84,15 @@ pub(super) fn build(
         }
     }
     Ok(references)
+}
+
+/// Refuses project files that the daemonless build would refuse, and those that only it leaves out: an engine knows nothing
+/// but `.dockerignore`.
+fn check_files(spec: &Spec, lock: &Lock, folder: &Path) -> Result<(), Failure> {
+    let project = Project { folder: &spec.folder, output: Some(folder) };
+    let collection = Collection::collect(project, &FileCopy::of(lock, &spec.folder))?;
+    let outputs: Vec<String> = collection.outputs().iter().map(|folder| format!("`{folder}`")).collect();
+    if outputs.is_empty() { Ok(()) } else { Err(Error::Output(outputs).into()) }
 }
 
 fn build_command(

@@ -59,7 +59,7 @@ pub(super) fn run(context: &Context, arguments: &ExplainArgs) -> Result<u8, Fail
         context.progress.say("the lock is stale: this explains the spec as it is now");
     }
     let preferences = lock.as_ref().map_or_else(Preferences::default, |lock| lock.preferences(false, &[]));
-    let stack = explain_stack(&spec, &catalog, &preferences).map_err(Failure::from);
+    let stack = explain_stack(&spec, catalog, &preferences).map_err(Failure::from);
     let (answer, stack) = answer_in(arguments.format, stack)?;
     let Some(name) = &arguments.package else {
         match arguments.format {
@@ -79,7 +79,7 @@ pub(super) fn run(context: &Context, arguments: &ExplainArgs) -> Result<u8, Fail
         // A lock that answers the spec holds every package there is; only what it has is worth asking an index about.
         let package = match lock.as_ref().filter(|_| !stale).map(|lock| from_lock(lock, &wanted)) {
             Some(Err(names)) => Ok(Err(names)),
-            _ => package(context, &spec, &catalog, &preferences, lock.as_ref(), &wanted),
+            _ => package(context, &spec, catalog, &preferences, lock.as_ref(), &wanted),
         };
         let absent = |names: Vec<String>| Absent {
             name: name.clone(),

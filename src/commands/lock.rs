@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, arguments: &LockArgs) -> Result<u8, Failure
         context.progress.say(format!("`{}` is current; `--upgrade` takes newer versions", path.display()));
         return Ok(0);
     }
-    let kept = Kept::without(previous, arguments.upgrade, &arguments.upgrade_packages, &context.catalog()?)?;
+    let kept = Kept::without(previous, arguments.upgrade, &arguments.upgrade_packages, context.catalog()?)?;
     let outside = Outside::new(context, &spec)?;
     let lock = answer_in(arguments.format, make(context, &outside, &spec, &kept))?;
     lock.write(&path)?;
@@ -89,8 +89,8 @@ pub(super) fn summary(lock: &Lock) -> String {
 /// Resolves everything a spec needs. Nothing is written.
 pub(super) fn make(context: &Context, outside: &Outside, spec: &Spec, kept: &Kept) -> Result<Lock, Failure> {
     let catalog = context.catalog()?;
-    let bases = BaseFacts::new(context, outside, &catalog);
-    let resolution = packages(context, outside, spec, &catalog, &kept.preferences(), &bases)?;
+    let bases = BaseFacts::new(context, outside, catalog);
+    let resolution = packages(context, outside, spec, catalog, &kept.preferences(), &bases)?;
     let mut platforms = Vec::new();
     for packages in &resolution.platforms {
         let LockedSystem { base, archives, debs } = match kept.base(spec, &resolution.stack, packages.platform) {
@@ -105,7 +105,7 @@ pub(super) fn make(context: &Context, outside: &Outside, spec: &Spec, kept: &Kep
             wheels: locked_wheels(outside, packages)?,
         });
     }
-    let services = services(context, outside, spec, &catalog, &resolution.stack, kept, &bases)?;
+    let services = services(context, outside, spec, catalog, &resolution.stack, kept, &bases)?;
     Ok(Lock::from_resolution(spec, catalog.digest(), &resolution.stack, platforms, services))
 }
 

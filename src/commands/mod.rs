@@ -32,6 +32,7 @@ mod verify;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::CommandFactory as _;
 
@@ -49,12 +50,18 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     /// The display.
     pub(crate) progress: Progress,
+    catalog: OnceLock<&'static Catalog>,
 }
 
 impl Context {
     /// The catalog with the overlays of the settings and of `--catalog`.
-    pub(crate) fn catalog(&self) -> Result<Catalog, Failure> {
-        Ok(Catalog::load(&self.catalog_folders()?)?)
+    pub(crate) fn catalog(&self) -> Result<&Catalog, Failure> {
+        if let Some(catalog) = self.catalog.get() {
+            return Ok(catalog);
+        }
+        let catalog = Catalog::load(&self.catalog_folders()?)?;
+        // Taking its thousands of entries apart when the command is done would only keep the user waiting.
+        Ok(self.catalog.get_or_init(|| Box::leak(Box::new(catalog))))
     }
 
     /// Folders of overlays, a later one over an earlier one: those of the settings, then those of `--catalog`.
@@ -74,7 +81,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         (_, true) => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
-    let context = Context { progress: Progress::new(verbosity), global: cli.global };
+    let context = Context { progress: Progress::new(verbosity), global: cli.global, catalog: OnceLock::new() };
     match cli.command {
         Command::Lock(arguments) => lock::run(&context, &arguments),
         Command::Resolve(arguments) => resolve::run(&context, &arguments),

@@ -20,10 +20,11 @@ pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure
     let locked = lock::current(&spec, Lock::read(&path)?, &path)?;
     let outside = Outside::new(context, &spec)?;
     let folder = output_folder(arguments.output.as_deref(), &locked.name);
-    let to = PushTo { repository, reuse: !arguments.no_reuse, keep: false };
+    let recipe = wanted.recipe(&spec, &locked)?;
+    let to = PushTo { repository, recipe, reuse: !arguments.no_reuse, keep: false };
     let platforms = chosen(&locked, &[])?;
     let mut built = assemble_all(context, &outside, &spec, &locked, &platforms, &folder, Some(&to))?;
-    let published = publish_all(context, &outside, &spec, &mut built, wanted, &attest)?;
+    let published = publish_all(context, &outside, &spec, &mut built, Some(&to), &attest)?;
     match arguments.format {
         Format::Json => print_json(&summary::to_json(&built, &published, &folder)),
         Format::Text => published.first().iter().for_each(|published| print(&published.reference.whole())),

@@ -15,7 +15,7 @@ pub(super) fn run(context: &Context, arguments: &ResolveArgs) -> Result<u8, Fail
     let catalog = context.catalog()?;
     let locked = Lock::read(&Lock::path_for(&arguments.spec))?;
     let preferences = locked.map_or_else(Preferences::default, |lock| lock.preferences(false, &[]));
-    let answer = answer_in(arguments.format, resolve_stack(&spec, &catalog, &preferences).map_err(Failure::from))?;
+    let answer = answer_in(arguments.format, resolve_stack(&spec, catalog, &preferences).map_err(Failure::from))?;
     match arguments.format {
         Format::Json => print_json(&to_json(&answer)),
         Format::Text => print(&to_text(&answer)),

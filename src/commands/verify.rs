@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::assemble::files::Project;
 use crate::assemble::layers::LayerCache;
 use crate::assemble::published::Published;
 use crate::assemble::recipe::Recipe;
@@ -150,9 +151,10 @@ fn make_again(
     let plan = Plan::from_lock(lock, locked, attached.bundle.lock_digest(), project);
     let base = base_image(outside, locked)?;
     let cache = LayerCache::new(store, folder.path());
+    let project = Project { folder: project, output: None };
     let recipe = Recipe::new(&plan, base.as_ref(), project, created, &cache, &Published::default())?;
     let wanted = recipe.wanted(store);
-    let mut materials = materials(context, outside, locked, base, &wanted)?;
+    let mut materials = materials(context, outside, locked, base.as_ref(), &wanted)?;
     materials.compiler = compilers::compiler(context, outside, lock, wanted.compiler)?;
     let task = context.progress.task(format!("making `{}` again for {}", lock.name, locked.name), Some(recipe.work()));
     let known: BTreeSet<Digest> = found.layers.iter().map(|layer| layer.digest).collect();

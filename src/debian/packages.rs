@@ -1,7 +1,7 @@
 //! `Packages` indexes as a set: what exists for one architecture, newest first, and who provides which name.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead};
+use std::io::{self, Read};
 
 use crate::lock::{LockedArchive, LockedDeb};
 use crate::oci::Digest;
@@ -132,9 +132,9 @@ impl PackageSet {
 
     /// Adds a `Packages` file of the archive called `archive`. Entries without what a download needs, and those of other
     /// architectures, are passed over.
-    pub fn read(&mut self, archive: &str, source: impl BufRead) -> io::Result<()> {
-        let text = digest_index(source, &self.architecture)?;
-        self.tables.push(Table::from_text(archive, &self.architecture, text)?);
+    pub fn read(&mut self, archive: &str, source: impl Read) -> io::Result<()> {
+        let table = digest_index(source, &self.architecture)?;
+        self.tables.push(Table::from_bytes(archive, &self.architecture, table)?);
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl PackageSet {
         }
         let mut packages = Vec::new();
         for name in names {
-            packages.extend(self.versions(name)?.into_iter().next());
+            packages.extend(self.versions(&name)?.into_iter().next());
         }
         packages.sort_by_key(|package| (package.priority, &package.name));
         Ok(packages)

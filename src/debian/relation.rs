@@ -57,6 +57,16 @@ impl Relation {
     /// Parses one alternative. `None` if it does not concern `architecture` or is no relation at all; a qualifier
     /// that names another architecture makes the name one that no package has.
     fn parse(text: &str, architecture: &str) -> Option<Self> {
+        let (name, rest) = Self::split(text, architecture)?;
+        let version = match rest.split_once('(').and_then(|(_, rest)| rest.split_once(')')) {
+            Some((bound, _)) => Some(parse_bound(bound)?),
+            None => None,
+        };
+        Some(Self { name: name.to_owned(), version })
+    }
+
+    /// The name of an alternative and what stands behind it.
+    fn split<'a>(text: &'a str, architecture: &str) -> Option<(&'a str, &'a str)> {
         let text = text.trim();
         let end = text.find(['(', '[', '<', ' ']).unwrap_or(text.len());
         let (qualified, rest) = text.split_at(end);
@@ -65,14 +75,7 @@ impl Relation {
             Some((name, qualifier)) if qualifier == architecture => name,
             _ => qualified,
         };
-        if name.is_empty() || !concerns(rest, architecture) {
-            return None;
-        }
-        let version = match rest.split_once('(').and_then(|(_, rest)| rest.split_once(')')) {
-            Some((bound, _)) => Some(parse_bound(bound)?),
-            None => None,
-        };
-        Some(Self { name: name.to_owned(), version })
+        (!name.is_empty() && concerns(rest, architecture)).then_some((name, rest))
     }
 }
 
@@ -120,6 +123,11 @@ impl RelationGroup {
     pub fn parse_list(field: &str, architecture: &str) -> Vec<Relation> {
         Self::parse_field(field, architecture).into_iter().flat_map(|group| group.0).collect()
     }
+
+    /// The names of such a field, with the versions left unread.
+    pub(super) fn names<'a>(field: &'a str, architecture: &'a str) -> impl Iterator<Item = &'a str> {
+        field.split([',', '|']).filter_map(|text| Some(Relation::split(text, architecture)?.0))
+    }
 }
 
 impl fmt::Display for VersionRelation {
@@ -166,6 +174,15 @@ mod tests {
             texts,
             ["libc6 (>= 2.36)", "default-mta | mail-transport-agent", "python3 (<< 3.12)", "y", "z:i386"]
         );
+    }
+
+    #[test]
+    fn names_are_those_of_the_relations() {
+        let field = "a (= 1:2), b:any [i386], , c [amd64] (>= x y) | d:amd64,e:i386, f(= 1)";
+        let names: Vec<_> = RelationGroup::names(field, "amd64").collect();
+        assert_eq!(names, ["a", "c", "d", "e:i386", "f"]);
+        let relations = RelationGroup::parse_list(field, "amd64");
+        assert_eq!(relations.iter().map(|relation| &*relation.name).collect::<Vec<_>>(), ["a", "d", "e:i386", "f"]);
     }
 
     #[test]

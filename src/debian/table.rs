@@ -7,9 +7,8 @@
 //! and whoever asked starts over.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, Read as _};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -18,7 +17,7 @@ use crate::oci::Digest;
 
 use super::packages::Package;
 use super::relation::RelationGroup;
-use super::stanza::StanzaReader;
+use super::stanza::Stanza;
 
 /// Version of this form and of what is kept; part of the name under which the store has a table.
 pub(super) const FORMAT: u32 = 1;
@@ -26,8 +25,10 @@ pub(super) const FORMAT: u32 = 1;
 const BLOCK_BYTES: usize = 8 * 1024;
 /// Most bytes of a directory; one of a real index has half a megabyte.
 const MAX_DIRECTORY_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of an index that are looked at together.
+const PIECE_BYTES: u64 = 256 * 1024;
 /// Most bytes of a line of an index; the longest real ones, lists of provided names, have 50 kB.
-const MAX_LINE_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 /// Fields that are kept.
 const KEPT: [&str; 12] = [
     "Package",
@@ -44,146 +45,144 @@ const KEPT: [&str; 12] = [
     "SHA256",
 ];
 
-/// Makes a table's text from an index: entries of `architecture` and of `all`, fields that count, one line a field.
-pub(super) fn digest_index(source: impl BufRead, architecture: &str) -> io::Result<String> {
-    let mut reader = IndexReader { architecture, text: String::new(), entries: Vec::new(), provided: BTreeMap::new() };
-    reader.read(source)?;
-    Ok(reader.into_table())
-}
-
-/// An entry being read: its kept lines, and the fields that decide where it goes.
-#[derive(Default)]
-struct Current {
-    lines: Vec<u8>,
-    name: String,
-    architecture: String,
-    provides: String,
+/// Makes a table from an index: entries of `architecture` and of `all`, fields that count, one line a field.
+pub(super) fn digest_index(mut source: impl Read, architecture: &str) -> io::Result<Vec<u8>> {
+    let mut reader = IndexReader { architecture, ..IndexReader::default() };
+    let mut piece = Vec::new();
+    loop {
+        let count = (&mut source).take(PIECE_BYTES).read_to_end(&mut piece)?;
+        if count == 0 {
+            // The end of a line that has none, and of the last paragraph.
+            piece.extend_from_slice(b"\n\n");
+            reader.read_lines(&piece);
+            return Ok(reader.into_table());
+        }
+        let whole = memchr::memrchr(b'\n', &piece).map_or(0, |end| end + 1);
+        reader.read_lines(&piece[..whole]);
+        piece.drain(..whole);
+        if piece.len() >= MAX_LINE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of the index is too long"));
+        }
+    }
 }
 
 /// An index while it is read.
+#[derive(Default)]
 struct IndexReader<'a> {
     architecture: &'a str,
-    /// Paragraphs in the order of the index, each with its empty line.
-    text: String,
+    /// Paragraphs in the order of the index, each with its empty line, and behind them what there is of the next.
+    text: Vec<u8>,
     /// Name and place in `text` of each.
     entries: Vec<(String, Range<usize>)>,
-    /// Which of `entries` provide a name.
-    provided: BTreeMap<String, Vec<u32>>,
+    /// Names that are provided, with the number of the entry that does.
+    provided: Vec<(String, usize)>,
+    current: Current,
+}
+
+/// What decides where the entry goes that is being read.
+#[derive(Default)]
+struct Current {
+    name: String,
+    architecture: String,
+    provides: String,
+    /// The last field, if it is kept, to which continuation lines belong.
+    field: Option<&'static str>,
 }
 
 impl IndexReader<'_> {
-    fn read(&mut self, mut source: impl BufRead) -> io::Result<()> {
-        let mut line = Vec::new();
-        let mut current = Current::default();
-        // The last field, if it is kept, to which continuation lines belong.
-        let mut field = None;
-        loop {
-            line.clear();
-            let count = (&mut source).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
-            if count as u64 == MAX_LINE_BYTES {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of the index is too long"));
-            }
-            let content = line.trim_ascii_end();
-            if content.is_empty() {
-                self.take(std::mem::take(&mut current));
-                field = None;
-                if count == 0 {
-                    return Ok(());
-                }
-            } else if content.starts_with(b" ") || content.starts_with(b"\t") {
-                if let Some(field) = field {
-                    current.continue_field(field, content.trim_ascii_start());
-                }
-            } else {
-                field = current.take_field(content);
+    /// The next lines, each with its end.
+    fn read_lines(&mut self, lines: &[u8]) {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', lines) {
+            let line = lines[start..end].trim_ascii_end();
+            start = end + 1;
+            match line.first() {
+                None => self.end_paragraph(),
+                Some(b' ' | b'\t') => self.continue_field(line.trim_ascii_start()),
+                Some(_) => self.take_field(line),
             }
         }
     }
 
-    fn take(&mut self, current: Current) {
-        let fits = current.architecture == "all" || current.architecture == self.architecture;
-        if current.name.is_empty() || !fits {
-            return;
-        }
-        let number = self.entries.len() as u32;
-        for relation in RelationGroup::parse_list(&current.provides, self.architecture) {
-            let providers = self.provided.entry(relation.name).or_default();
-            if providers.last() != Some(&number) {
-                providers.push(number);
-            }
-        }
-        let start = self.text.len();
-        self.text.push_str(&String::from_utf8_lossy(&current.lines));
-        self.text.push('\n');
-        self.entries.push((current.name, start..self.text.len()));
-    }
-
-    fn into_table(self) -> String {
-        let Self { mut text, mut entries, provided, .. } = self;
-        let names: Vec<String> = provided
-            .iter()
-            .map(|(name, numbers)| {
-                let mut names: Vec<&str> = numbers.iter().map(|&number| entries[number as usize].0.as_str()).collect();
-                names.sort_unstable();
-                names.dedup();
-                format!("Provided: {name}\nProviders: {}\n\n", names.join(" "))
-            })
-            .collect();
-        if !entries.is_sorted_by(|(left, _), (right, _)| left <= right) {
-            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
-            let mut sorted = String::with_capacity(text.len());
-            for (_, range) in &mut entries {
-                let start = sorted.len();
-                sorted.push_str(&text[range.clone()]);
-                *range = start..sorted.len();
-            }
-            text = sorted;
-        }
-        let mut directory = Directory::default();
-        for (name, range) in entries {
-            directory.add(&text, Kind::Packages, &name, range);
-        }
-        for (name, paragraph) in provided.into_keys().zip(names) {
-            let start = text.len();
-            text.push_str(&paragraph);
-            directory.add(&text, Kind::Providers, &name, start..text.len());
-        }
-        directory.close(&text);
-        let lines = directory.lines;
-        text.insert_str(0, &format!("{} {}\n{lines}", lines.len(), Digest::of(lines.as_bytes()).hex()));
-        text
-    }
-}
-
-impl Current {
-    /// Keeps a `Name: value` line if its field counts, and says which field it is.
-    fn take_field(&mut self, line: &[u8]) -> Option<&'static str> {
-        let colon = line.iter().position(|&byte| byte == b':')?;
+    /// Keeps a `Name: value` line if its field counts.
+    fn take_field(&mut self, line: &[u8]) {
+        self.current.field = None;
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else { return };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        let field = KEPT.into_iter().find(|field| field.as_bytes().eq_ignore_ascii_case(name))?;
-        let text = || String::from_utf8_lossy(value).into_owned();
-        match field {
-            "Package" if self.name.is_empty() => self.name = text(),
-            "Architecture" if self.architecture.is_empty() => self.architecture = text(),
-            "Provides" if self.provides.is_empty() => self.provides = text(),
-            _ => {}
+        let kept = KEPT.into_iter().find(|field| field.as_bytes().eq_ignore_ascii_case(name));
+        let Some(field) = kept else { return };
+        let place = match field {
+            "Package" => Some(&mut self.current.name),
+            "Architecture" => Some(&mut self.current.architecture),
+            "Provides" => Some(&mut self.current.provides),
+            _ => None,
+        };
+        if let Some(place) = place.filter(|place| place.is_empty()) {
+            place.push_str(&String::from_utf8_lossy(value));
         }
         for part in [field.as_bytes(), b": ", value, b"\n"] {
-            self.lines.extend_from_slice(part);
+            self.text.extend_from_slice(part);
         }
-        Some(field)
+        self.current.field = kept;
     }
 
     /// A further line of the field that came last.
-    fn continue_field(&mut self, field: &str, content: &[u8]) {
+    fn continue_field(&mut self, content: &[u8]) {
+        let Some(field) = self.current.field else { return };
         if field == "Provides" {
-            self.provides.push(' ');
-            self.provides.push_str(&String::from_utf8_lossy(content));
+            self.current.provides.push(' ');
+            self.current.provides.push_str(&String::from_utf8_lossy(content));
         }
-        self.lines.pop();
-        self.lines.push(b' ');
-        self.lines.extend_from_slice(content);
-        self.lines.push(b'\n');
+        self.text.pop();
+        self.text.push(b' ');
+        self.text.extend_from_slice(content);
+        self.text.push(b'\n');
+    }
+
+    /// Makes the lines since the last paragraph one more, unless they are no entry that fits.
+    fn end_paragraph(&mut self) {
+        let Current { name, architecture, provides, .. } = std::mem::take(&mut self.current);
+        let start = self.entries.last().map_or(0, |(_, range)| range.end);
+        if name.is_empty() || (architecture != "all" && architecture != self.architecture) {
+            self.text.truncate(start);
+            return;
+        }
+        let names = RelationGroup::names(&provides, self.architecture);
+        self.provided.extend(names.map(|provided| (provided.to_owned(), self.entries.len())));
+        self.text.push(b'\n');
+        self.entries.push((name, start..self.text.len()));
+    }
+
+    fn into_table(self) -> Vec<u8> {
+        let Self { text, entries, provided, .. } = self;
+        let mut table = Vec::with_capacity(text.len() + text.len() / 8);
+        let mut directory = Directory::default();
+        let mut sorted: Vec<_> = entries.iter().collect();
+        sorted.sort_by_key(|(name, _)| name);
+        for (name, range) in sorted {
+            let start = table.len();
+            table.extend_from_slice(&text[range.clone()]);
+            directory.add(&table, Kind::Packages, name, start..table.len());
+        }
+        drop(text);
+        let mut provided: Vec<_> = provided.iter().map(|(name, entry)| (name, &entries[*entry].0)).collect();
+        provided.sort_unstable();
+        provided.dedup();
+        for providers in provided.chunk_by(|(name, _), (next, _)| name == next) {
+            let (name, start) = (providers[0].0, table.len());
+            table.extend_from_slice(format!("Provided: {name}\nProviders:").as_bytes());
+            for (_, provider) in providers {
+                table.push(b' ');
+                table.extend_from_slice(provider.as_bytes());
+            }
+            table.extend_from_slice(b"\n\n");
+            directory.add(&table, Kind::Providers, name, start..table.len());
+        }
+        directory.close(&table);
+        let lines = directory.lines;
+        let head = format!("{} {}\n{lines}", lines.len(), Digest::of(lines.as_bytes()).hex());
+        table.splice(0..0, head.into_bytes());
+        table
     }
 }
 
@@ -199,6 +198,14 @@ impl Kind {
         match self {
             Self::Packages => "p",
             Self::Providers => "v",
+        }
+    }
+
+    /// What stands before the name in the paragraphs of such a block.
+    const fn key(self) -> &'static [u8] {
+        match self {
+            Self::Packages => b"Package: ",
+            Self::Providers => b"Provided: ",
         }
     }
 }
@@ -220,7 +227,7 @@ struct OpenBlock {
 
 impl Directory {
     /// The next paragraph of `text`: it belongs to the open block, or ends that and begins another.
-    fn add(&mut self, text: &str, kind: Kind, name: &str, range: Range<usize>) {
+    fn add(&mut self, text: &[u8], kind: Kind, name: &str, range: Range<usize>) {
         if let Some(open) = &mut self.open
             && open.kind == kind
             && (open.range.len() < BLOCK_BYTES || open.last == name)
@@ -233,9 +240,9 @@ impl Directory {
         self.open = Some(OpenBlock { kind, first: name.to_owned(), last: name.to_owned(), range });
     }
 
-    fn close(&mut self, text: &str) {
+    fn close(&mut self, text: &[u8]) {
         if let Some(OpenBlock { kind, first, range, .. }) = self.open.take() {
-            let (letter, length, hash) = (kind.letter(), range.len(), Digest::of(text[range].as_bytes()).hex());
+            let (letter, length, hash) = (kind.letter(), range.len(), Digest::of(&text[range]).hex());
             self.lines.push_str(&format!("{letter} {length} {hash} {first}\n"));
         }
     }
@@ -246,7 +253,7 @@ enum Bytes {
     /// In the store; the table begins at `start`.
     File { file: File, start: u64, path: PathBuf },
     /// In memory.
-    Text(String),
+    Memory(Vec<u8>),
 }
 
 impl Bytes {
@@ -258,10 +265,10 @@ impl Bytes {
                 file.read_exact_at(&mut bytes, start + offset)?;
                 Ok(bytes)
             }
-            Self::Text(text) => {
+            Self::Memory(bytes) => {
                 let start = usize::try_from(offset).map_err(|_| short())?;
                 let end = start.checked_add(length).ok_or_else(short)?;
-                Ok(text.as_bytes().get(start..end).ok_or_else(short)?.to_vec())
+                Ok(bytes.get(start..end).ok_or_else(short)?.to_vec())
             }
         }
     }
@@ -269,7 +276,7 @@ impl Bytes {
     fn length(&self) -> io::Result<u64> {
         match self {
             Self::File { file, start, .. } => Ok(file.metadata()?.len().saturating_sub(*start)),
-            Self::Text(text) => Ok(text.len() as u64),
+            Self::Memory(bytes) => Ok(bytes.len() as u64),
         }
     }
 }
@@ -280,14 +287,41 @@ struct Block {
     offset: u64,
     length: usize,
     digest: Digest,
-    entries: OnceCell<Entries>,
+    content: OnceCell<Content>,
 }
 
-/// A block's content.
-#[derive(Default)]
-struct Entries {
-    packages: Vec<Package>,
-    providers: Vec<(String, Vec<String>)>,
+/// A block's paragraphs. Of some twenty a lookup wants one, so each is taken apart when it is asked for.
+struct Content {
+    bytes: Vec<u8>,
+    paragraphs: Vec<Paragraph>,
+}
+
+struct Paragraph {
+    name: String,
+    range: Range<usize>,
+    package: OnceCell<Option<Package>>,
+}
+
+impl Content {
+    fn new(kind: Kind, bytes: Vec<u8>) -> Self {
+        let mut start = 0;
+        let paragraphs = memchr::memmem::find_iter(&bytes, b"\n\n").filter_map(|end| {
+            let range = start..end + 1;
+            start = end + 2;
+            let mut lines = bytes[range.clone()].split(|&byte| byte == b'\n');
+            let name = String::from_utf8_lossy(lines.find_map(|line| line.strip_prefix(kind.key()))?).into_owned();
+            Some(Paragraph { name, range, package: OnceCell::new() })
+        });
+        Self { paragraphs: paragraphs.collect(), bytes }
+    }
+
+    fn named(&self, name: &str) -> impl Iterator<Item = &Paragraph> {
+        self.paragraphs.iter().filter(move |paragraph| paragraph.name == name)
+    }
+
+    fn stanza(&self, paragraph: &Paragraph) -> Option<Stanza> {
+        Stanza::parse(&self.bytes[paragraph.range.clone()]).ok()
+    }
 }
 
 /// A table, read block by block.
@@ -299,14 +333,14 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A table in the store, whose text begins at byte `start` of `file`.
+    /// A table in the store, which begins at byte `start` of `file`.
     pub(super) fn open(archive: &str, architecture: &str, file: File, start: u64, path: PathBuf) -> io::Result<Self> {
         Self::new(archive, architecture, Bytes::File { file, start, path })
     }
 
-    /// A table from its text.
-    pub(super) fn from_text(archive: &str, architecture: &str, text: String) -> io::Result<Self> {
-        Self::new(archive, architecture, Bytes::Text(text))
+    /// A table in memory.
+    pub(super) fn from_bytes(archive: &str, architecture: &str, bytes: Vec<u8>) -> io::Result<Self> {
+        Self::new(archive, architecture, Bytes::Memory(bytes))
     }
 
     fn new(archive: &str, architecture: &str, bytes: Bytes) -> io::Result<Self> {
@@ -339,7 +373,7 @@ impl Table {
             let kind = kind.ok_or_else(damaged)?;
             let length: usize = length.parse().map_err(|_| damaged())?;
             let digest = Digest::from_hex(hash).map_err(|_| damaged())?;
-            blocks.push(Block { kind, first: first.to_owned(), offset, length, digest, entries: OnceCell::new() });
+            blocks.push(Block { kind, first: first.to_owned(), offset, length, digest, content: OnceCell::new() });
             offset = offset.checked_add(length as u64).filter(|end| *end <= whole).ok_or_else(damaged)?;
         }
         Ok(Self { archive: archive.to_owned(), architecture: architecture.to_owned(), bytes, blocks })
@@ -347,14 +381,21 @@ impl Table {
 
     /// Entries of a real package, in the order of the index.
     pub(super) fn packages(&self, name: &str) -> io::Result<impl Iterator<Item = &Package>> {
-        let packages = self.entries(Kind::Packages, name)?.map_or(&[][..], |entries| entries.packages.as_slice());
-        Ok(packages.iter().filter(move |package| package.name == name))
+        let content = self.content(Kind::Packages, name)?;
+        Ok(content.into_iter().flat_map(move |content| {
+            content.named(name).filter_map(move |paragraph| {
+                let read = || Package::from_stanza(&self.archive, &self.architecture, &content.stanza(paragraph)?);
+                paragraph.package.get_or_init(read).as_ref()
+            })
+        }))
     }
 
     /// Names of packages that provide `name`, sorted.
-    pub(super) fn providers(&self, name: &str) -> io::Result<&[String]> {
-        let providers = self.entries(Kind::Providers, name)?.map_or(&[][..], |entries| entries.providers.as_slice());
-        Ok(providers.iter().find(|(provided, _)| provided == name).map_or(&[], |(_, names)| names))
+    pub(super) fn providers(&self, name: &str) -> io::Result<Vec<String>> {
+        let content = self.content(Kind::Providers, name)?;
+        let stanza = content.and_then(|content| content.stanza(content.named(name).next()?));
+        let names = stanza.as_ref().and_then(|stanza| stanza.get("Providers")).unwrap_or_default();
+        Ok(names.split_ascii_whitespace().map(str::to_owned).collect())
     }
 
     /// All names of real packages, sorted. Nothing of what is read is kept.
@@ -370,25 +411,15 @@ impl Table {
     }
 
     /// The block that would hold a name.
-    fn entries(&self, kind: Kind, name: &str) -> io::Result<Option<&Entries>> {
+    fn content(&self, kind: Kind, name: &str) -> io::Result<Option<&Content>> {
         let after = self.blocks.partition_point(|block| (block.kind, block.first.as_str()) <= (kind, name));
         let block = after.checked_sub(1).and_then(|at| self.blocks.get(at));
         let Some(block) = block.filter(|block| block.kind == kind) else { return Ok(None) };
-        if let Some(entries) = block.entries.get() {
-            return Ok(Some(entries));
+        if block.content.get().is_none() {
+            let content = Content::new(kind, self.read_block(block)?);
+            return Ok(Some(block.content.get_or_init(|| content)));
         }
-        let bytes = self.read_block(block)?;
-        let mut entries = Entries::default();
-        for stanza in StanzaReader::new(bytes.as_slice()) {
-            let stanza = stanza?;
-            if let (Some(name), Some(providers)) = (stanza.get("Provided"), stanza.get("Providers")) {
-                let providers = providers.split(' ').map(str::to_owned).collect();
-                entries.providers.push((name.to_owned(), providers));
-            } else {
-                entries.packages.extend(Package::from_stanza(&self.archive, &self.architecture, &stanza));
-            }
-        }
-        Ok(Some(block.entries.get_or_init(|| entries)))
+        Ok(block.content.get())
     }
 
     /// A block's bytes, which are those that were written. If they are not, the file goes, so that the next run is well.
@@ -424,8 +455,8 @@ mod tests {
         entries.collect::<String>() + &index_entry("v1", "2", "").replace("amd64\n", "all\n")
     }
 
-    fn table(text: String) -> io::Result<Table> {
-        Table::from_text("debian", "amd64", text)
+    fn table(bytes: Vec<u8>) -> io::Result<Table> {
+        Table::from_bytes("debian", "amd64", bytes)
     }
 
     fn answers(table: &Table) -> io::Result<(Vec<String>, usize, usize)> {
@@ -435,9 +466,10 @@ mod tests {
 
     #[test]
     fn answers_as_the_index_would() {
-        let text = digest_index(index().as_bytes(), "amd64").expect("readable");
+        let bytes = digest_index(index().as_bytes(), "amd64").expect("readable");
+        let text = String::from_utf8_lossy(&bytes);
         assert!(!text.contains("kept") && !text.contains("nor"));
-        let table = table(text).expect("a table");
+        let table = table(bytes.clone()).expect("a table");
         assert!(table.blocks.len() > 3);
         assert_eq!(answers(&table).expect("read"), (vec!["2".to_owned()], 67, 200));
         assert_eq!(table.providers("v1").expect("read")[..3], ["p1", "p10", "p100"]);
@@ -446,7 +478,7 @@ mod tests {
             assert_eq!(table.packages(absent).expect("read").count(), 0, "{absent}");
         }
         assert_eq!(table.names().expect("read").len(), 201);
-        assert_eq!(table.blocks.iter().filter(|block| block.entries.get().is_some()).count(), 3);
+        assert_eq!(table.blocks.iter().filter(|block| block.content.get().is_some()).count(), 3);
     }
 
     #[test]
@@ -460,10 +492,10 @@ mod tests {
     fn a_damaged_file_is_removed_when_it_is_noticed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("table");
-        let mut text = digest_index(index().as_bytes(), "amd64").expect("readable").into_bytes();
-        let at = text.windows(13).position(|window| window == b"Package: p150").expect("there");
-        text[at + 9] = b'q';
-        std::fs::write(&path, &text).expect("written");
+        let mut bytes = digest_index(index().as_bytes(), "amd64").expect("readable");
+        let at = bytes.windows(13).position(|window| window == b"Package: p150").expect("there");
+        bytes[at + 9] = b'q';
+        std::fs::write(&path, &bytes).expect("written");
         let file = File::open(&path).expect("opened");
         let table = Table::open("debian", "amd64", file, 0, path.clone()).expect("a table");
         assert_eq!(table.packages("p199").expect("another block").count(), 1);
@@ -476,13 +508,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
         fn no_changed_byte_changes_an_answer(at in 0usize..1_000_000, byte: u8) {
-            static TEXT: std::sync::LazyLock<String> =
+            static TABLE: std::sync::LazyLock<Vec<u8>> =
                 std::sync::LazyLock::new(|| digest_index(index().as_bytes(), "amd64").expect("readable"));
-            let mut bytes = TEXT.clone().into_bytes();
+            let mut bytes = TABLE.clone();
             let at = at % bytes.len();
             bytes[at] = byte;
-            if let Ok(text) = String::from_utf8(bytes)
-                && let Ok(table) = table(text)
+            if let Ok(table) = table(bytes)
                 && let Ok(found) = answers(&table)
             {
                 prop_assert_eq!(found, (vec!["2".to_owned()], 67, 200));
@@ -491,8 +522,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_an_index_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let text = digest_index(&bytes[..], "amd64").expect("readable");
-            prop_assert!(table(text).is_ok());
+            let bytes = digest_index(&bytes[..], "amd64").expect("readable");
+            prop_assert!(table(bytes).is_ok());
         }
     }
 }

@@ -36,15 +36,15 @@ macro_rules! digest_newtype {
             }
             /// From 64 hexadecimal digits without the algorithm, as package indexes and Debian write them.
             pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
-                let error = || DigestError(hex.to_owned());
-                if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    return Err(error());
-                }
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let read = |[high, low]: [u8; 2]| Some((digit(high)? << 4 | digit(low)?) as u8);
                 let mut bytes = [0; 32];
-                for (index, byte) in bytes.iter_mut().enumerate() {
-                    *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).map_err(|_| error())?;
+                let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+                let is_read = bytes.iter_mut().zip(pairs).all(|(byte, &pair)| read(pair).map(|value| *byte = value).is_some());
+                match is_read && pairs.len() == bytes.len() && rest.is_empty() {
+                    true => Ok(Self(bytes)),
+                    false => Err(DigestError(hex.to_owned())),
                 }
-                Ok(Self(bytes))
             }
             /// Hash of bytes in memory.
             pub fn of(bytes: &[u8]) -> Self {

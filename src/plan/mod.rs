@@ -3,15 +3,15 @@
 //! Neither branch chooses anything. A step that one branch cannot carry out is refused there by name, never skipped.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::lock::{ImageSettings, Lock, LockedBase, LockedDeb, LockedPlatform, LockedWheel};
+use crate::lock::{ImageSettings, Lock, LockedBase, LockedDeb, LockedFile, LockedPlatform, LockedWheel};
 use crate::oci::{Compression, Digest, Platform};
 use crate::version::PythonVersion;
 
 /// Where the environment lies in every image.
 pub const VENV: &str = "/opt/venv";
-/// Numeric user and group of the image's user.
+/// Numeric user and group of the image's user, or where the base has given that away, the next that it has not.
 pub const USER_ID: u32 = 1000;
 
 /// Everything that one platform's image is made of.
@@ -78,6 +78,15 @@ pub struct FileCopy {
     pub to: String,
 }
 
+impl FileCopy {
+    /// The lock's copies, out of the spec's folder.
+    pub fn of(lock: &Lock, folder: &Path) -> Vec<Self> {
+        let copy =
+            |file: &LockedFile| Self { source: folder.join(&file.from), from: file.from.clone(), to: file.to.clone() };
+        lock.image.files.iter().map(copy).collect()
+    }
+}
+
 /// The config an image of ours has, whoever builds it.
 #[derive(Debug, Clone)]
 pub struct ImageConfig {
@@ -97,7 +106,7 @@ pub struct ImageConfig {
 
 impl Plan {
     /// The plan for one of the lock's platforms. `folder` is the spec's folder, where project files are.
-    pub fn from_lock(lock: &Lock, platform: &LockedPlatform, lock_digest: Digest, folder: &std::path::Path) -> Self {
+    pub fn from_lock(lock: &Lock, platform: &LockedPlatform, lock_digest: Digest, folder: &Path) -> Self {
         let image = &lock.image;
         let mut steps = vec![Step::Base(platform.base.clone())];
         if !platform.debs.is_empty() {
@@ -112,12 +121,7 @@ impl Plan {
             }
         }
         if !image.files.is_empty() {
-            let copy = |file: &crate::lock::LockedFile| FileCopy {
-                source: folder.join(&file.from),
-                from: file.from.clone(),
-                to: file.to.clone(),
-            };
-            steps.push(Step::Files(image.files.iter().map(copy).collect()));
+            steps.push(Step::Files(FileCopy::of(lock, folder)));
         }
         steps.extend(image.run.iter().cloned().map(Step::Run));
         Self {

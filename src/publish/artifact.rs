@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// Bytes of all documents of an artifact together that are read.
 pub const DOCUMENT_LIMIT: u64 = 256 << 20;
+/// Documents on their way at one time.
+const PARALLEL: usize = 4;
 
 /// Where something is, what it is and how large.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,11 +144,11 @@ impl Artifact {
     /// Writes the documents, then the manifest: as a referrer if there is a subject, and under the reference's tag if
     /// `tagged`. Returns the manifest's address.
     pub fn push(&self, registries: &Registries, to: &Reference, tagged: bool) -> Result<Digest, Error> {
-        for document in std::iter::once(&self.config).chain(&self.documents) {
-            let source = BytesSource(document.bytes.clone().into());
-            let blob = Blob { digest: Digest::of(&document.bytes), size: document.bytes.len() as u64, source: &source };
-            registries.push_blob(to, blob, &[], &Meter::new(|_| {}))?;
-        }
+        push_documents(std::slice::from_ref(self), registries, to).pop().unwrap_or(Ok(()))?;
+        self.push_manifest(registries, to, tagged)
+    }
+
+    fn push_manifest(&self, registries: &Registries, to: &Reference, tagged: bool) -> Result<Digest, Error> {
         let manifest = self.manifest();
         let digest = Digest::of(&manifest);
         match &self.subject {
@@ -204,6 +207,44 @@ impl Artifact {
         let Manifest { subject, annotations, .. } = manifest;
         Ok(Self { artifact_type, config, documents, subject, annotations })
     }
+}
+
+/// Writes artifacts as [`Artifact::push`] does, none of them tagged: the documents of all side by side, then one manifest after
+/// the other, since registries without the API of referrers have one list of them to rewrite. One result for each.
+pub fn push_all(artifacts: &[Artifact], registries: &Registries, to: &Reference) -> Vec<Result<Digest, Error>> {
+    let documents = push_documents(artifacts, registries, to);
+    let both = artifacts.iter().zip(documents);
+    both.map(|(artifact, documents)| documents.and_then(|()| artifact.push_manifest(registries, to, false))).collect()
+}
+
+/// Writes the documents of artifacts, each once; for each artifact the first failure. Registries take tens of milliseconds
+/// over any blob.
+fn push_documents(artifacts: &[Artifact], registries: &Registries, to: &Reference) -> Vec<Result<(), Error>> {
+    let mut queue = BTreeMap::new();
+    for (index, artifact) in artifacts.iter().enumerate() {
+        for document in std::iter::once(&artifact.config).chain(&artifact.documents) {
+            queue.entry(Digest::of(&document.bytes)).or_insert((index, document));
+        }
+    }
+    let (queue, failures) = (Mutex::new(queue), Mutex::new(BTreeMap::new()));
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+    let work = || {
+        while let Some((digest, (index, document))) = next() {
+            let source = BytesSource(document.bytes.clone().into());
+            let blob = Blob { digest, size: document.bytes.len() as u64, source: &source };
+            if let Err(error) = registries.push_blob(to, blob, &[], &Meter::new(|_| {})) {
+                failures.lock().unwrap_or_else(PoisonError::into_inner).entry(index).or_insert(error);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..PARALLEL {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (0..artifacts.len()).map(|index| failures.remove(&index).map_or(Ok(()), |error| Err(error.into()))).collect()
 }
 
 /// What is attached to an image with this artifact type, in the registry's order. Registries may leave the filtering to the

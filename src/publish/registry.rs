@@ -119,6 +119,8 @@ struct Job {
     size: u64,
     source: Box<dyn BlobSource>,
     mount_from: Vec<String>,
+    /// Whether the image needs it.
+    is_part: bool,
 }
 
 impl Upload {
@@ -155,7 +157,7 @@ impl Upload {
             LayerSource::Registry(reference) => return self.blob(digest, size, reference),
         };
         let mount_from = places::recall(store, repository, &digest).into_iter().chain(neighbours.iter().cloned());
-        self.shared.add(Job { digest, size, source, mount_from: mount_from.collect() });
+        self.shared.add(Job { digest, size, source, mount_from: mount_from.collect(), is_part: true });
     }
 
     /// Has the registry take a layer from the repository that an earlier push left it in. `false` if it does not, for
@@ -183,7 +185,15 @@ impl Upload {
             Box::new(RemoteSource { registries, reference, digest, size })
         };
         mount_from.extend(neighbours.iter().cloned());
-        self.shared.add(Job { digest, size, source, mount_from });
+        self.shared.add(Job { digest, size, source, mount_from, is_part: true });
+    }
+
+    /// Sends a document that is going to be attached to the image, while there is other work. Whether it arrived shows when it
+    /// is attached; here a failure means nothing.
+    pub fn ahead(&self, document: &[u8]) {
+        let source = Box::new(BytesSource(document.into()));
+        let (digest, size) = (Digest::of(document), document.len() as u64);
+        self.shared.add(Job { digest, size, source, mount_from: Vec::new(), is_part: false });
     }
 
     /// Ends an upload of blobs whose manifests somebody else pushes. Returns how many bytes were sent, were there, and were
@@ -237,7 +247,7 @@ impl Upload {
         for image in images {
             let source = Box::new(BytesSource(image.config.as_slice().into()));
             let (digest, size) = (image.config_digest(), image.config.len() as u64);
-            self.shared.add(Job { digest, size, source, mount_from: Vec::new() });
+            self.shared.add(Job { digest, size, source, mount_from: Vec::new(), is_part: true });
         }
         self.settle()?;
         self.close();
@@ -395,6 +405,7 @@ impl Shared {
             let outcome = self.push(&job);
             queue = lock(&self.queue);
             match outcome {
+                _ if !job.is_part => {}
                 Ok(outcome) => queue.outcomes.push((outcome, job.size)),
                 Err(error) => drop(queue.failure.get_or_insert(error)),
             }

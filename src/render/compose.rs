@@ -19,6 +19,13 @@ const SECRETS_FOLDER: &str = "/run/stack";
 #[derive(Serialize)]
 struct Start {
     folder: &'static str,
+    readers: Vec<Reader>,
+}
+
+/// Who reads passwords from a file of its own: libpq takes none that others can read.
+#[derive(Serialize)]
+struct Reader {
+    service: &'static str,
     user_id: u32,
 }
 
@@ -151,12 +158,15 @@ impl<'a> Stack<'a> {
             Ok::<_, Error>(Config { name: format!("init-{index}"), target: format!("{INIT_FOLDER}/{name}"), content })
         };
         let configs = files.enumerate().map(config).collect::<Result<_, _>>()?;
-        let start = templates.text("stack-start.sh", &Start { folder: SECRETS_FOLDER, user_id: USER_ID })?;
+        let readers = [("app", Some(images.app)), ("mlflow", images.mlflow)].into_iter();
+        let readers =
+            readers.filter_map(|(service, image)| Some(Reader { service, user_id: image?.user_id })).collect();
+        let start = templates.text("stack-start.sh", &Start { folder: SECRETS_FOLDER, readers })?;
         self.shared = Some(Shared { folder: SECRETS_FOLDER, start, configs });
-        images.app.clone_into(&mut self.image);
+        images.app.reference.clone_into(&mut self.image);
         self.local = false;
         if let (Some(mlflow), Some(image)) = (&mut self.mlflow, images.mlflow) {
-            image.clone_into(&mut mlflow.image);
+            image.reference.clone_into(&mut mlflow.image);
         }
         if self.postgres.is_some() {
             self.volumes.push("postgres-secrets");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -75,20 +75,13 @@ fn present(folder: &Path) -> io::Result<Vec<String>> {
             let path = PathBuf::from(part).join(entry.file_name());
             if let Some(name) = path.to_str().filter(|name| is_rendered(name) && entry.path().is_file()) {
                 // Seeds are copies, so only their names tell.
-                if part.starts_with("services/postgres") || has_marker(&entry.path())? {
+                if part.starts_with("services/postgres") || store::is_generated(&entry.path()) {
                     names.push(name.to_owned());
                 }
             }
         }
     }
     Ok(names)
-}
-
-/// Whether the file starts as a generated one does.
-fn has_marker(path: &Path) -> io::Result<bool> {
-    let mut start = Vec::new();
-    fs::File::open(path)?.take(super::MARKER.len() as u64 + 2).read_to_end(&mut start)?;
-    Ok(start.ends_with(super::MARKER.as_bytes()))
 }
 
 /// Whether `name` is one that a render gives.
@@ -121,10 +114,7 @@ mod tests {
 
     fn rendered(names: &[&str]) -> Rendered {
         let file = |name: &&str| {
-            (
-                (*name).to_owned(),
-                RenderedFile { bytes: format!("# {}", super::super::MARKER).into_bytes(), mode: 0o644 },
-            )
+            ((*name).to_owned(), RenderedFile { bytes: format!("# {}", store::GENERATED).into_bytes(), mode: 0o644 })
         };
         Rendered { files: names.iter().map(file).collect() }
     }

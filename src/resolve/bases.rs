@@ -86,9 +86,9 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
         rows.push(named(reference.to_string(), spec, catalog, &both));
     }
     let mut images: Vec<_> = catalog.bases.cuda.iter().filter(|image| image.flavour != CudaFlavour::Base).collect();
-    images.sort_by_key(|image| {
+    images.sort_by_cached_key(|&image| {
         let runtime = image.flavour == CudaFlavour::Runtime;
-        (runtime, image.toolkit.dotted().clone(), image.cudnn.is_none(), image.os.clone(), image.tag.clone())
+        (runtime, image.toolkit.dotted(), image.cudnn.is_none(), &image.os, &image.tag)
     });
     rows.extend(images.into_iter().map(|image| BaseRow {
         kind: "cuda",

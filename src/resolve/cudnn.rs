@@ -40,11 +40,22 @@ pub(super) fn described(need: &CudnnNeed) -> String {
 /// The releases a need takes.
 fn values_of(need: &CudnnNeed) -> Values {
     match need.or_newer {
-        true => Ranges::between(
-            Value::Number(need.version.dotted().clone()),
-            number(&(need.version.major() + 1).to_string()),
-        ),
+        true => loaded_by(need),
         false => starting_with(need.version.dotted()),
+    }
+}
+
+/// The releases in a base that a build loads: of the major that it was built with, and no older minor.
+pub(super) fn loaded_by(need: &CudnnNeed) -> Values {
+    Ranges::between(Value::Number(need.version.dotted().clone()), number(&(need.version.major() + 1).to_string()))
+}
+
+/// `cuDNN 8.x`, `cuDNN 8.6 or a newer 8.x`.
+pub(super) fn system_cudnn(need: &CudnnNeed) -> String {
+    let major = need.version.major();
+    match need.version.dotted().components().len() {
+        1 => format!("cuDNN {major}.x"),
+        _ => format!("cuDNN {} or a newer {major}.x", need.version),
     }
 }
 
@@ -175,11 +186,12 @@ impl StackModel<'_> {
             return Some((end, None));
         }
         let older = Ranges::strictly_lower_than(Value::Number(end.since.dotted().clone()));
-        if values_of(need).subset_of(&older) || row.build.needs_system_cuda {
-            return None;
-        }
         let evidence = left_behind(end, capability, gpu);
-        Some((end, Some(Edge { to: Variable::WheelCudnn, values: older, evidence })))
+        match row.build.needs_system_cuda {
+            true => Some((end, Some(Edge { to: Variable::SystemCudnn, values: older, evidence }))),
+            false if values_of(need).subset_of(&older) => None,
+            false => Some((end, Some(Edge { to: Variable::WheelCudnn, values: older, evidence }))),
+        }
     }
 
     /// The CUDA majors that a release of cuDNN is for; any for one that the catalog does not list.

@@ -123,6 +123,13 @@ impl Distribution<'_> {
             .collect()
     }
 
+    /// The extra for which a requirement takes no release, though it would take some without it: `and-cuda` with `<2.14`.
+    fn missing_extra(&self, requirement: &Requirement<VerbatimUrl>) -> Option<String> {
+        let without = Requirement { extras: Vec::new(), ..requirement.clone() };
+        let missing = self.matching(requirement).is_empty() && !self.matching(&without).is_empty();
+        requirement.extras.first().filter(|_| missing).map(ToString::to_string)
+    }
+
     /// The versions the catalog has: those on the default index as they are, the others with the build's label.
     fn known_versions(&self) -> Values {
         one_of(self.installs.iter().flat_map(|install| {
@@ -314,8 +321,15 @@ impl<'a> StackModel<'a> {
                 }
                 let says = if listed.is_constraint { "a constraint says" } else { "the spec asks for" };
                 let requirement = &listed.requirement.value;
-                let evidence =
-                    super::wishes::spec_says(format!("{says} `{requirement}`"), listed.requirement.origin.clone());
+                let says = format!("{says} `{requirement}`");
+                let (code, says) = match known.missing_extra(requirement) {
+                    None => (Code::PinConflict, says),
+                    Some(extra) => {
+                        (Code::NoSuchVersion, format!("{says}, and no release of that has the extra `{extra}`"))
+                    }
+                };
+                let says = super::wishes::spec_says(says, listed.requirement.origin.clone());
+                let evidence = Evidence { code, ..says };
                 let matching = known.matching(requirement);
                 Some(self.one_vendor(known.family, evidence, self.ranks_of(&matching)))
             })
@@ -347,7 +361,9 @@ impl<'a> StackModel<'a> {
                 let first = left.next().unwrap_or_default();
                 let none = left.fold(first, |left, ranks| left.intersection(&ranks).copied().collect()).is_empty();
                 let texts: Vec<String> = all.iter().map(|listed| format!("`{}`", listed.requirement.value)).collect();
-                (none && !contradictory).then(|| (name, texts.join(" with ")))
+                let wrong = contradictory
+                    || all.iter().any(|listed| known.missing_extra(&listed.requirement.value).is_some());
+                (none && !wrong).then(|| (name, texts.join(" with ")))
             })
             .collect()
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::catalog::{Accelerator, Build, Catalog, PythonStatus, Release, Vendor};
 use crate::oci::Platform;
 use crate::spec::Spec;
-use crate::version::{CudnnVersion, Dotted, PythonVersion};
+use crate::version::{CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
 
 use super::Error;
 use super::bases::BaseRow;
@@ -103,6 +103,11 @@ impl<'a> StackModel<'a> {
         }
         let has_gpu = targets.iter().any(|target| target.gpu.is_some());
         let pinned_cuda = spec.cuda.as_ref().map(|cuda| cuda.value.major_minor());
+        // A build is two entries of one name where a platform's wheels are on another index: the one that serves is meant.
+        let serves = |build: &Build| platforms.iter().all(|platform| build.platforms.contains_key(platform));
+        let is_meant = |release: &Release, build: &Build| {
+            serves(build) || !release.builds.iter().any(|other| other.name == build.name && serves(other))
+        };
         let families: BTreeMap<&str, FamilyTable<'_>> = catalog
             .frameworks
             .iter()
@@ -111,22 +116,20 @@ impl<'a> StackModel<'a> {
                     .releases
                     .iter()
                     .flat_map(|release| release.builds.iter().map(move |build| Row { release, build }))
+                    .filter(|row| is_meant(row.release, row.build))
                     .collect();
-                rows.sort_by(|one, other| {
-                    let key = |row: &Row<'a>| {
-                        let toolkit = row.build.toolkit.as_ref();
-                        (
-                            row.release.version.clone(),
-                            toolkit.is_some_and(|toolkit| Some(toolkit.major_minor()) == pinned_cuda),
-                            row.build.index == "default",
-                            !has_gpu && row.build.accelerator == Accelerator::Cpu,
-                            !row.build.needs_system_cuda,
-                            row.build.default,
-                            toolkit.map(|toolkit| toolkit.dotted().clone()),
-                            row.build.rocm.clone(),
-                        )
-                    };
-                    key(one).cmp(&key(other))
+                rows.sort_by_cached_key(|&Row { release, build }| {
+                    let toolkit = build.toolkit.as_ref();
+                    (
+                        &release.version,
+                        toolkit.is_some_and(|toolkit| Some(toolkit.major_minor()) == pinned_cuda),
+                        build.index == "default",
+                        !has_gpu && build.accelerator == Accelerator::Cpu,
+                        !build.needs_system_cuda,
+                        build.default,
+                        toolkit.map(ToolkitVersion::dotted),
+                        &build.rocm,
+                    )
                 });
                 (framework.family.as_str(), FamilyTable { package: &framework.package, rows })
             })

@@ -12,6 +12,7 @@ use crate::spec::BaseChoice;
 use crate::version::Dotted;
 
 use super::bases::BaseRow;
+use super::cudnn::{loaded_by, system_cudnn};
 use super::evidence::{Code, Edge, Evidence};
 use super::numbers::{number, python_allowed, starting_with, within_major, zero};
 use super::stack::{Row, StackModel};
@@ -75,13 +76,8 @@ impl StackModel<'_> {
                 edges.push(edge(Variable::Toolkit, starting_with(&wanted), Code::NoSuchImage, fact));
             }
             if let Some(cudnn) = &row.build.cudnn {
-                let major = cudnn.version.major();
-                edges.push(edge(
-                    Variable::SystemCudnn,
-                    within_major(major),
-                    Code::CudnnMismatch,
-                    format!("{label} needs cuDNN {major}.x in the base"),
-                ));
+                let fact = format!("{label} needs {} in the base", system_cudnn(cudnn));
+                edges.push(edge(Variable::SystemCudnn, loaded_by(cudnn), Code::CudnnMismatch, fact));
             }
         }
     }
@@ -103,14 +99,13 @@ impl StackModel<'_> {
             || self.has_base_for(row, toolkit, |_| true) && !self.has_base_for(row, &major_of(toolkit), has_python)
     }
 
-    /// Whether the spec leaves a base with this toolkit, and with a cuDNN of the build's major if it has one, that `suits`.
+    /// Whether the spec leaves a base with this toolkit, and with a cuDNN that the build loads if it needs one, that `suits`.
     fn has_base_for(&self, row: &Row<'_>, toolkit: &Dotted, suits: impl Fn(&BaseRow) -> bool) -> bool {
-        let cudnn = row.build.cudnn.as_ref().map(|need| need.version.major());
         self.bases.iter().any(|base| {
             base.is_choice(&self.spec.base.value)
                 && self.spec.os.as_ref().is_none_or(|os| base.is_os(&os.value.distribution, &os.value.release))
                 && base.toolkit.as_ref().is_some_and(|own| own.dotted().starts_with(toolkit))
-                && cudnn.is_none_or(|major| base.cudnn.as_ref().is_some_and(|own| own.major() == major))
+                && row.build.cudnn.as_ref().is_none_or(|need| loaded_by(need).contains(&base.cudnn_value()))
                 && self.platforms.iter().all(|platform| base.platforms.contains(platform))
                 && suits(base)
         })

@@ -265,3 +265,97 @@ fn system_packages_work_on_the_base_of_packages() {
     assert_eq!(run(docker().args(["run", "--rm", "with-git:latest", "sh", "-c", script])), "first");
     assert_holds(&inside("with-git:latest"), &lock.platforms[0].wheels, &lock.platforms[0].debs);
 }
+
+#[test]
+fn a_whole_project_is_copied_without_what_imgforge_wrote() {
+    images::debian("trixie");
+    let forge = Forge::new();
+    let files = "files: [{from: ., to: /workspace}]\n";
+    forge.write("spec.yaml", format!("name: whole\npython: \"3.13\"\npackages: [six]\n{files}"));
+    forge.write("src/main.py", "print('here')\n");
+    let build = |arguments: &[&str]| {
+        let mut command = forge.imgforge_with_engine();
+        standard_output(command.args(["build", "spec.yaml"]).args(arguments))
+    };
+    let first = build(&[]);
+    assert_eq!(build(&["--load"]), first, "the first build left its own files in the project");
+    assert_eq!(build(&["--output", "elsewhere"]), first);
+    assert_eq!(build(&["--output", "else/where/deep"]), first);
+    assert_eq!(build(&[]), first);
+    let project = |image: &str| {
+        let script = "cd /workspace && find . | sort";
+        run(docker().args(["run", "--rm", image, "sh", "-c", script])).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(project("whole:latest"), [".", "./imgforge.lock", "./spec.yaml", "./src", "./src/main.py"]);
+
+    // An engine takes whatever `.dockerignore` lets through.
+    let engine = ["build", "spec.yaml", "--engine", "docker"];
+    let refused = forge.imgforge_with_engine().args(engine).assert().code(2).get_output().clone();
+    let said = String::from_utf8(refused.stderr).expect("UTF-8");
+    insta::assert_snapshot!(said.split_once("error: ").expect("an error").1, @r"
+    an engine would copy what imgforge wrote into `else/where/deep`, `elsewhere`, `generated/whole` into the image
+    help: add `else/where/deep`, `elsewhere`, `generated/whole` to `.dockerignore` beside the spec
+    ");
+    forge.write(".dockerignore", "else*\ngenerated\n.dockerignore\n");
+    assert_eq!(build(&[]), first);
+    forge.imgforge_with_engine().args(engine).assert().success();
+    assert_eq!(project("whole:latest"), [".", "./imgforge.lock", "./spec.yaml", "./src", "./src/main.py"]);
+}
+
+#[test]
+fn the_user_of_an_image_has_a_number_of_its_own() {
+    let known = "groupadd --gid 70 team && useradd --uid 1500 --gid team --home-dir /srv/app --create-home app";
+    for (tag, command, owner) in [("taken", "useradd --create-home ubuntu", "1001:1001"), ("known", known, "1500:70")] {
+        let base = images::changed(tag, command).reference();
+        let forge = Forge::new();
+        let files = "files: [{from: notes.txt, to: /workspace/}]";
+        let settings = format!("python: \"3.13\"\nbase: {base}\npackages: [six]\n{files}\n");
+        forge.write("spec.yaml", format!("name: user-{tag}\n{settings}"));
+        forge.write("notes.txt", "");
+        let image = format!("user-{tag}:latest");
+        let script = "id -u; id -g; id -un; echo $HOME; stat --format='%n %a %u:%g' $HOME /workspace /workspace/notes.txt; \
+                      touch /workspace/a $HOME/a";
+        for how in [&["--load"][..], &["--engine", "docker"]] {
+            forge.imgforge_with_engine().args(["build", "spec.yaml"]).args(how).assert().success();
+            let home = if tag == "known" { "/srv/app 700" } else { "/home/app 755" };
+            let (user, group) = owner.split_once(':').expect("a group");
+            let (folder, _) = home.split_once(' ').expect("a mode");
+            assert_eq!(
+                run(docker().args(["run", "--rm", &image, "sh", "-c", script])),
+                format!(
+                    "{user}\n{group}\napp\n{folder}\n{home} {owner}\n/workspace 755 {owner}\n/workspace/notes.txt 644 {owner}"
+                ),
+                "{tag} {how:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_image_for_another_processor_runs_there() {
+    let forge = Forge::new();
+    let packages = "packages: [numpy, charset-normalizer]\nsystem: [tree]\n";
+    forge.write("spec.yaml", format!("name: arm\npython: \"3.13\"\nplatforms: [linux/arm64]\n{packages}"));
+    // Nothing can be started while it is made, neither an emulator nor an interpreter.
+    forge.imgforge().args(["build", "spec.yaml"]).env("PATH", "").assert().success();
+
+    let bundle = forge.path("bundle");
+    let reference = format!("{}:latest", forge.path("generated/arm/oci").display());
+    run(Command::new("umoci").args(["unpack", "--image", &reference]).arg(&bundle));
+    let root = bundle.join("rootfs");
+    let emulator = run(Command::new("sh").args(["-c", "command -v qemu-aarch64-static"]));
+    fs::copy(emulator, root.join("emulator")).expect("an emulator");
+    let emulated = |program: &[&str]| {
+        let mut command = Command::new("chroot");
+        run(command.arg("--userspec=1000:1000").arg(&root).arg("/emulator").args(program).env_clear())
+    };
+    let script = "import os, sys, numpy, charset_normalizer.md as md\n\
+                  a = numpy.arange(12.).reshape(3, 4)\n\
+                  print(os.uname().machine, os.getuid(), sys.prefix, (a @ a.T).trace(), md.__file__.split('-')[-3:])";
+    assert_eq!(
+        emulated(&["/opt/venv/bin/python", "-c", script]),
+        "aarch64 1000 /opt/venv 506.0 ['aarch64', 'linux', 'gnu.so']"
+    );
+    let tree = emulated(&["/usr/bin/tree", "--noreport", "-L", "1", "/opt"]);
+    assert_eq!(tree.lines().next_back().map(|line| line.ends_with("venv")), Some(true), "{tree}");
+}

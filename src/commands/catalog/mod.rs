@@ -15,11 +15,11 @@ pub(super) fn run(context: &Context, command: &CatalogCommand) -> Result<u8, Fai
     let (view, format) = match command {
         CatalogCommand::List { kind, cloud, gpu, format } => {
             let filter = view::Filter { cloud: cloud.clone(), gpu: gpu.clone() };
-            (view::list(&catalog, kind.parse()?, &filter)?, *format)
+            (view::list(catalog, kind.parse()?, &filter)?, *format)
         }
-        CatalogCommand::Show { words, format } => (view::show(&catalog, words)?, *format),
+        CatalogCommand::Show { words, format } => (view::show(catalog, words)?, *format),
         CatalogCommand::Update(arguments) => return update::run(context, arguments),
-        CatalogCommand::Check { format } => return run_check(context, &catalog, *format),
+        CatalogCommand::Check { format } => return run_check(context, catalog, *format),
     };
     match format {
         Format::Json => print_json(&view.json),

@@ -130,6 +130,16 @@ pub(crate) fn python_slim(version: &str) -> StandIn {
     })
 }
 
+/// `python:3.13-slim` after one more command, as `library/changed:TAG`.
+pub(crate) fn changed(tag: &str, command: &str) -> StandIn {
+    let base = python_slim("3.13");
+    let dockerfile = format!("ARG BASE\nFROM ${{BASE}}\nRUN {command}\n");
+    let image = StandIn { repository: "library/changed".to_owned(), tag: tag.to_owned() };
+    image.ensure(&["changed", PYTHON, &dockerfile], |recipe, name| {
+        build(&[("Dockerfile", &dockerfile)], &[("BASE", &base.mirrored())], recipe, name);
+    })
+}
+
 /// `postgres:16`, which is really the version of Debian's stable release.
 pub(crate) fn postgres() -> StandIn {
     let base = debian("trixie");
