@@ -191,7 +191,12 @@ pub fn write_user<W: Write>(user: &User, accounts: &Accounts, layer: &mut LayerW
         let line = format!("{name}:x:{user_id}:{group_id}::{home}:{shell}\n");
         layer.file_bytes("etc/passwd", 0o644, Owner::ROOT, &with_line(&passwd, &line))?;
         if !has_account(&group, name) {
-            layer.file_bytes("etc/group", 0o644, Owner::ROOT, &with_line(&group, &format!("{name}:x:{group_id}:\n")))?;
+            layer.file_bytes(
+                "etc/group",
+                0o644,
+                Owner::ROOT,
+                &with_line(&group, &format!("{name}:x:{group_id}:\n")),
+            )?;
         }
         if let Some(shadow) = accounts.shadow.as_ref().filter(|shadow| !has_account(shadow, name)) {
             // No password, and no day of its last change: that would be today.

@@ -81,11 +81,8 @@ pub struct FileCopy {
 impl FileCopy {
     /// The lock's copies, out of the spec's folder.
     pub fn of(lock: &Lock, folder: &Path) -> Vec<Self> {
-        let copy = |file: &LockedFile| Self {
-            source: folder.join(&file.from),
-            from: file.from.clone(),
-            to: file.to.clone(),
-        };
+        let copy =
+            |file: &LockedFile| Self { source: folder.join(&file.from), from: file.from.clone(), to: file.to.clone() };
         lock.image.files.iter().map(copy).collect()
     }
 }

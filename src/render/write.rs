@@ -114,10 +114,7 @@ mod tests {
 
     fn rendered(names: &[&str]) -> Rendered {
         let file = |name: &&str| {
-            (
-                (*name).to_owned(),
-                RenderedFile { bytes: format!("# {}", store::GENERATED).into_bytes(), mode: 0o644 },
-            )
+            ((*name).to_owned(), RenderedFile { bytes: format!("# {}", store::GENERATED).into_bytes(), mode: 0o644 })
         };
         Rendered { files: names.iter().map(file).collect() }
     }

@@ -22,7 +22,13 @@ fn an_image_for_another_processor_runs_there() {
     fs::copy(emulator, root.join("emulator")).expect("an emulator");
     let emulated = |program: &[&str]| {
         let mut command = Command::new("chroot");
-        run(command.arg("--userspec=1000:1000").arg(&root).arg("/emulator").args(program).env_clear().env("PATH", "/usr/sbin:/usr/bin"))
+        run(command
+            .arg("--userspec=1000:1000")
+            .arg(&root)
+            .arg("/emulator")
+            .args(program)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin"))
     };
     let script = "import os, sys, numpy, charset_normalizer\n\
                   from numpy._core import _multiarray_umath as core\n\
