@@ -49,6 +49,12 @@ changed() {
         END { for (name in before) count++; printf "%d %d", count, bytes }' "$1" "$2"
 }
 
+row() {
+    awk -v set="$1" -v day="$2" -v total="$3" -v packages="$4" -v moved="$5" -v bytes="$6" -v all="$7" 'BEGIN {
+        split(moved, m, " ")
+        printf "%-19s %-10s %9d %9d %7d %9.1f %9.1f %9.1f\n", set, day, total, packages, m[1], m[2] / 1e6, bytes / 1e6, all / 1e6 }'
+}
+
 printf '%-19s %-10s %9s %9s %7s %9s %9s %9s\n' set day packages changed layers 'MB moved' 'MB wheels' 'MB all'
 (($#)) || set -- mlflow
 for set in "$@"; do
@@ -66,16 +72,17 @@ for set in "$@"; do
             read -r packages bytes < <(changed "$folder/wheels"{.before,} && echo)
             moved=$(comm -13 "$folder/layers.before" "$folder/layers" | awk '{ bytes += $2 } END { print NR, bytes + 0 }')
             all=$(awk '{ bytes += $3 } END { print bytes }' "$folder/wheels")
-            ((packages == 0)) || awk -v set="$set" -v day="$day" -v packages="$packages" -v bytes="$bytes" -v all="$all" \
-                -v total="$(wc -l <"$folder/wheels")" -v moved="$moved" 'BEGIN { split(moved, m, " ")
-                printf "%-19s %-10s %9d %9d %7d %9.1f %9.1f %9.1f\n", set, day, total, packages, m[1], m[2] / 1e6, bytes / 1e6, all / 1e6 }'
+            total=$(wc -l <"$folder/wheels")
+            ((packages == 0)) || row "$set" "$day" "$total" "$packages" "$moved" "$bytes" "$all"
         fi
         cp "$folder/wheels" "$folder/wheels.before"
         cp "$folder/layers" "$folder/layers.before"
     done | tee "$folder/rows"
-    awk -v layers="$(wc -l <"$folder/layers.before")" '{ steps++; packages += $4; moved += $5; mb += $6; wheels += $7; all += $8; if ($4 == 1) { alone++; single += $5 } }
-        END { printf "%s: %d steps with a change, %d changed packages, %d layers of %d moved a step on average %.1f, %.2f a package;",
-                $1, steps, packages, moved, layers, moved / steps, moved / packages
-            printf " %.0f MB moved, %.0f MB of changed wheels, %.0f MB in one layer; steps of one package: %d, their layers: %d\n",
-                mb, wheels, all, alone, single }' "$folder/rows"
+    awk -v layers="$(wc -l <"$folder/layers.before")" '
+        { steps++; packages += $4; moved += $5; mb += $6; wheels += $7; all += $8; if ($4 == 1) { alone++; single += $5 } }
+        END { if (!steps) exit
+            printf "%s: %d steps with changes, %.1f packages and %.1f layers of %d each, %.2f layers a package; ", $1, steps,
+                packages / steps, moved / steps, layers, moved / packages
+            printf "%.0f MB moved, %.0f MB of changed wheels, %.0f MB in one layer; ", mb, wheels, all
+            printf "%d steps changed one package, and moved %d layers\n", alone, single }' "$folder/rows"
 done

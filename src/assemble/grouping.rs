@@ -3,7 +3,7 @@
 //! A big wheel is alone; the small ones lie in a fixed number of buckets by the hash of their name, so that a change of one
 //! package changes one layer and everything else is found where it was. An engine holds 127 layers at most and a base
 //! needs some of them: if there are too many big wheels, what counts as big doubles until they fit. Byte-code is small: it
-//! lies in buckets alone.
+//! lies in buckets alone. The numbers are a choice between layers and bytes: see "A year of upgrades" in `docs/benchmarks.md`.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use crate::lock::LockedWheel;
 use crate::oci::Digest;
 
 /// A wheel of this many bytes has a layer of its own.
-const BIG: u64 = 4 << 20;
+const BIG: u64 = 1 << 20;
 /// Layers for small wheels.
-const BUCKETS: u8 = 8;
+const BUCKETS: u8 = 16;
 /// Layers for byte-code.
 const BYTE_CODE_BUCKETS: u8 = 16;
 /// Layers for all wheels together; with those of byte-code, the few others and twenty of a base it stays below 120.

@@ -10,6 +10,7 @@
 //! - `cosign`: signatures and statements that it and imgforge make for each other
 //! - `differential`: real wheels, installed by imgforge, by uv and by pip
 //! - `examples`: the committed locks and rendered files
+//! - `foreign`: an image for another processor, run by an emulator
 //! - `golden`: the digests of three locked specs, the same on every machine
 //! - `hostile`: real wheels, damaged
 //! - `hosts`: plain http, proxies, mirrors and client certificates, host by host
@@ -18,6 +19,7 @@
 //! - `mirror`: the images of others in a registry of one's own, without the one that they came from
 //! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
 //! - `parts`: the real parts that the other tests lean on: the engine, the registry, the stand-in images
+//! - `project`: a project's files in the image, and their user
 //! - `published`: what lies beside an image that was pushed, on registries that take it and on those that do not
 //! - `render`: rendered files, read by hadolint and Docker Compose
 //! - `registry`: push and pull as a library, against the CNCF registry
@@ -41,6 +43,7 @@ mod compare;
 mod cosign;
 mod differential;
 mod examples;
+mod foreign;
 mod golden;
 mod hostile;
 mod hosts;
@@ -49,6 +52,7 @@ mod layering;
 mod mirror;
 mod overlay;
 mod parts;
+mod project;
 mod published;
 mod registry;
 mod render;

@@ -373,3 +373,24 @@ fn a_wheel_that_the_disk_forgot_is_named_and_fetched_again() {
     assert!(!path.exists());
     world.assert_right();
 }
+
+#[test]
+fn a_layer_that_somebody_damaged_is_made_again() {
+    let world = World::new();
+    World::fill(world.cache.path());
+    world.assert_right();
+    let folder = world.forge.path("generated/robust/oci");
+    let layers = Layout::open(&folder).manifest["layers"].as_array().expect("layers").clone();
+    let kind = |layer: &Value| layer["annotations"]["dev.imgforge.layer.kind"].as_str().map(str::to_owned);
+    let layer = layers.iter().rfind(|layer| kind(layer).as_deref() == Some("wheels")).expect("a layer of wheels");
+    let digest = layer["digest"].as_str().expect("a digest");
+    let path = folder.join("blobs").join(digest.replace(':', "/"));
+    let bytes = fs::read(&path).expect("the layer");
+    let mut damaged = bytes.clone();
+    damaged[bytes.len() / 2] ^= 1;
+    // Later than the file system's clock tells apart.
+    std::thread::sleep(Duration::from_millis(50));
+    fs::write(&path, damaged).expect("damaged");
+    world.assert_right();
+    assert!(fs::read(&path).expect("the layer") == bytes);
+}

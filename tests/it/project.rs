@@ -1,0 +1,72 @@
+//! The project's part of an image: its files, and the user that they belong to; the same by the daemonless build and by an
+//! engine.
+
+use crate::support::engine::docker;
+use crate::support::forge::{Forge, standard_output};
+use crate::support::{images, run};
+
+#[test]
+fn a_whole_project_is_copied_without_what_imgforge_wrote() {
+    images::debian("trixie");
+    let forge = Forge::new();
+    let files = "files: [{from: ., to: /workspace}]\n";
+    forge.write("spec.yaml", format!("name: whole\npython: \"3.13\"\npackages: [six]\n{files}"));
+    forge.write("src/main.py", "print('here')\n");
+    let build = |arguments: &[&str]| {
+        let mut command = forge.imgforge_with_engine();
+        standard_output(command.args(["build", "spec.yaml"]).args(arguments))
+    };
+    let first = build(&[]);
+    assert_eq!(build(&["--load"]), first, "the first build left its own files in the project");
+    assert_eq!(build(&["--output", "elsewhere"]), first);
+    assert_eq!(build(&["--output", "else/where/deep"]), first);
+    assert_eq!(build(&[]), first);
+    let project = |image: &str| {
+        let script = "cd /workspace && find . | sort";
+        run(docker().args(["run", "--rm", image, "sh", "-c", script])).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(project("whole:latest"), [".", "./imgforge.lock", "./spec.yaml", "./src", "./src/main.py"]);
+
+    // An engine takes whatever `.dockerignore` lets through.
+    let engine = ["build", "spec.yaml", "--engine", "docker"];
+    let refused = forge.imgforge_with_engine().args(engine).assert().code(2).get_output().clone();
+    let said = String::from_utf8(refused.stderr).expect("UTF-8");
+    insta::assert_snapshot!(said.split_once("error: ").expect("an error").1, @r"
+    an engine would copy what imgforge wrote into `else/where/deep`, `elsewhere`, `generated/whole` into the image
+    help: add `else/where/deep`, `elsewhere`, `generated/whole` to `.dockerignore` beside the spec
+    ");
+    forge.write(".dockerignore", "else*\ngenerated\n.dockerignore\n");
+    assert_eq!(build(&[]), first);
+    forge.imgforge_with_engine().args(engine).assert().success();
+    assert_eq!(project("whole:latest"), [".", "./imgforge.lock", "./spec.yaml", "./src", "./src/main.py"]);
+}
+
+#[test]
+fn the_user_of_an_image_has_a_number_of_its_own() {
+    let known = "groupadd --gid 70 team && useradd --uid 1500 --gid team --home-dir /srv/app --create-home app \
+                 && chmod 700 /srv/app";
+    for (tag, command, owner) in [("taken", "useradd --create-home ubuntu", "1001:1001"), ("known", known, "1500:70")] {
+        let base = images::changed(tag, command).reference();
+        let forge = Forge::new();
+        let files = "files: [{from: notes.txt, to: /workspace/}]";
+        let settings = format!("python: \"3.13\"\nbase: {base}\npackages: [six]\n{files}\n");
+        forge.write("spec.yaml", format!("name: user-{tag}\n{settings}"));
+        forge.write("notes.txt", "");
+        let image = format!("user-{tag}:latest");
+        let script = "id -u; id -g; id -un; echo $HOME; stat --format='%n %a %u:%g' $HOME /workspace /workspace/notes.txt; \
+                      touch /workspace/a $HOME/a";
+        for how in [&["--load"][..], &["--engine", "docker"]] {
+            forge.imgforge_with_engine().args(["build", "spec.yaml"]).args(how).assert().success();
+            let home = if tag == "known" { "/srv/app 700" } else { "/home/app 755" };
+            let (user, group) = owner.split_once(':').expect("a group");
+            let (folder, _) = home.split_once(' ').expect("a mode");
+            assert_eq!(
+                run(docker().args(["run", "--rm", &image, "sh", "-c", script])),
+                format!(
+                    "{user}\n{group}\napp\n{folder}\n{home} {owner}\n/workspace 755 {owner}\n/workspace/notes.txt 644 {owner}"
+                ),
+                "{tag} {how:?}"
+            );
+        }
+    }
+}
