@@ -48,7 +48,16 @@ pub struct BaseRow {
     pub source: String,
 }
 
-/// A reference named in the spec: a base about which nothing is known but what the spec says under `os:`. Without that the
+/// The row of an image that a reference means: by its tag, or by one that leaves the suite or the flavour open, `python:3.12`.
+fn known<'r>(reference: &str, rows: &'r [BaseRow]) -> Option<&'r BaseRow> {
+    let name = reference.trim_start_matches("docker.io/").trim_start_matches("library/");
+    let name = name.split('@').next().filter(|name| name.contains(':'))?;
+    let is_meant =
+        |known: &String| known.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    rows.iter().rev().find(|row| row.reference.as_ref().is_some_and(is_meant))
+}
+
+/// A reference named in the spec, of an image that the catalog does not know: a base about which nothing is known but what the spec says under `os:`. Without that the
 /// glibc of `manylinux_2_28` is assumed, the oldest that current wheels need.
 fn named(reference: String, spec: &Spec, catalog: &Catalog, platforms: &[Platform]) -> BaseRow {
     let os = spec.os.as_ref().map(|os| &os.value);
@@ -82,9 +91,6 @@ fn named(reference: String, spec: &Spec, catalog: &Catalog, platforms: &[Platfor
 pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
     let both = vec![Platform::AMD64, Platform::ARM64];
     let mut rows = Vec::new();
-    if let BaseChoice::Reference(reference) = &spec.base.value {
-        rows.push(named(reference.to_string(), spec, catalog, &both));
-    }
     let mut images: Vec<_> = catalog.bases.cuda.iter().filter(|image| image.flavour != CudaFlavour::Base).collect();
     images.sort_by_cached_key(|&image| {
         let runtime = image.flavour == CudaFlavour::Runtime;
@@ -145,6 +151,14 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
         platforms: both.clone(),
         source: suite.source.clone(),
     }));
+    if let BaseChoice::Reference(reference) = &spec.base.value {
+        let reference = reference.to_string();
+        let os = spec.os.as_ref().map(|os| &os.value);
+        let image = known(&reference, &rows)
+            .filter(|row| os.is_none_or(|os| row.is_os(&os.distribution, &os.release)))
+            .map(|row| BaseRow { kind: "reference", reference: Some(reference.clone()), ..row.clone() });
+        rows.insert(0, image.unwrap_or_else(|| named(reference, spec, catalog, &both)));
+    }
     rows
 }
 
@@ -215,7 +229,9 @@ impl BaseRow {
             ("reference", "spec") => {
                 format!("nothing is known of {}, which base {label} is: glibc {glibc} is assumed", self.os())
             }
-            ("reference", _) => format!("the spec says that base {label} is {}, which has glibc {glibc}", self.os()),
+            ("reference", _) if self.python.is_none() && self.toolkit.is_none() => {
+                format!("the spec says that base {label} is {}, which has glibc {glibc}", self.os())
+            }
             _ => format!("base {label} has glibc {glibc}"),
         }
     }

@@ -130,7 +130,7 @@ impl StackModel<'_> {
 
     /// Other frameworks that a release ties: those it cannot do without, and those made for it that the spec names too.
     fn other_frameworks(&self, family: &str, row: &Row<'_>, label: &str) -> Vec<(Variable, Values, String)> {
-        let asked = |other: &str| self.spec.frameworks.iter().any(|framework| framework.family.value == other);
+        let asked = |other: &str| self.asked.contains(other);
         let needs = self.catalog.framework(family).map(|framework| framework.needs.as_slice()).unwrap_or_default();
         let mut ties = Vec::new();
         for (other, table) in self.families.iter().filter(|(other, _)| **other != family) {

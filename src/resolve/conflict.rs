@@ -10,7 +10,9 @@ use serde_json::json;
 
 use crate::diagnostic::{Hint, Origin};
 use crate::oci::Platform;
+use crate::spec::Spec;
 
+use super::besides;
 use super::evidence::{Code, Evidence};
 use super::minimal;
 use super::proof;
@@ -85,17 +87,24 @@ impl Conflict {
         let mut conflict = whole.conflict(problem, problem.stack);
         // With packages in it a problem is too costly to solve a dozen times, and its proof is about packages.
         if problem.packages.is_none() && problem.fixed.is_empty() {
-            let spec = minimal::core(problem.stack);
-            let preferred = BTreeMap::new();
-            if let Ok(model) = StackModel::new(&spec, problem.stack.catalog) {
-                let core = Problem::new(&model, None, &preferred);
-                if let Err(Failed::Proof(proof)) = core.solve() {
-                    let core = Reading::new(&proof, &core).conflict(&core, problem.stack);
-                    conflict = core.with_all_reasons(conflict.reasons);
-                }
+            let core = minimal::core(problem.stack, &BTreeSet::new());
+            if let Some(told) = Self::over(&core.spec, problem.stack) {
+                conflict = told.with_all_reasons(conflict.reasons);
             }
+            conflict = conflict.in_order();
+            besides::tell(&mut conflict, problem.stack, core.wishes);
+            return conflict;
         }
         conflict.in_order()
+    }
+
+    /// The conflict over a part of a spec; `whole` is the model of all of it.
+    pub(super) fn over(part: &Spec, whole: &StackModel<'_>) -> Option<Self> {
+        let model = StackModel::new(part, whole.catalog).ok()?;
+        let preferred = BTreeMap::new();
+        let problem = Problem::new(&model, None, &preferred);
+        let Err(Failed::Proof(proof)) = problem.solve() else { return None };
+        Some(Reading::new(&proof, &problem).conflict(&problem, whole))
     }
 
     /// Reads the proof over a part of a spec that has no answer by itself. `model` is that of the whole spec, `whole` the
@@ -107,8 +116,13 @@ impl Conflict {
         part.in_order()
     }
 
+    /// What it comes down to: no single step says more.
+    pub(super) fn gist(&self) -> Option<&String> {
+        self.headline.as_ref().or(self.reasons.first().map(|reason| &reason.fact))
+    }
+
     /// The telling steps first: what is impossible in itself, before requirements that merely exclude each other.
-    fn in_order(mut self) -> Self {
+    pub(super) fn in_order(mut self) -> Self {
         self.reasons.sort_by_key(|reason| matches!(reason.code, Code::PinConflict | Code::Unsatisfiable));
         in_order_of_the_spec(&mut self.reasons);
         self
@@ -164,7 +178,7 @@ impl Conflict {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.headline.as_ref().or(self.reasons.first().map(|reason| &reason.fact)) {
+        match self.gist() {
             Some(fact) => write!(f, "no environment meets this spec: {fact}"),
             None => f.write_str("no environment meets this spec"),
         }

@@ -308,6 +308,40 @@ impl<'a> StackModel<'a> {
                 .all(|platform| environment(*platform).all(|markers| requirement.evaluate_markers(&markers, &[])))
     }
 
+    /// Companions of families asked for that the spec lists with a version: each goes with the releases that it was made for. A
+    /// version that the catalog does not know decides nothing.
+    fn companion_wishes(&self) -> impl Iterator<Item = Edge> {
+        let edge = |requirement: &Located<Requirement<VerbatimUrl>>| {
+            let name = normalize_name(requirement.value.name.as_ref());
+            let is_companion = |family: &&crate::catalog::Framework| {
+                family.companions.contains(&name) && self.asked.contains(family.family.as_str())
+            };
+            let family = self.catalog.frameworks.iter().find(is_companion)?;
+            let wanted = specifiers(&requirement.value).filter(|wanted| !wanted.is_empty())?;
+            let is_made_for = |row: &Row<'_>| {
+                row.release.companions.get(&name).is_some_and(|made| made.iter().any(|made| wanted.contains(made)))
+            };
+            let rows = self.families.get(family.family.as_str())?.rows.iter().enumerate();
+            let rows: Vec<(usize, &Row<'_>)> = rows.filter(|(_, row)| is_made_for(row)).collect();
+            let (oldest, newest) = (rows.first()?.1, rows.last()?.1);
+            let span = match oldest.release.version == newest.release.version {
+                true => newest.release.version.to_string(),
+                false => format!("{} to {}", oldest.release.version, newest.release.version),
+            };
+            let fact = format!("the spec asks for `{}`, which goes with {} {span}", requirement.value, family.family);
+            Some(Edge {
+                to: Variable::Build(family.family.clone()),
+                values: one_of(rows.iter().map(|(rank, _)| Value::Rank(*rank as u32))),
+                evidence: super::wishes::spec_says(fact, requirement.origin.clone()),
+            })
+        };
+        let is_family = |name: &str| self.catalog.frameworks.iter().any(|family| family.package == name);
+        let listed = self.spec.packages.iter().filter(move |requirement| {
+            !is_family(&normalize_name(requirement.value.name.as_ref())) && self.always_holds(&requirement.value)
+        });
+        listed.filter_map(edge)
+    }
+
     /// The spec's listed packages as wishes of the stack, each with its line. A package whose versions the catalog has none
     /// of asks for nothing here: [`Self::unknown_listed`] tells.
     pub(super) fn listed_edges(&self) -> Vec<Edge> {
@@ -333,6 +367,7 @@ impl<'a> StackModel<'a> {
                 let matching = known.matching(requirement);
                 Some(self.one_vendor(known.family, evidence, self.ranks_of(&matching)))
             })
+            .chain(self.companion_wishes())
             .collect()
     }
 
@@ -361,8 +396,8 @@ impl<'a> StackModel<'a> {
                 let first = left.next().unwrap_or_default();
                 let none = left.fold(first, |left, ranks| left.intersection(&ranks).copied().collect()).is_empty();
                 let texts: Vec<String> = all.iter().map(|listed| format!("`{}`", listed.requirement.value)).collect();
-                let wrong = contradictory
-                    || all.iter().any(|listed| known.missing_extra(&listed.requirement.value).is_some());
+                let wrong =
+                    contradictory || all.iter().any(|listed| known.missing_extra(&listed.requirement.value).is_some());
                 (none && !wrong).then(|| (name, texts.join(" with ")))
             })
             .collect()

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{Catalog, Gpu, Vendor};
-use crate::spec::{Spec, Target};
+use crate::spec::{BaseChoice, Spec, Target};
 use crate::version::{DriverBranch, DriverVersion};
 
 use super::StackAnswer;
@@ -29,24 +29,36 @@ pub(super) fn other_driver(spec: &Spec, catalog: &Catalog, index: usize) -> Opti
     match (gpu.vendor, gpu.last_driver_branch) {
         (Vendor::Amd, _) => other_rocm_driver(spec, catalog, index, installed),
         (Vendor::Nvidia, Some(last)) if !last.includes(installed) => older_driver(spec, catalog, index, last),
-        (Vendor::Nvidia, _) => newer_driver(spec, catalog, index, installed),
+        (Vendor::Nvidia, last) => newer_driver(spec, catalog, index, installed, last),
     }
 }
 
-/// The oldest driver, newer than the installed one, that does.
-fn newer_driver(spec: &Spec, catalog: &Catalog, index: usize, installed: &DriverVersion) -> Option<Offer> {
-    known(catalog).into_iter().filter(|driver| *driver > installed).find_map(|newer| {
-        let answer = answered(&with_driver(spec, index, newer), catalog)?;
-        let name = target_name(&spec.targets.get(index)?.value);
-        // What a driver without limits would allow, if that is more.
-        let newest = answered(&without(spec, &BTreeSet::from([Wish::Driver(index)])), catalog);
-        let newest = newest.filter(|newest| newest.frameworks != answer.frameworks);
-        let newest = newest.and_then(|newest| Some((newest.driver_minimum.clone()?, newest)));
-        let more = newest.map(|(driver, newest)| format!("; from {driver} on {}", result(&newest)));
-        let more = more.unwrap_or_default();
-        let text = format!("update the driver of `{name}` to {newer} or newer: {}{more}", result(&answer));
-        Some(Offer { text, answer })
-    })
+/// The oldest driver, newer than the installed one and not after the last for the card, that does.
+fn newer_driver(
+    spec: &Spec,
+    catalog: &Catalog,
+    index: usize,
+    installed: &DriverVersion,
+    last: Option<DriverBranch>,
+) -> Option<Offer> {
+    // What a driver without limits would allow.
+    let newest = answered(&without(spec, &BTreeSet::from([Wish::Driver(index)])), catalog)?;
+    let mut drivers: Vec<&DriverVersion> = known(catalog).into_iter().collect();
+    drivers.retain(|driver| *driver > installed && last.is_none_or(|last| last.includes(driver)));
+    let with = |driver: &&DriverVersion| answered(&with_driver(spec, index, driver), catalog);
+    // Newer drivers run what older ones run; cuda-compat in a base is for some branches and not for all after them.
+    let first = match spec.base.value == BaseChoice::Cuda {
+        true => drivers.iter().position(|driver| with(driver).is_some())?,
+        false => drivers.partition_point(|driver| with(driver).is_none()),
+    };
+    let newer = drivers.get(first)?;
+    let answer = with(newer)?;
+    let newest = Some(newest).filter(|newest| newest.frameworks != answer.frameworks);
+    let newest = newest.and_then(|newest| Some((newest.driver_minimum.clone()?, newest)));
+    let more = newest.map(|(driver, newest)| format!("; from {driver} on {}", result(&newest)));
+    let (name, more) = (target_name(&spec.targets.get(index)?.value), more.unwrap_or_default());
+    let text = format!("update the driver of `{name}` to {newer} or newer: {}{more}", result(&answer));
+    Some(Offer { text, answer })
 }
 
 /// The newest driver that is known of up to the last branch for the card, for a machine with a newer one.

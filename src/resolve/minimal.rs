@@ -37,7 +37,7 @@ pub(super) enum Wish {
     Platform(usize),
     /// A framework as a whole.
     Framework(usize),
-    /// Package `n`, if the catalog knows it.
+    /// Package `n`, if the catalog knows it or a family's companion of this name.
     Package(usize),
     /// `python:`.
     Python,
@@ -51,7 +51,9 @@ pub(super) enum Wish {
 
 /// What a spec asks of the stack, in the order of [`Wish`].
 pub(super) fn wishes(spec: &Spec, catalog: &Catalog) -> BTreeSet<Wish> {
-    let known: BTreeSet<String> = packages_of_families(catalog).into_iter().map(|(package, _)| package).collect();
+    let companions = catalog.frameworks.iter().flat_map(|family| &family.companions).cloned();
+    let known: BTreeSet<String> =
+        packages_of_families(catalog).into_iter().map(|(package, _)| package).chain(companions).collect();
     let mut wishes = BTreeSet::new();
     let mut add = |asked: bool, wish| {
         if asked {
@@ -143,7 +145,7 @@ pub(super) fn answered(spec: &Spec, catalog: &Catalog) -> Option<StackAnswer> {
     solve_stack(&model, &Preferences::default(), None).ok()
 }
 
-fn is_refused(spec: &Spec, catalog: &Catalog) -> bool {
+pub(super) fn is_refused(spec: &Spec, catalog: &Catalog) -> bool {
     StackModel::new(spec, catalog).is_ok_and(|model| {
         leaves_no_build(&model) || matches!(solve_stack(&model, &Preferences::default(), None), Err(Failed::Proof(_)))
     })
@@ -186,14 +188,23 @@ pub(super) fn with_platforms_written(model: &StackModel<'_>) -> Spec {
     spec
 }
 
-/// A spec without an answer, reduced to wishes of which none can be spared.
+/// A part of a spec that has no answer, and none of whose wishes can be spared.
+pub(super) struct Core {
+    /// The part.
+    pub(super) spec: Spec,
+    /// Its wishes, at their positions in the whole spec.
+    pub(super) wishes: BTreeSet<Wish>,
+}
+
+/// A spec without an answer, and without what was given up before, reduced to wishes of which none can be spared.
 ///
 /// Its platforms are written out, and one always stays: without any, no wheel is asked for, and a build that has none
 /// would seem to fit.
-pub(super) fn core(model: &StackModel<'_>) -> Spec {
+pub(super) fn core(model: &StackModel<'_>, given_up: &BTreeSet<Wish>) -> Core {
     let spec = with_platforms_written(model);
-    let mut given_up = BTreeSet::new();
-    for wish in wishes(&spec, model.catalog) {
+    let asked = wishes(&spec, model.catalog);
+    let mut given_up = given_up.clone();
+    for wish in asked.iter().copied().filter(|wish| !given_up.contains(wish)).collect::<Vec<_>>() {
         if let Wish::Platform(index) = wish {
             let mut kept = model.targets.iter().enumerate();
             let needed = kept.any(|(target, facts)| {
@@ -209,7 +220,20 @@ pub(super) fn core(model: &StackModel<'_>) -> Spec {
             given_up.remove(&wish);
         }
     }
-    without(&spec, &given_up)
+    Core { spec: without(&spec, &given_up), wishes: asked.difference(&given_up).copied().collect() }
+}
+
+/// Wishes to give up so that the rest has an answer, none of them in vain. What `order` names first is kept before what follows.
+pub(super) fn correction(spec: &Spec, catalog: &Catalog, order: &[Wish]) -> Option<BTreeSet<Wish>> {
+    let mut given_up: BTreeSet<Wish> = order.iter().copied().collect();
+    answered(&without(spec, &given_up), catalog)?;
+    for wish in order {
+        given_up.remove(wish);
+        if answered(&without(spec, &given_up), catalog).is_none() {
+            given_up.insert(*wish);
+        }
+    }
+    Some(given_up)
 }
 
 #[cfg(test)]
@@ -223,7 +247,7 @@ mod tests {
         let spec =
             spec("targets: [{gpu: Mid}, {gpu: New}]\npython: '3.13'\ncudnn: '9'\nframeworks: {pytorch: '2.5.0'}\n");
         let catalog = catalog();
-        let core = core(&StackModel::new(&spec, &catalog).expect("a model"));
+        let core = core(&StackModel::new(&spec, &catalog).expect("a model"), &BTreeSet::new()).spec;
         assert_eq!(core.python, spec.python);
         assert!(core.cudnn.is_none());
         assert_eq!((core.targets.len(), core.frameworks[0].version.to_string()), (0, "==2.5.0".to_owned()));

@@ -10,6 +10,7 @@
 
 mod answer;
 mod bases;
+mod besides;
 mod builds;
 mod cards;
 mod clash;

@@ -1,8 +1,8 @@
 //! What would help: changes to the spec that were tried, so that a `help:` line never promises what does not hold.
 //!
 //! A change gives up wishes ([`Wish`]) and is told as what to write instead: the version, the Python, the driver of the
-//! answer found without the wish. One change is tried first, pairs only where no single one helps; targets that no image
-//! serves together are split over several specs. Each try solves the stack again, which takes milliseconds.
+//! answer found without the wish. One change is tried first, several together only where no single one helps; targets that no
+//! image serves together are split over several specs. Each try solves the stack again, which takes milliseconds.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -13,7 +13,7 @@ use crate::spec::{Spec, Target};
 use crate::version::wheel_tag::normalize_name;
 
 use super::drivers;
-use super::minimal::{Wish, answered, wishes, without};
+use super::minimal::{self, Wish, answered, wishes, without};
 use super::served::listed;
 use super::{StackAnswer, unbuilt};
 
@@ -40,12 +40,16 @@ pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
     if offers.is_empty() {
         offers.extend(common_card(spec, catalog));
     }
-    if offers.is_empty() {
+    let corrections = if offers.is_empty() { corrections(spec, catalog) } else { Vec::new() };
+    if corrections.iter().any(|together| together.len() <= 2) {
         let pairs = changes.iter().enumerate().flat_map(|(position, one)| {
             let others = changes[position + 1..].iter().filter(|other| one.is_disjoint(other));
             others.map(|other| one.union(other).copied().collect::<BTreeSet<Wish>>())
         });
         offers.extend(pairs.filter_map(|pair| offer(spec, catalog, &pair)).take(OFFERS));
+    }
+    if offers.is_empty() {
+        offers.extend(corrections.iter().filter_map(|together| offer(spec, catalog, together)));
     }
     let mut texts: Vec<String> = split(spec, catalog).into_iter().collect();
     let mut answers: Vec<StackAnswer> = Vec::new();
@@ -62,6 +66,31 @@ pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
     }
     texts.truncate(OFFERS);
     texts
+}
+
+/// Changes to make together: one that keeps the machines and their Python before the versions, one that keeps the versions, one that
+/// keeps what is pinned of the system. Machines and frameworks as such are given up where nothing else helps.
+fn corrections(spec: &Spec, catalog: &Catalog) -> Vec<BTreeSet<Wish>> {
+    let of_versions = |wish: &Wish| matches!(wish, Wish::Version(_) | Wish::Bound(_) | Wish::Build(_));
+    let of_machines = |wish: &Wish| matches!(wish, Wish::Driver(_) | Wish::Python);
+    let of_system = |wish: &Wish| matches!(wish, Wish::Cuda | Wish::Cudnn | Wish::OperatingSystem | Wish::Base);
+    let asked = wishes(spec, catalog);
+    let kinds: [&dyn Fn(&Wish) -> bool; 3] = [&of_machines, &of_versions, &of_system];
+    let orders = [[0, 1, 2], [1, 2, 0], [2, 0, 1]];
+    let mut found: Vec<BTreeSet<Wish>> = Vec::new();
+    for order in orders {
+        let as_such = asked.iter().filter(|wish| !kinds.iter().any(|is_kind| is_kind(wish)));
+        let others = order.iter().flat_map(|kind| asked.iter().filter(|wish| kinds[*kind](wish)));
+        let order: Vec<Wish> = as_such.chain(others).copied().collect();
+        let Some(together) = minimal::correction(spec, catalog, &order) else { continue };
+        // An image of nothing is no help.
+        let mut software = asked.iter().filter(|wish| matches!(wish, Wish::Framework(_) | Wish::Package(_)));
+        if !found.contains(&together) && !software.all(|wish| together.contains(wish)) {
+            found.push(together);
+        }
+    }
+    found.sort_by_key(BTreeSet::len);
+    found
 }
 
 /// The changes that lead to an answer and keep what was forced into the spec.
@@ -129,7 +158,8 @@ fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Of
     for wish in given_up {
         if let Wish::Version(index) = *wish {
             let family = &spec.frameworks.get(index)?.family.value;
-            changed.frameworks.get_mut(index)?.version = exactly(chosen_version(&answer, family)?)?;
+            let framework = changed.frameworks.iter_mut().find(|framework| framework.family.value == *family)?;
+            framework.version = exactly(chosen_version(&answer, family)?)?;
         }
     }
     if version.is_some() {

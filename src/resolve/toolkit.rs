@@ -118,10 +118,11 @@ impl StackModel<'_> {
         families.chain(self.asks_for_toolkit().then_some(Value::Only)).collect()
     }
 
-    /// Whether the spec asks for a system toolkit, or for Ubuntu, which only images with a toolkit are.
+    /// Whether the spec asks for a system toolkit, for an image that has one, or for Ubuntu, which only such images are.
     fn asks_for_toolkit(&self) -> bool {
         self.spec.cuda.is_some()
             || self.spec.base.value == BaseChoice::Cuda
+            || self.bases.iter().any(|base| base.kind == "reference" && base.toolkit.is_some())
             || self.spec.os.as_ref().is_some_and(|os| os.value.distribution == "ubuntu")
     }
 

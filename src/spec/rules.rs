@@ -92,7 +92,10 @@ fn specifiers(
     if let Ok(version) = Version::from_str(text.trim()) {
         return bare(version).map(VersionSpecifiers::from);
     }
-    let specifiers = VersionSpecifiers::from_str(text)
+    // `2.5.*` means what `2.5` means.
+    let is_line = text.trim().strip_suffix(".*").is_some_and(|line| Version::from_str(line).is_ok());
+    let written = if is_line { format!("=={}", text.trim()) } else { text.to_owned() };
+    let specifiers = VersionSpecifiers::from_str(&written)
         .ok()
         .filter(|specifiers| !specifiers.is_empty())
         .ok_or_else(|| malformed(kind, text, format!("expected something like {example}"), &[]))?;

@@ -200,6 +200,7 @@ fn give_up(request: &mut Request, edit: &str, offer: &str) -> Option<()> {
             }
             _ => request.targets.retain(|target| name_of(target) != key),
         },
+        _ if !edit.contains(':') => request.frameworks.retain(|framework| framework.family != key),
         _ => {
             let named = request.frameworks.iter_mut().find(|framework| framework.family == key)?;
             (named.range, named.build) = (None, None);

@@ -223,19 +223,21 @@ impl<'a> Oracle<'a> {
         glibc && (!row.build.needs_system_cuda || !self.brings_cuda(row.build) || self.has_toolkit_for(row.build, base))
     }
 
-    /// CUDA and cuDNN of the build's majors. A framework on its own gets the very toolkit it was built with where there is
+    /// CUDA of the build's major, and a cuDNN of its major that is no older than its own. A framework on its own gets the very toolkit it was built with where there is
     /// such a base, unless its archive lacks a Python that was asked for and another toolkit's has it.
     fn has_toolkit_for(&self, build: &Build, base: &Base) -> bool {
         let same_major = |own: Option<&str>, wanted: Option<&str>| {
             wanted.is_none_or(|wanted| own.is_some_and(|own| major(own) == major(wanted)))
         };
-        let cudnn = build.cudnn.map(|need| need.version);
+        let has_cudnn = |base: &Base| {
+            build.cudnn.is_none_or(|need| base.cudnn.is_some_and(|own| takes(Need { or_newer: true, ..need }, own)))
+        };
         let built_with = |base: &Base| {
             build.toolkit.is_none_or(|wanted| base.toolkit.is_some_and(|own| begins_with(own, wanted)))
-                && same_major(base.cudnn, cudnn)
+                && has_cudnn(base)
         };
         let is_alone = self.request.cuda.is_none() && self.request.frameworks.len() == 1;
-        let of_the_major = |base: &Base| same_major(base.toolkit, build.toolkit) && same_major(base.cudnn, cudnn);
+        let of_the_major = |base: &Base| same_major(base.toolkit, build.toolkit) && has_cudnn(base);
         let has_python = |base: &Base| {
             let line = base.python.or(self.world.archive_python(base));
             self.request.python.is_none() || line.is_some_and(|line| self.is_python_asked_for(line))
@@ -290,7 +292,9 @@ impl<'a> Oracle<'a> {
         for (_, row) in rows {
             let Some(driver_for) = self.driver_for(row.build, platform, capability) else { return false };
             let is_left_behind = |since: &str| row.build.cudnn.is_some_and(|need| is_at_least(need.version, since));
-            if self.end_of_cudnn(capability).is_some_and(is_left_behind) {
+            let of_base = base.cudnn.filter(|_| row.build.needs_system_cuda && row.build.cudnn.is_some());
+            let end = self.end_of_cudnn(capability);
+            if end.is_some_and(|since| is_left_behind(since) || of_base.is_some_and(|own| is_at_least(own, since))) {
                 return false;
             }
             // The floor of a major is what cuda-compat in the base is instead of; PTX needs the toolkit's own driver.
