@@ -3,6 +3,7 @@
 //! The layers keep naming the registry they are in, so that a push can mount them. Manifest and config are kept in the store:
 //! with a digest in the reference, a base that was seen once is found again offline.
 
+mod contents;
 mod files;
 mod tar_stream;
 

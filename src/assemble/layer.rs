@@ -21,7 +21,7 @@ use crate::oci::{Compression, DiffId, Digest, Hasher};
 
 /// A stream below this size is inflated into our own bytes: with the members and headers around it, a copy costs more space
 /// than deflating it again together with its neighbours.
-const COPY_MINIMUM: u64 = 4096;
+const COPY_MINIMUM: u64 = 1024;
 /// Bytes of a file's name, and of a path, that Linux takes (limits.h); no engine could unpack longer ones.
 const NAME_LIMIT: usize = 255;
 const PATH_LIMIT: usize = 4095;
@@ -381,9 +381,21 @@ impl<W: Write> LayerWriter<W> {
 fn beside<T>(consume: &mut (dyn FnMut(&[u8]) + Send), produce: impl FnOnce(&mut dyn FnMut(&[u8])) -> T) -> T {
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel::<Vec<u8>>(8);
-        scope.spawn(move || receiver.iter().for_each(|piece| consume(&piece)));
-        // The receiver only goes away in a panic, which the scope passes on.
-        let produced = produce(&mut |piece| drop(sender.send(piece.to_vec())));
+        // Buffers come back: fresh memory from the kernel costs as much as the copy.
+        let (give_back, spare) = mpsc::channel::<Vec<u8>>();
+        scope.spawn(move || {
+            for piece in receiver {
+                consume(&piece);
+                drop(give_back.send(piece));
+            }
+        });
+        let produced = produce(&mut |piece| {
+            let mut copy = spare.try_recv().unwrap_or_default();
+            copy.clear();
+            copy.extend_from_slice(piece);
+            // The receiver only goes away in a panic, which the scope passes on.
+            drop(sender.send(copy));
+        });
         drop(sender);
         produced
     })

@@ -149,6 +149,16 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// Bytes of [`footer`].
+pub(super) const FOOTER_SIZE: u64 = 51;
+
+/// Where the table's member begins, by a footer.
+pub(super) fn offset_in(bytes: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(bytes.get(16..32)?).ok()?;
+    let offset = u64::from_str_radix(digits, 16).ok()?;
+    (footer(offset) == bytes).then_some(offset)
+}
+
 /// The layer's last 51 bytes: an empty gzip member whose extra field says where the table's member begins.
 pub(super) fn footer(offset: u64) -> Vec<u8> {
     let mut footer = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff];

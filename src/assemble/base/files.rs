@@ -1,18 +1,20 @@
 //! Single files of a base image, as a container would see them, without unpacking it.
 //!
-//! Layers are streamed from the top until every file is found or hidden; what a layer says about the wanted paths is
-//! remembered by its digest, so that a second look costs nothing. Whiteouts: OCI image specification, `layer.md`.
+//! Layers are read from the top until every file is found or hidden: by their table of contents if they have one, else as a
+//! whole. What a layer says about the wanted paths is remembered by its digest, so that a second look costs nothing. Whiteouts: OCI image specification, `layer.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use tar::EntryType;
 
+use super::contents;
 use super::tar_stream::TarStream;
 use super::{Base, Error};
+use crate::assemble::toc::TOC_ANNOTATION;
 use crate::oci::{Hasher, Layer, LayerSource};
 use crate::registry::Registries;
 use crate::store::Store;
@@ -41,7 +43,7 @@ impl Default for FileLimits {
 /// What one layer says about a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Finding {
+pub(super) enum Finding {
     /// A file, base64.
     File(String),
     /// A link to another path, relative to the image's root.
@@ -113,7 +115,7 @@ fn layer_findings(
     wanted: &BTreeSet<String>,
     limits: FileLimits,
     progress: &mut dyn FnMut(u64),
-) -> Result<BTreeMap<String, Finding>, Error> {
+) -> Result<Found, Error> {
     let failed = |source| Error::Layer { reference: base.reference.to_string(), digest: layer.digest, source };
     let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
     let key = format!("{} {}", layer.digest, serde_json::to_string(&names).unwrap_or_default());
@@ -126,34 +128,153 @@ fn layer_findings(
         LayerSource::File(path) => Some(path.clone()),
         LayerSource::Registry(_) => store.blob(&layer.digest),
     };
-    let raw: Box<dyn Read> = match (&local, &layer.source) {
-        (Some(path), _) => Box::new(File::open(path).map_err(failed)?),
-        (None, LayerSource::Registry(reference)) => {
-            Box::new(registries.open_blob(reference, &layer.digest, Some(layer.size), 0)?)
+    let open = |offset: u64| -> io::Result<Box<dyn Read>> {
+        match (&local, &layer.source) {
+            (Some(path), _) | (None, LayerSource::File(path)) => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(offset))?;
+                Ok(Box::new(file))
+            }
+            (None, LayerSource::Registry(reference)) => {
+                let blob = registries.open_blob(reference, &layer.digest, Some(layer.size), offset);
+                Ok(Box::new(blob.map_err(io::Error::other)?))
+            }
         }
-        (None, LayerSource::File(path)) => Box::new(File::open(path).map_err(failed)?),
     };
-    let mut counted = Counted { reader: raw, progress };
-    let mut plain =
-        Hashed { reader: decompress(&mut counted).map_err(failed)?.take(limits.layer), hasher: Hasher::new() };
-    let findings = search(&mut plain, wanted, limits.file).map_err(failed)?;
-    // Found before it is believed: the plain tar is the one that the image's config names.
-    if plain.hasher.diff_id() != layer.diff_id {
-        let problem = "its content is not what the image's config promises";
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, problem)));
-    }
+    let by_table = layer.annotations.get(TOC_ANNOTATION).and_then(|table| table.parse().ok()).and_then(|table| {
+        let mut range = |offset, length| {
+            let mut bytes = Vec::new();
+            open(offset)?.take(length).read_to_end(&mut bytes)?;
+            progress(bytes.len() as u64);
+            Ok(bytes)
+        };
+        // Whatever is wrong with the table: the whole layer tells as well.
+        contents::search(Search::new(wanted, limits.file), layer.size, &table, &mut range).ok()
+    });
+    let findings = match by_table {
+        Some(findings) => findings,
+        None => {
+            let raw: Box<dyn Read> = match (&local, &layer.source) {
+                (None, LayerSource::Registry(reference)) => {
+                    Box::new(registries.open_blob(reference, &layer.digest, Some(layer.size), 0)?)
+                }
+                _ => open(0).map_err(failed)?,
+            };
+            whole_layer(raw, layer, wanted, limits, progress).map_err(failed)?
+        }
+    };
     let text = serde_json::to_string(&findings).unwrap_or_default();
     store.remember(FACT, &key, &text)?;
     Ok(findings)
 }
 
+/// What the whole layer says.
+fn whole_layer(
+    raw: Box<dyn Read>,
+    layer: &Layer,
+    wanted: &BTreeSet<String>,
+    limits: FileLimits,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<Found> {
+    let mut counted = Counted { reader: raw, progress };
+    let mut plain = Hashed { reader: decompress(&mut counted)?.take(limits.layer), hasher: Hasher::new() };
+    let found = search_tar(&mut plain, Search::new(wanted, limits.file))?;
+    // Found before it is believed: the plain tar is the one that the image's config names.
+    if plain.hasher.diff_id() != layer.diff_id {
+        let problem = "its content is not what the image's config promises";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    Ok(found)
+}
+
 /// What the tar says about the wanted paths. The whole stream is read, so that its hash can be compared.
-fn search(reader: &mut impl Read, wanted: &BTreeSet<String>, file_limit: u64) -> io::Result<BTreeMap<String, Finding>> {
+fn search_tar(reader: &mut impl Read, mut search: Search<'_>) -> io::Result<Found> {
     let mut stream = TarStream::new(reader);
-    let mut present: BTreeMap<String, Finding> = BTreeMap::new();
-    let mut hidden: BTreeSet<String> = BTreeSet::new();
     while let Some(entry) = stream.next_entry()? {
-        let Ok(raw) = std::str::from_utf8(&entry.path) else { continue };
+        let Ok(path) = std::str::from_utf8(&entry.path) else { continue };
+        match entry.kind {
+            EntryType::Regular | EntryType::Continuous => {
+                let limit = search.file_limit;
+                search.file(path, entry.size, &mut || stream.read_body(limit))?;
+            }
+            EntryType::Symlink => search.symlink(path, &entry.link),
+            EntryType::Link => search.hard_link(path, &entry.link),
+            EntryType::Directory => search.folder(path),
+            _ => search.other(path),
+        }
+    }
+    stream.drain()?;
+    Ok(search.found())
+}
+
+/// What one layer says about paths.
+pub(super) type Found = BTreeMap<String, Finding>;
+
+/// A walk over one layer's entries, looking for paths.
+pub(super) struct Search<'a> {
+    wanted: &'a BTreeSet<String>,
+    file_limit: u64,
+    present: Found,
+    hidden: BTreeSet<String>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(wanted: &'a BTreeSet<String>, file_limit: u64) -> Self {
+        Self { wanted, file_limit, present: Found::new(), hidden: BTreeSet::new() }
+    }
+
+    /// A file of `size` bytes, which `content` reads if they are wanted.
+    pub(super) fn file(
+        &mut self,
+        path: &str,
+        size: u64,
+        content: &mut dyn FnMut() -> io::Result<Vec<u8>>,
+    ) -> io::Result<()> {
+        let limit = self.file_limit;
+        let Some((path, _)) = self.see(path, false) else { return Ok(()) };
+        if size > limit {
+            let problem = format!("`{path}` has {size} bytes, more than the {limit} that are read");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        self.present.insert(path, Finding::File(encode(&content()?)));
+        Ok(())
+    }
+
+    pub(super) fn symlink(&mut self, path: &str, target: &[u8]) {
+        if let Some((path, folder)) = self.see(path, false) {
+            self.present.insert(path, Finding::Link(resolve_link(&folder, target)));
+        }
+    }
+
+    pub(super) fn hard_link(&mut self, path: &str, target: &[u8]) {
+        if let Some((path, _)) = self.see(path, false) {
+            self.present.insert(path, Finding::Link(resolve_link("", target)));
+        }
+    }
+
+    pub(super) fn folder(&mut self, path: &str) {
+        if let Some((path, _)) = self.see(path, true) {
+            self.present.insert(path, Finding::Hidden);
+        }
+    }
+
+    /// A device, a pipe or something unknown.
+    pub(super) fn other(&mut self, path: &str) {
+        if let Some((path, _)) = self.see(path, false) {
+            self.present.insert(path, Finding::Hidden);
+        }
+    }
+
+    /// What was found, at the end of the layer.
+    pub(super) fn found(mut self) -> Found {
+        for path in self.hidden {
+            self.present.entry(path).or_insert(Finding::Hidden);
+        }
+        self.present
+    }
+
+    /// Notes what an entry hides. If it is wanted itself: its path, and the folder that it is in.
+    fn see(&mut self, raw: &str, is_folder: bool) -> Option<(String, String)> {
         let path = normalize(raw);
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
         if let Some(removed) = name.strip_prefix(".wh.") {
@@ -163,29 +284,20 @@ fn search(reader: &mut impl Read, wanted: &BTreeSet<String>, file_limit: u64) ->
                 name => format!("{folder}/{name}"),
             };
             let is_opaque = removed == ".wh..opq";
-            hidden.extend(
-                wanted.iter().filter(|path| is_below(path, &below) || (!is_opaque && **path == below)).cloned(),
-            );
-            continue;
+            let gone = |path: &&String| is_below(path, &below) || (!is_opaque && **path == below);
+            self.hidden.extend(self.wanted.iter().filter(gone).cloned());
+            return None;
         }
-        if wanted.contains(&path) {
-            let finding = match entry.kind {
-                EntryType::Regular | EntryType::Continuous => Finding::File(encode(&stream.read_body(file_limit)?)),
-                EntryType::Symlink => Finding::Link(resolve_link(folder, &entry.link)),
-                EntryType::Link => Finding::Link(resolve_link("", &entry.link)),
-                _ => Finding::Hidden,
-            };
-            present.insert(path, finding);
-        } else if entry.kind != EntryType::Directory {
+        if self.wanted.contains(&path) {
+            let folder = folder.to_owned();
+            return Some((path, folder));
+        }
+        if !is_folder {
             // Anything but a folder in the place of a folder hides what was in it.
-            hidden.extend(wanted.iter().filter(|wanted| is_below(wanted, &path)).cloned());
+            self.hidden.extend(self.wanted.iter().filter(|wanted| is_below(wanted, &path)).cloned());
         }
+        None
     }
-    stream.drain()?;
-    for path in hidden {
-        present.entry(path).or_insert(Finding::Hidden);
-    }
-    Ok(present)
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
@@ -263,8 +375,10 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::assemble::layer::LayerWriter;
+    use crate::assemble::tar::Owner;
     use crate::http;
-    use crate::oci::{DiffId, Digest};
+    use crate::oci::{Compression, DiffId, Digest};
     use crate::registry::Config;
 
     enum Made<'a> {
@@ -321,7 +435,22 @@ mod tests {
             });
             self
         }
+        /// A layer with a table of contents, as this program makes them.
+        fn with_table(mut self, write: impl Fn(&mut LayerWriter<Vec<u8>>)) -> Self {
+            let mut writer = LayerWriter::new(Vec::new(), 0, Compression::default()).expect("a writer");
+            write(&mut writer);
+            let layer = writer.finish().expect("a layer");
+            self = self.layer(b"", layer.sink);
+            let made = self.layers.last_mut().expect("the layer");
+            made.diff_id = layer.diff_id;
+            made.annotations.extend(layer.toc.map(|toc| (TOC_ANNOTATION.to_owned(), toc.to_string())));
+            self
+        }
         fn read(&self, paths: &[&str]) -> Result<BTreeMap<String, String>, Error> {
+            self.read_counting(paths).map(|(files, _)| files)
+        }
+        fn read_counting(&self, paths: &[&str]) -> Result<(BTreeMap<String, String>, u64), Error> {
+            let mut count = 0;
             let registries =
                 Registries::new(http::Client::new(&http::Options::default()).expect("a client"), Config::default());
             let store = Store::open(self.folder.path());
@@ -331,8 +460,10 @@ mod tests {
                 config: Vec::new(),
                 layers: self.layers.clone(),
             };
-            let files = read_files(&registries, &store, &base, paths, FileLimits::default(), &mut |_| {})?;
-            Ok(files.into_iter().map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned())).collect())
+            let files =
+                read_files(&registries, &store, &base, paths, FileLimits::default(), &mut |read| count += read)?;
+            let texts = files.into_iter().map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned()));
+            Ok((texts.collect(), count))
         }
     }
 
@@ -380,6 +511,72 @@ mod tests {
         std::fs::remove_file(world.folder.path().join("0")).expect("removed");
         assert_eq!(world.read(&["etc/passwd"]).expect("remembered"), first);
         assert!(matches!(world.read(&["etc/group"]), Err(Error::Layer { .. })));
+    }
+
+    /// Bytes that do not compress.
+    fn noise(length: usize) -> String {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'a' + (state >> 27) as u8 % 26)
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn files_are_read_by_the_table_of_contents_and_the_rest_is_not() {
+        let (status, library) = (noise(3 << 20), noise(9 << 20));
+        let world = World::new().with_table(|layer| {
+            layer.file_bytes("etc/passwd", 0o644, Owner::ROOT, b"low").expect("written");
+            layer.file_bytes("etc/group", 0o644, Owner::ROOT, b"group").expect("written");
+            layer.file_bytes("lib/large.so", 0o644, Owner::ROOT, library.as_bytes()).expect("written");
+            layer.file_bytes("var/lib/dpkg/status", 0o644, Owner::ROOT, status.as_bytes()).expect("written");
+            layer.file_bytes("etc/empty", 0o644, Owner::ROOT, b"").expect("written");
+            layer.file_bytes("data/gone", 0o644, Owner::ROOT, b"gone").expect("written");
+        });
+        let world = world.with_table(|layer| {
+            layer.file_bytes("etc/passwd", 0o644, Owner::ROOT, b"high").expect("written");
+            layer.hard_link("etc/passwd-", "etc/passwd", 0o644, Owner::ROOT).expect("written");
+            layer.symlink("bin", "usr/bin", Owner::ROOT).expect("written");
+            layer.symlink("data", "elsewhere", Owner::ROOT).expect("written");
+        });
+        let paths = ["etc/passwd", "etc/passwd-", "etc/group", "etc/empty", "var/lib/dpkg/status", "data/gone"];
+        let (files, count) = world.read_counting(&paths).expect("files");
+        let found = [
+            ("etc/passwd", "high"),
+            ("etc/passwd-", "high"),
+            ("etc/group", "group"),
+            ("etc/empty", ""),
+            ("var/lib/dpkg/status", status.as_str()),
+        ];
+        assert_eq!(files, expected(found));
+        let whole: u64 = world.layers.iter().map(|layer| layer.size).sum();
+        assert!(count < whole / 2, "{count} bytes of {whole} were read");
+    }
+
+    #[test]
+    fn a_table_that_is_not_what_the_manifest_names_is_not_believed() {
+        let mut world = World::new().with_table(|layer| {
+            layer.file_bytes("etc/passwd", 0o644, Owner::ROOT, b"root").expect("written");
+        });
+        let layer = &mut world.layers[0];
+        layer.annotations.insert(TOC_ANNOTATION.to_owned(), Digest::of(b"another").to_string());
+        let whole = layer.size;
+        let (files, count) = world.read_counting(&["etc/passwd"]).expect("the long way");
+        assert_eq!(files, expected([("etc/passwd", "root")]));
+        assert!(count > whole, "{count} bytes of {whole} were read");
+    }
+
+    #[test]
+    fn a_file_that_is_not_what_the_table_says_is_refused() {
+        let world = World::new().with_table(|layer| {
+            layer.file_bytes("etc/passwd", 0o644, Owner::ROOT, noise(100_000).as_bytes()).expect("written");
+        });
+        let path = world.folder.path().join("0");
+        let mut bytes = std::fs::read(&path).expect("the layer");
+        bytes[20_000] ^= 1;
+        std::fs::write(&path, bytes).expect("damaged");
+        assert!(matches!(world.read(&["etc/passwd"]), Err(Error::Layer { .. })));
     }
 
     #[test]
