@@ -37,7 +37,7 @@ impl Hint for Error {
             Self::Start { program, .. } => vec![format!("install `{program}`, or leave `--engine` out")],
             Self::Failed { .. } => Vec::new(),
             Self::NoStack(_) => vec!["run `imgforge build SPEC --load` first".to_owned()],
-            Self::Output(folders) => vec![format!("add {} to `.dockerignore` beside the spec", folders.join(" and "))],
+            Self::Output(folders) => vec![format!("add {} to `.dockerignore` beside the spec", folders.join(", "))],
         }
     }
 }
