@@ -105,7 +105,7 @@ impl Accounts {
         let texts: Vec<_> = files.map(|file| String::from_utf8_lossy(file)).collect();
         let lines = texts.iter().flat_map(|text| text.lines());
         let taken: BTreeSet<u32> = lines.filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect();
-        (USER_ID..).find(|number| !taken.contains(number)).unwrap_or(USER_ID)
+        (USER_ID..u32::MAX).find(|number| !taken.contains(number)).unwrap_or(USER_ID)
     }
 }
 

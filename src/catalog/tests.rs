@@ -135,6 +135,7 @@ fn builds_of_torch_2_5_1() {
             ("cu124", "default", true),
             ("cu118", "pytorch-cu118", false),
             ("cu121", "pytorch-cu121", false),
+            ("cu124", "pytorch-cu124", false),
             ("rocm6.2", "pytorch-rocm6.2", false),
             ("cpu", "pytorch-cpu", false),
         ]
@@ -166,7 +167,8 @@ fn newer_torch_drops_old_cards_and_brings_cuda_to_arm() {
     assert_eq!(default.runs_on_platform(Platform::ARM64, &capability("12.1")), Support::Sass);
     let old = release.builds_named("cu126").next().expect("a build for old cards");
     assert_eq!(old.runs_on(&capability("7.0")), Support::Sass);
-    assert_eq!(old.runs_on_platform(Platform::ARM64, &capability("9.0")), Support::No);
+    assert_eq!(old.runs_on_platform(Platform::ARM64, &capability("7.0")), Support::No);
+    assert_eq!(old.runs_on_platform(Platform::ARM64, &capability("9.0")), Support::Sass);
 }
 
 #[test]

@@ -125,8 +125,8 @@ pub(super) fn attach(
 
 /// The number of the user that an image runs as, on its first platform.
 fn user_id(built: &Built) -> u32 {
-    let layers = built.images.iter().flat_map(|image| &image.layers);
-    let owner = layers.filter_map(|layer| layer.annotations.get(OWNER_ANNOTATION)?.parse::<Owner>().ok()).next();
+    let mut layers = built.images.iter().flat_map(|image| &image.layers);
+    let owner = layers.find_map(|layer| layer.annotations.get(OWNER_ANNOTATION)?.parse::<Owner>().ok());
     owner.map_or(USER_ID, |owner| owner.user)
 }
 

@@ -151,17 +151,16 @@ fn layer_findings(
         // Whatever is wrong with the table: the whole layer tells as well.
         contents::search(Search::new(wanted, limits.file), layer.size, &table, &mut range).ok()
     });
-    let findings = match by_table {
-        Some(findings) => findings,
-        None => {
-            let raw: Box<dyn Read> = match (&local, &layer.source) {
-                (None, LayerSource::Registry(reference)) => {
-                    Box::new(registries.open_blob(reference, &layer.digest, Some(layer.size), 0)?)
-                }
-                _ => open(0).map_err(failed)?,
-            };
-            whole_layer(raw, layer, wanted, limits, progress).map_err(failed)?
-        }
+    let findings = if let Some(findings) = by_table {
+        findings
+    } else {
+        let raw: Box<dyn Read> = match (&local, &layer.source) {
+            (None, LayerSource::Registry(reference)) => {
+                Box::new(registries.open_blob(reference, &layer.digest, Some(layer.size), 0)?)
+            }
+            _ => open(0).map_err(failed)?,
+        };
+        whole_layer(raw, layer, wanted, limits, progress).map_err(failed)?
     };
     let text = serde_json::to_string(&findings).unwrap_or_default();
     store.remember(FACT, &key, &text)?;
