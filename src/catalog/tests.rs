@@ -125,6 +125,7 @@ fn builds_of_torch_2_5_1() {
             ("cu124", "default", true),
             ("cu118", "pytorch-cu118", false),
             ("cu121", "pytorch-cu121", false),
+            ("cu124", "pytorch-cu124", false),
             ("rocm6.2", "pytorch-rocm6.2", false),
             ("cpu", "pytorch-cpu", false),
         ]
@@ -138,6 +139,11 @@ fn builds_of_torch_2_5_1() {
     assert_eq!(default.platforms[&Platform::AMD64].glibc, (2, 17));
     let lines: Vec<String> = default.platforms[&Platform::AMD64].pythons.iter().map(ToString::to_string).collect();
     assert_eq!(lines, ["3.9", "3.10", "3.11", "3.12", "3.13"]);
+    let for_arm = release.builds_named("cu124").last().expect("a build for arm64");
+    assert_eq!(
+        (for_arm.accelerator_on(Platform::AMD64), for_arm.accelerator_on(Platform::ARM64)),
+        (None, Some(Accelerator::Cuda))
+    );
     for (card, support) in
         [("7.5", Support::Sass), ("8.9", Support::Sass), ("9.0", Support::Sass), ("12.0", Support::No)]
     {
@@ -156,7 +162,8 @@ fn newer_torch_drops_old_cards_and_brings_cuda_to_arm() {
     assert_eq!(default.runs_on_platform(Platform::ARM64, &capability("12.1")), Support::Sass);
     let old = release.builds_named("cu126").next().expect("a build for old cards");
     assert_eq!(old.runs_on(&capability("7.0")), Support::Sass);
-    assert_eq!(old.runs_on_platform(Platform::ARM64, &capability("9.0")), Support::No);
+    assert_eq!(old.runs_on_platform(Platform::ARM64, &capability("7.5")), Support::No);
+    assert_eq!(old.runs_on_platform(Platform::ARM64, &capability("9.0")), Support::Sass);
 }
 
 #[test]
