@@ -311,7 +311,7 @@ impl<'a> StackModel<'a> {
     /// Companions of families asked for that the spec lists with a version: each goes with the releases that it was made for. A
     /// version that the catalog does not know decides nothing.
     fn companion_wishes(&self) -> impl Iterator<Item = Edge> {
-        let edge = |requirement: &Located<Requirement<VerbatimUrl>>| {
+        let edge = move |requirement: &Located<Requirement<VerbatimUrl>>| {
             let name = normalize_name(requirement.value.name.as_ref());
             let is_companion = |family: &&crate::catalog::Framework| {
                 family.companions.contains(&name) && self.asked.contains(family.family.as_str())
@@ -335,7 +335,7 @@ impl<'a> StackModel<'a> {
                 evidence: super::wishes::spec_says(fact, requirement.origin.clone()),
             })
         };
-        let is_family = |name: &str| self.catalog.frameworks.iter().any(|family| family.package == name);
+        let is_family = move |name: &str| self.catalog.frameworks.iter().any(|family| family.package == name);
         let listed = self.spec.packages.iter().filter(move |requirement| {
             !is_family(&normalize_name(requirement.value.name.as_ref())) && self.always_holds(&requirement.value)
         });

@@ -192,6 +192,7 @@ fn the_system_that_the_spec_names_is_what_a_named_base_is() {
     insta::assert_snapshot!(refusal(&asked("os: ubuntu 20.04\n", "late: '1.0'")), @r"
     glibc_too_old: the spec says that base registry.example/own:1 is ubuntu 20.04, which has glibc 2.31 (line 2)
     glibc_too_old: late 1.0 (cpu) needs glibc 2.35 or newer (line 4)
+    glibc_too_old: base nvidia/cuda:11.0.1-cudnn8-runtime-ubuntu20.04 has glibc 2.31 (line 3)
     ");
     insta::assert_snapshot!(refusal(&asked("", "late: '1.0'")), @r"
     glibc_too_old: nothing is known of base registry.example/own:1 without `os:`: glibc 2.28 is assumed (line 2)

@@ -180,6 +180,7 @@ fn two_changes_are_offered_where_none_helps_alone() {
     insta::assert_snapshot!(text, @r#"
     no environment meets this spec: the spec asks for pytorch `==2.8.0`, build `cu124`, and the builds known are cu128, cu118
     the spec asks for pytorch `==2.8.0`, build `cu124`, and the builds known are cu128, cu118 [spec.yaml:5]
+    besides, the spec asks for Python `==3.12.*`, and no base of kind `debian` carries that: those known carry 3.11, 3.13 [spec.yaml:3]
     help: with `python: "3.13"` and without `build: cu124` there is an answer: pytorch 2.8.0 (cu128), Python 3.13
     help: with `base: auto` and without `build: cu124` there is an answer: pytorch 2.8.0 (cu128), Python 3.12, on python:3.12-slim-bookworm
     "#);

@@ -120,6 +120,7 @@ fn a_framework_in_packages_must_be_the_one_under_frameworks() {
     no_wheel_for_python: pytorch 2.5.0 (cpu) has wheels for Python 3.11 to 3.12 (line 2)
     pin_conflict: the spec asks for pytorch `==2.8.0` (line 4)
     pin_conflict: the spec asks for `torch<2.8` (line 5)
+    driver_branch_ends: pytorch 2.5.0 (cu124), built with CUDA 12.4, needs driver 525.60.13 or newer (line 3)
     help: with `torch==2.8.0` there is an answer: pytorch 2.8.0 (cu118), Python 3.13
     ");
 }
