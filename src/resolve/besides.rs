@@ -40,17 +40,17 @@ pub(super) fn tell(conflict: &mut Conflict, model: &StackModel<'_>, mut wishes: 
     }
 }
 
-/// What to give up first to see what else there is: one version before what all frameworks share, a line before a machine or a
-/// framework as such, never a platform.
+/// What to give up first to see what else there is: a line of its own before one that says more, never a platform.
 fn in_order_of_giving_up(wishes: &BTreeSet<Wish>) -> Vec<Wish> {
     let weight = |wish: &Wish| match wish {
-        Wish::Version(_) | Wish::Bound(_) | Wish::Build(_) => 0,
-        Wish::OperatingSystem | Wish::Base | Wish::Cudnn | Wish::Cuda => 1,
-        Wish::Python => 2,
-        Wish::Driver(_) => 3,
-        Wish::Target(_) => 4,
-        Wish::Framework(_) | Wish::Package(_) => 5,
-        Wish::Platform(_) => 6,
+        Wish::OperatingSystem | Wish::Base | Wish::Cudnn | Wish::Cuda => 0,
+        Wish::Python => 1,
+        Wish::Driver(_) => 2,
+        Wish::Build(_) => 3,
+        Wish::Version(_) | Wish::Bound(_) => 4,
+        Wish::Target(_) => 5,
+        Wish::Framework(_) | Wish::Package(_) => 6,
+        Wish::Platform(_) => 7,
     };
     let mut wishes: Vec<Wish> = wishes.iter().copied().filter(|wish| !matches!(wish, Wish::Platform(_))).collect();
     wishes.sort_by_key(weight);
