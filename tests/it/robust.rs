@@ -156,7 +156,7 @@ fn an_interrupted_build_leaves_nothing_unfinished() {
         [("INT", 2, false), ("TERM", 15, false), ("INT", 2, true), ("TERM", 15, true), ("HUP", 1, true)]
     {
         // A build that is quicker than the signal is begun again.
-        let (status, said) = (0..5)
+        let (status, said) = (0..50)
             .map(|_| {
                 world.forget();
                 match is_filled {
