@@ -79,12 +79,11 @@ pub(super) fn attach(
         if let Some(key) = &attest.key {
             sign(context, outside, published, &all, &beside, key)?;
         }
-        let signed = if attest.signs() { "signed" } else { "" };
-        let documents =
-            if documents > 0 { format!("attached {}", counted(documents, "document")) } else { String::new() };
-        let done: Vec<&str> = [documents.as_str(), signed].into_iter().filter(|part| !part.is_empty()).collect();
+        let attached = (documents > 0).then(|| format!("attached {} to", counted(documents, "document")));
+        let signed = attest.signs().then(|| "signed".to_owned());
+        let done: Vec<String> = [attached, signed].into_iter().flatten().collect();
         if !done.is_empty() {
-            context.progress.say(format!("{} `{}`", done.join(" to and "), published.reference.whole()));
+            context.progress.say(format!("{} `{}`", done.join(" and "), published.reference.whole()));
         }
     }
     Ok(())
