@@ -18,9 +18,9 @@ use crate::share::{self, Bundle, stack};
 use crate::spec::Spec;
 use crate::{attest, publish, registry};
 
+use super::Context;
 use super::build::Built;
 use super::outside::Outside;
-use super::{Context, render};
 
 /// What is wanted beside the image.
 #[derive(Debug, Clone, Copy)]
@@ -44,12 +44,11 @@ impl Wanted {
         Ok(())
     }
 
-    /// The recipe of a lock, if it is wanted.
-    pub(super) fn recipe(self, spec: &Spec, lock: &Lock) -> Result<Option<Recipe>, Failure> {
+    /// The recipe of a lock, if it is wanted, with what was rendered of it.
+    pub(super) fn recipe(self, spec: &Spec, lock: &Lock, rendered: Rendered) -> Result<Option<Recipe>, Failure> {
         if !self.recipe {
             return Ok(None);
         }
-        let rendered = render::rendered(lock, spec)?;
         let bundle = Bundle::collect(spec, lock, &rendered)?;
         Ok(Some(Recipe { rendered, bundle }))
     }

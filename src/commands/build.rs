@@ -147,7 +147,8 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     let (lock, made) = answer_in(arguments.format, ready_lock(context, &outside, &spec, arguments))?;
     let platforms = chosen(&lock, &arguments.platforms)?;
     let folder = output_folder(arguments.output.as_deref(), &lock.name);
-    render::write(context, &lock, &spec, &folder)?;
+    let rendered = render::rendered(&lock, &spec)?;
+    render::write(context, &lock, &rendered, &folder)?;
     if arguments.engine != Engine::Native {
         let engine = arguments.engine;
         let lock = restrict(lock, &platforms);
@@ -162,7 +163,7 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     }
     let push_to = match repository {
         Some(repository) => {
-            let recipe = wanted.recipe(&spec, &lock)?;
+            let recipe = wanted.recipe(&spec, &lock, rendered)?;
             Some(PushTo { repository, recipe, reuse: !arguments.no_reuse, keep: arguments.load })
         }
         None => None,

@@ -8,7 +8,7 @@ use crate::spec::Spec;
 use super::attestations::Attest;
 use super::build::{PushTo, assemble_all, chosen, output_folder, publish_all, repository};
 use super::outside::Outside;
-use super::{Context, attach, lock, print, print_json, summary};
+use super::{Context, attach, lock, print, print_json, render, summary};
 
 pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure> {
     let spec = Spec::load(&arguments.spec)?;
@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure
     let locked = lock::current(&spec, Lock::read(&path)?, &path)?;
     let outside = Outside::new(context, &spec)?;
     let folder = output_folder(arguments.output.as_deref(), &locked.name);
-    let recipe = wanted.recipe(&spec, &locked)?;
+    let recipe = wanted.recipe(&spec, &locked, render::rendered(&locked, &spec)?)?;
     let to = PushTo { repository, recipe, reuse: !arguments.no_reuse, keep: false };
     let platforms = chosen(&locked, &[])?;
     let mut built = assemble_all(context, &outside, &spec, &locked, &platforms, &folder, Some(&to))?;

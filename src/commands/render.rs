@@ -17,7 +17,9 @@ pub(super) fn run(context: &Context, arguments: &RenderArgs) -> Result<u8, Failu
     let path = Lock::path_for(&arguments.spec);
     let locked = lock::current(&spec, Lock::read(&path)?, &path)?;
     let folder = output_folder(arguments.output.as_deref(), &locked.name);
-    for file in write(context, &locked, &spec, &folder)? {
+    let rendered = rendered(&locked, &spec)?;
+    write(context, &locked, &rendered, &folder)?;
+    for file in rendered.files.keys() {
         print(&folder.join(file).display().to_string());
     }
     Ok(0)
@@ -32,9 +34,8 @@ pub(super) fn rendered(lock: &Lock, spec: &Spec) -> Result<Rendered, Failure> {
     Ok(crate::render::render(lock, &digest, &plans, &read)?)
 }
 
-/// Renders into `folder`; the stack's secrets are made once and kept. Returns the files' paths below the folder.
-pub(super) fn write(context: &Context, lock: &Lock, spec: &Spec, folder: &Path) -> Result<Vec<String>, Failure> {
-    let rendered = rendered(lock, spec)?;
+/// Writes what was rendered of a lock into `folder`; the stack's secrets are made once and kept.
+pub(super) fn write(context: &Context, lock: &Lock, rendered: &Rendered, folder: &Path) -> Result<(), Failure> {
     rendered.write(folder)?;
     if !lock.services.is_empty() {
         let failed =
@@ -44,5 +45,5 @@ pub(super) fn write(context: &Context, lock: &Lock, spec: &Spec, folder: &Path) 
         }
     }
     context.progress.say(format!("rendered {} files into `{}`", rendered.files.len(), folder.display()));
-    Ok(rendered.files.into_keys().collect())
+    Ok(())
 }

@@ -57,8 +57,8 @@ fn known<'r>(reference: &str, rows: &'r [BaseRow]) -> Option<&'r BaseRow> {
     rows.iter().rev().find(|row| row.reference.as_ref().is_some_and(is_meant))
 }
 
-/// A reference named in the spec, of an image that the catalog does not know: a base about which nothing is known but what the spec says under `os:`. Without that the
-/// glibc of `manylinux_2_28` is assumed, the oldest that current wheels need.
+/// A reference named in the spec, of an image that the catalog does not know: a base about which nothing is known but what the
+/// spec says under `os:`. Without that the glibc of `manylinux_2_28` is assumed, the oldest that current wheels need.
 fn named(reference: String, spec: &Spec, catalog: &Catalog, platforms: &[Platform]) -> BaseRow {
     let os = spec.os.as_ref().map(|os| &os.value);
     let suite = os.and_then(|os| {

@@ -68,8 +68,8 @@ pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
     texts
 }
 
-/// Changes to make together: one that keeps the machines and their Python before the versions, one that keeps the versions, one that
-/// keeps what is pinned of the system. Machines and frameworks as such are given up where nothing else helps.
+/// Changes to make together: one that keeps the machines and their Python before the versions, one that keeps the versions, one
+/// that keeps what is pinned of the system. Machines and frameworks as such are given up where nothing else helps.
 fn corrections(spec: &Spec, catalog: &Catalog) -> Vec<BTreeSet<Wish>> {
     let of_versions = |wish: &Wish| matches!(wish, Wish::Version(_) | Wish::Bound(_) | Wish::Build(_));
     let of_machines = |wish: &Wish| matches!(wish, Wish::Driver(_) | Wish::Python);

@@ -24,10 +24,10 @@ const INNER_LIMIT: u64 = 64 << 20;
 /// Gives bytes of the compressed layer: as many as asked for, from an offset.
 pub(super) type ReadRange<'a> = dyn FnMut(u64, u64) -> io::Result<Vec<u8>> + 'a;
 
-/// Where the table begins and ends in the layer.
+/// A layer's entries, and where its members begin as far as the table knows, itself included.
 struct Table {
-    offset: u64,
     entries: Vec<Entry>,
+    members: BTreeSet<u64>,
 }
 
 /// The part of the table's JSON that is needed.
@@ -63,7 +63,10 @@ pub(super) fn search(
     let table = Table::read(size, table, range)?;
     for (index, entry) in table.entries.iter().enumerate() {
         match entry.kind.as_str() {
-            "reg" => search.file(&entry.name, entry.size, &mut || table.content(index, range))?,
+            "reg" => {
+                let others = table.entries.get(index + 1..).unwrap_or_default();
+                search.file(&entry.name, entry.size, &mut || table.content(entry, others, range))?;
+            }
             "symlink" => search.symlink(&entry.name, entry.link_name.as_bytes()),
             "hardlink" => search.hard_link(&entry.name, entry.link_name.as_bytes()),
             "dir" => search.folder(&entry.name),
@@ -95,18 +98,17 @@ impl Table {
         if version != 1 {
             return Err(damaged("its table of contents has another version"));
         }
-        Ok(Self { offset, entries })
+        let members = entries.iter().map(|entry| entry.offset).chain([offset]).collect();
+        Ok(Self { entries, members })
     }
 
-    /// The content of a file, whose further pieces follow it in the table.
-    fn content(&self, index: usize, range: &mut ReadRange<'_>) -> io::Result<Vec<u8>> {
-        let (first, rest) =
-            self.entries.get(index..).unwrap_or_default().split_first().ok_or_else(|| damaged("gone"))?;
+    /// The content of a file, whose further pieces come first among the `others` behind it.
+    fn content(&self, first: &Entry, others: &[Entry], range: &mut ReadRange<'_>) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
         if first.size == 0 {
             return Ok(content);
         }
-        let more = rest.iter().take_while(|entry| entry.kind == "chunk" && entry.name == first.name);
+        let more = others.iter().take_while(|entry| entry.kind == "chunk" && entry.name == first.name);
         for piece in std::iter::once(first).chain(more) {
             if piece.chunk_offset != content.len() as u64 || piece.chunk_offset >= first.size {
                 return Err(damaged("the pieces of a file do not follow each other"));
@@ -128,8 +130,7 @@ impl Table {
 
     fn piece(&self, piece: &Entry, size: u64, range: &mut ReadRange<'_>) -> io::Result<Vec<u8>> {
         // A member ends where the next one begins that the table knows of, or earlier.
-        let offsets: BTreeSet<u64> = self.entries.iter().map(|entry| entry.offset).chain([self.offset]).collect();
-        let next = offsets.range(piece.offset.saturating_add(1)..).next();
+        let next = self.members.range(piece.offset.saturating_add(1)..).next();
         let end = next.copied().filter(|end| end - piece.offset <= TABLE_LIMIT && piece.inner_offset <= INNER_LIMIT);
         let end = end.ok_or_else(|| damaged("a file is said to lie where no layer ends"))?;
         let compressed = range(piece.offset, end - piece.offset)?;

@@ -1,7 +1,8 @@
 //! Single files of a base image, as a container would see them, without unpacking it.
 //!
 //! Layers are read from the top until every file is found or hidden: by their table of contents if they have one, else as a
-//! whole. What a layer says about the wanted paths is remembered by its digest, so that a second look costs nothing. Whiteouts: OCI image specification, `layer.md`.
+//! whole. What a layer says about the wanted paths is remembered by its digest, so that a second look costs nothing.
+//! Whiteouts: OCI image specification, `layer.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -124,44 +125,32 @@ fn layer_findings(
     {
         return Ok(findings);
     }
-    let local = match &layer.source {
-        LayerSource::File(path) => Some(path.clone()),
-        LayerSource::Registry(_) => store.blob(&layer.digest),
-    };
-    let open = |offset: u64| -> io::Result<Box<dyn Read>> {
-        match (&local, &layer.source) {
-            (Some(path), _) | (None, LayerSource::File(path)) => {
-                let mut file = File::open(path)?;
-                file.seek(SeekFrom::Start(offset))?;
-                Ok(Box::new(file))
-            }
-            (None, LayerSource::Registry(reference)) => {
-                let blob = registries.open_blob(reference, &layer.digest, Some(layer.size), offset);
-                Ok(Box::new(blob.map_err(io::Error::other)?))
-            }
-        }
+    let open = |offset: u64| -> Result<Box<dyn Read>, Error> {
+        let path = match &layer.source {
+            LayerSource::File(path) => path.clone(),
+            LayerSource::Registry(reference) => match store.blob(&layer.digest) {
+                Some(path) => path,
+                None => {
+                    return Ok(Box::new(registries.open_blob(reference, &layer.digest, Some(layer.size), offset)?));
+                }
+            },
+        };
+        let mut file = File::open(path).map_err(failed)?;
+        file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+        Ok(Box::new(file))
     };
     let by_table = layer.annotations.get(TOC_ANNOTATION).and_then(|table| table.parse().ok()).and_then(|table| {
         let mut range = |offset, length| {
             let mut bytes = Vec::new();
-            open(offset)?.take(length).read_to_end(&mut bytes)?;
+            open(offset).map_err(io::Error::other)?.take(length).read_to_end(&mut bytes)?;
             progress(bytes.len() as u64);
             Ok(bytes)
         };
         // Whatever is wrong with the table: the whole layer tells as well.
         contents::search(Search::new(wanted, limits.file), layer.size, &table, &mut range).ok()
     });
-    let findings = if let Some(findings) = by_table {
-        findings
-    } else {
-        let raw: Box<dyn Read> = match (&local, &layer.source) {
-            (None, LayerSource::Registry(reference)) => {
-                Box::new(registries.open_blob(reference, &layer.digest, Some(layer.size), 0)?)
-            }
-            _ => open(0).map_err(failed)?,
-        };
-        whole_layer(raw, layer, wanted, limits, progress).map_err(failed)?
-    };
+    let whole = || whole_layer(open(0)?, layer, wanted, limits, progress).map_err(failed);
+    let findings = by_table.map_or_else(whole, Ok)?;
     let text = serde_json::to_string(&findings).unwrap_or_default();
     store.remember(FACT, &key, &text)?;
     Ok(findings)

@@ -223,8 +223,9 @@ impl<'a> Oracle<'a> {
         glibc && (!row.build.needs_system_cuda || !self.brings_cuda(row.build) || self.has_toolkit_for(row.build, base))
     }
 
-    /// CUDA of the build's major, and a cuDNN of its major that is no older than its own. A framework on its own gets the very toolkit it was built with where there is
-    /// such a base, unless its archive lacks a Python that was asked for and another toolkit's has it.
+    /// CUDA of the build's major, and a cuDNN of its major that is no older than its own. A framework on its own gets the very
+    /// toolkit it was built with where there is such a base, unless its archive lacks a Python that was asked for and another
+    /// toolkit's has it.
     fn has_toolkit_for(&self, build: &Build, base: &Base) -> bool {
         let same_major = |own: Option<&str>, wanted: Option<&str>| {
             wanted.is_none_or(|wanted| own.is_some_and(|own| major(own) == major(wanted)))
