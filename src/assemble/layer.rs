@@ -261,8 +261,7 @@ impl<W: Write> LayerWriter<W> {
         let offset = sink.size;
         let mut hasher = Hasher::new();
         let mut pass = |piece: &[u8]| {
-            plain.hasher.update(piece);
-            hasher.update(piece);
+            Hasher::update_both(&mut plain.hasher, &mut hasher, piece);
             on_plain(piece);
         };
         let copied = match gzip::is_small(&content) {
@@ -411,8 +410,13 @@ struct Plain {
 }
 
 impl Plain {
-    fn push(&mut self, mut bytes: &[u8], sink: &mut impl Write) -> io::Result<()> {
+    fn push(&mut self, bytes: &[u8], sink: &mut impl Write) -> io::Result<()> {
         self.hasher.update(bytes);
+        self.append(bytes, sink)
+    }
+
+    /// What is hashed already.
+    fn append(&mut self, mut bytes: &[u8], sink: &mut impl Write) -> io::Result<()> {
         while !bytes.is_empty() {
             let (fits, rest) = bytes.split_at(bytes.len().min(self.packer.piece() - self.pending.len()));
             self.pending.extend_from_slice(fits);
@@ -438,8 +442,8 @@ impl Plain {
                 self.has_content = true;
             }
             let (fits, rest) = bytes.split_at(bytes.len().min(self.packer.piece() - self.pending.len()));
-            pieces.add(sink.size, self.pending.len() as u64, fits);
-            self.push(fits, sink)?;
+            pieces.add(sink.size, self.pending.len() as u64, fits, &mut self.hasher);
+            self.append(fits, sink)?;
             bytes = rest;
         }
         Ok(())
@@ -469,13 +473,14 @@ impl Pieces {
         Self { whole: Hasher::new(), done: Vec::new(), current: None }
     }
 
-    fn add(&mut self, offset: u64, inner_offset: u64, bytes: &[u8]) {
+    /// `tar` is the hash of everything, of which the content is a part.
+    fn add(&mut self, offset: u64, inner_offset: u64, bytes: &[u8], tar: &mut Hasher) {
         if self.current.as_ref().is_none_or(|(member, ..)| *member != offset) {
             self.close();
             let hasher = (!self.done.is_empty()).then(Hasher::new);
             self.current = Some((offset, inner_offset, 0, hasher));
         }
-        self.whole.update(bytes);
+        Hasher::update_both(&mut self.whole, tar, bytes);
         if let Some((_, _, size, hasher)) = &mut self.current {
             *size += bytes.len() as u64;
             if let Some(hasher) = hasher {

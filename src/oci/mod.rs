@@ -10,6 +10,7 @@ pub mod layout;
 pub mod mirror;
 mod platform;
 pub mod tag;
+mod twin;
 
 pub use compression::{Compression, UnknownCompression};
 pub use digest::{DiffId, Digest, DigestError, Hasher};
