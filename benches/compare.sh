@@ -106,6 +106,9 @@ stored() { find "$storage" -path '*/blobs/*' -name data -printf '%s\n' | awk '{ 
 anonymous() { awk '/^AnonPages:/ { print $2 }' /proc/meminfo; }
 ticks() { awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 }' /proc/stat; }
 
+# Processor seconds of the last command itself, without those of any server.
+own() { awk '{ printf "%.1f", $1 + $2 }' "$work/own"; }
+
 # Runs a command and prints a line of the table.
 measure() {
     local tool=$1 name=$2 step=$3 before stored_before started processor watcher
@@ -125,7 +128,8 @@ measure() {
     watcher=$!
     processor=$(ticks)
     started=$(date +%s.%N)
-    "$@" >"$work/out" 2>&1 || { tail -n 20 "$work/out" >&2 && fail "\`$*\` failed"; }
+    local TIMEFORMAT='%U %S'
+    { time "$@" >"$work/out" 2>&1; } 2>"$work/own" || { tail -n 20 "$work/out" >&2 && fail "\`$*\` failed"; }
     local seconds
     seconds=$(awk -v a="$started" -v b="$(date +%s.%N)" 'BEGIN { printf "%.2f", b - a }')
     processor=$(($(ticks) - processor))
@@ -138,6 +142,7 @@ measure() {
         -v memory="$(($(cat "$work/peak") - before))" -v sent="$(($(stored) - stored_before))" -v size="$size" 'BEGIN {
         printf "%-8s %-8s %-8s %8.2f %8.1f %7.0f %9.1f %9.1f\n", name, step, tool, seconds, processor / 100, memory / 1024,
             sent / 1e6, size / 1e6 }' | tee -a "$work/rows"
+    [[ $tool != imgforge || $step != first ]] || echo "$name own $(own)" >>"$work/alone"
 }
 
 # One tool's build and push of CASE/VARIANT. RUN makes a builder forget its layer of wheels.
@@ -210,7 +215,9 @@ for name in "$@"; do
     mapfile -t wheels < <(sed -n 's/.*--hash=sha256:\([0-9a-f]*\).*/\1/p' "$work/$name/one/context/requirements.txt" |
         while read -r hash; do find "$work/cache/blobs/sha256/${hash:0:2}" -name "${hash:2}" 2>/dev/null; done)
     for ((round = 0; round < rounds; round++)); do
-        printf '%-8s %-8s %-8s %8.2f\n' "$name" floor - "$("$floor" "${wheels[@]}")" | tee -a "$work/rows"
+        TIMEFORMAT='%U %S'
+        { time "$floor" "${wheels[@]}" >"$work/out"; } 2>"$work/own"
+        printf '%-8s %-8s %-8s %8.2f %8.1f\n' "$name" floor - "$(cat "$work/out")" "$(own)" | tee -a "$work/rows"
         for tool in "${tools[@]}"; do
             reset_registry
             with_wheels "$name"
@@ -239,3 +246,8 @@ awk '$2 != "floor" { key = $1 " " $2; if (!((key, $3) in best) || $4 < best[key,
             printf "%-17s %-8s %6.1f\n", key, tool, best[key, tool] / best[key, "imgforge"]
         for (name in floor) if ((name " first", "imgforge") in best)
             printf "%-17s of floor %6.2f\n", name " first", best[name " first", "imgforge"] / floor[name] }' "$work/rows" | sort
+echo
+echo "processor seconds of imgforge itself, the registry's left out, for one of the floor"
+awk '$2 == "own" && (!($1 in own) || $3 < own[$1]) { own[$1] = $3 } $2 == "floor" && (!($1 in floor) || $5 < floor[$1]) { floor[$1] = $5 }
+    END { for (name in own) printf "%-17s %.1f of %.1f: %6.2f\n", name " first", own[name], floor[name], own[name] / floor[name] }' \
+    "$work/alone" "$work/rows"
