@@ -20,7 +20,7 @@
 //! - [`export`]: the lock in other tools' formats.
 //!
 //! Beside them the outside world: [`index`] (Python package indexes), [`debian`] (signed archives), [`registry`] (OCI
-//! distribution), over [`http`], [`store`] and [`settings`]; and the vocabulary: [`version`], [`packaging`], [`oci`].
+//! distribution), over [`http`], [`store`], [`parallel`] and [`settings`]; and the vocabulary: [`version`], [`packaging`], [`oci`].
 //! Imports point one way along this list; `tests/it/layering.rs` holds that.
 //!
 //! Files a user sees: `spec.yaml` and `imgforge.lock` beside it; `generated/NAME/` with the rendered files, `.env` and
@@ -39,6 +39,7 @@ pub mod index;
 pub mod lock;
 pub mod oci;
 pub mod packaging;
+pub mod parallel;
 pub mod plan;
 pub mod progress;
 pub mod publish;

@@ -35,13 +35,13 @@ mod tar {
 
 const KINDS: [&str; 7] = ["reg", "chunk", "reg", "symlink", "hardlink", "dir", "char"];
 const NAMES: [&str; 6] = ["etc/passwd", "./etc/group", "etc", "etc/.wh.passwd", "etc/.wh..wh..opq", "usr/bin"];
+/// What the layer's members hold.
+const MEMBERS: [&[u8]; 3] = [b"root:x:0:0:root:/root:/bin/sh\n", b"root:x:0:\ndaemon:x:1:\nbin:x:2:\n", b""];
 /// Largest file that is read.
 const FILE_LIMIT: u64 = 1 << 20;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// What the layer's members hold.
-    members: Vec<Vec<u8>>,
     entries: Vec<Entry>,
     /// A table in place of the entries.
     table: Option<String>,
@@ -54,14 +54,16 @@ struct Entry {
     kind: u8,
     name: u8,
     link: String,
-    size: u64,
-    /// The member that its piece lies in; one that does not exist stands for that offset.
+    /// The member that its piece lies in, and where it begins there.
     member: u8,
-    inner_offset: u64,
-    chunk_offset: u64,
-    chunk_size: u64,
-    /// Whether its digest is the right one, and under which key it stands.
-    is_honest: bool,
+    inner_offset: u8,
+    /// Bytes of the piece, if not the rest of the member; of the file, if it has more pieces; of it before this one.
+    length: Option<u8>,
+    size: Option<u8>,
+    chunk_offset: u8,
+    /// Which of the numbers is `wild` instead, or whether its digest is another's.
+    fault: u8,
+    wild: u64,
     is_chunk_digest: bool,
 }
 
@@ -74,26 +76,43 @@ impl Entry {
         NAMES[usize::from(self.name) % NAMES.len()]
     }
 
-    /// The bytes that it speaks of, as far as its member has them.
-    fn piece<'a>(&self, members: &'a [Vec<u8>]) -> &'a [u8] {
-        let plain = members.get(usize::from(self.member)).map_or(&[][..], Vec::as_slice);
-        let rest = usize::try_from(self.inner_offset).ok().and_then(|start| plain.get(start..)).unwrap_or_default();
-        let size = if self.chunk_size == 0 { self.size } else { self.chunk_size };
-        usize::try_from(size).ok().and_then(|size| rest.get(..size)).unwrap_or(rest)
+    fn number(&self, fault: u8, number: u64) -> u64 {
+        if self.fault == fault { self.wild } else { number }
     }
 
-    fn json(&self, members: &[Vec<u8>], offsets: &[u64]) -> serde_json::Value {
-        let digest = if self.is_honest { Digest::of(self.piece(members)) } else { Digest::of(b"another") };
+    /// The last one is none: nobody knows what lies there.
+    fn member(&self) -> usize {
+        usize::from(self.member) % (MEMBERS.len() + 1)
+    }
+
+    fn inner_offset(&self) -> u64 {
+        self.number(1, self.inner_offset.into())
+    }
+
+    fn size(&self) -> u64 {
+        self.number(2, self.size.map_or(self.piece().len() as u64, u64::from))
+    }
+
+    /// The bytes that it speaks of, as far as its member has them.
+    fn piece(&self) -> &'static [u8] {
+        let plain = MEMBERS.get(self.member()).copied().unwrap_or_default();
+        let rest = usize::try_from(self.inner_offset()).ok().and_then(|start| plain.get(start..)).unwrap_or_default();
+        self.length.and_then(|length| rest.get(..length.into())).unwrap_or(rest)
+    }
+
+    fn json(&self, offsets: &[u64]) -> serde_json::Value {
+        let digest = if self.fault == 3 { Digest::of(b"another") } else { Digest::of(self.piece()) };
+        let offset = offsets.get(self.member()).copied().unwrap_or(self.member.into());
         let key = if self.is_chunk_digest { "chunkDigest" } else { "digest" };
         serde_json::json!({
             "name": self.name(),
             "type": self.kind(),
             "linkName": self.link,
-            "size": self.size,
-            "offset": offsets.get(usize::from(self.member)).copied().unwrap_or(self.member.into()),
-            "innerOffset": self.inner_offset,
-            "chunkOffset": self.chunk_offset,
-            "chunkSize": self.chunk_size,
+            "size": self.size(),
+            "offset": self.number(4, offset),
+            "innerOffset": self.inner_offset(),
+            "chunkOffset": self.number(5, self.chunk_offset.into()),
+            "chunkSize": self.number(6, self.length.map_or(0, u64::from)),
             key: digest,
         })
     }
@@ -113,26 +132,26 @@ fn tar_of(json: &[u8]) -> Vec<u8> {
 }
 
 /// What the entries say a file holds: the pieces of the last entry of that name, one after the other.
-fn promised(path: &str, entries: &[Entry], members: &[Vec<u8>]) -> Vec<u8> {
+fn promised(path: &str, entries: &[Entry]) -> Vec<u8> {
     let is_it = |entry: &Entry| entry.name().trim_start_matches("./") == path;
     let last = entries.iter().rposition(|entry| is_it(entry) && entry.kind() != "chunk").expect("an entry");
     let first = &entries[last];
     assert_eq!(first.kind(), "reg");
-    if first.size == 0 {
+    if first.size() == 0 {
         return Vec::new();
     }
     let more = entries[last + 1..].iter().take_while(|entry| entry.kind() == "chunk" && entry.name() == first.name());
-    std::iter::once(first).chain(more).flat_map(|entry| entry.piece(members)).copied().collect()
+    std::iter::once(first).chain(more).flat_map(Entry::piece).copied().collect()
 }
 
 libfuzzer_sys::fuzz_target!(|input: Input| {
-    let Input { members, entries, table, damage: (place, change) } = input;
+    let Input { entries, table, damage: (place, change) } = input;
     let (mut layer, mut offsets) = (Vec::new(), Vec::new());
-    for member in &members {
+    for member in MEMBERS {
         offsets.push(layer.len() as u64);
         layer.extend(gzip(member));
     }
-    let rows: Vec<_> = entries.iter().map(|entry| entry.json(&members, &offsets)).collect();
+    let rows: Vec<_> = entries.iter().map(|entry| entry.json(&offsets)).collect();
     let is_text = table.is_some();
     let json = table.unwrap_or_else(|| serde_json::json!({ "version": 1, "entries": rows }).to_string());
     let offset = layer.len() as u64;
@@ -155,7 +174,7 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
         if let files::Finding::File(text) = finding {
             let content = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
             assert!(content.len() as u64 <= FILE_LIMIT);
-            assert!(is_text || content == promised(&path, &entries, &members), "{path}");
+            assert!(is_text || content == promised(&path, &entries), "{path}");
         }
     }
 });

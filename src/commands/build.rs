@@ -30,7 +30,9 @@ use super::attestations::{self, Attest};
 use super::kept::Kept;
 use super::outflow::ToRegistry;
 use super::outside::Outside;
-use super::{Context, answer_in, archives, attach, compilers, engines, lock, print, print_json, render, summary};
+use super::{
+    Context, answer_in, archives, attach, compilers, engines, lock, output, print, print_json, render, summary,
+};
 
 /// Why a build cannot start or end.
 #[derive(Debug, thiserror::Error)]
@@ -129,8 +131,10 @@ pub(super) struct PushTo {
 pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failure> {
     let started = Instant::now();
     let spec = Spec::load(&arguments.spec)?;
+    let folder = output::output_folder(arguments.output.as_deref(), &spec.name.value);
     // Said before anything is written.
     created()?;
+    output::check(&folder)?;
     let wanted = attach::Wanted { recipe: arguments.push && !arguments.no_recipe };
     wanted.check(&spec)?;
     let attest = Attest::new(&arguments.attest)?;
@@ -146,7 +150,6 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     };
     let (lock, made) = answer_in(arguments.format, ready_lock(context, &outside, &spec, arguments))?;
     let platforms = chosen(&lock, &arguments.platforms)?;
-    let folder = output_folder(arguments.output.as_deref(), &lock.name);
     let rendered = render::rendered(&lock, &spec)?;
     render::write(context, &lock, &rendered, &folder)?;
     if arguments.engine != Engine::Native {
@@ -230,11 +233,6 @@ pub(super) fn restrict(mut lock: Lock, platforms: &[Platform]) -> Lock {
     lock
 }
 
-/// `generated/NAME` unless the user says otherwise.
-pub(super) fn output_folder(asked: Option<&Path>, name: &str) -> PathBuf {
-    asked.map_or_else(|| Path::new("generated").join(name), Path::to_owned)
-}
-
 /// Where to push: `--repository`, else the spec's.
 pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, Failure> {
     let text = asked.or_else(|| spec.image.repository.as_ref().map(|repository| repository.value.as_str()));
@@ -273,7 +271,7 @@ pub(super) fn assemble_all(
     let lock_digest = lock.digest();
     let project = Project { folder: &spec.folder, output: Some(folder) };
     let order = |lock| Order { lock, lock_digest, platforms, project };
-    let layouts = [folder.join("oci"), folder.join("services/mlflow/oci")];
+    let layouts = output::LAYOUTS.map(|layout| folder.join(layout));
     let target = push_to.map(|to| PushTarget { to, repository: to.repository.clone(), before: None });
     let mut built = vec![assemble_one(context, outside, &order(lock), &layouts, target)?];
     if let Some(server) = mlflow_lock(lock) {

@@ -16,7 +16,8 @@ use crate::spec::Spec;
 use crate::version::WheelPlace;
 
 use super::Context;
-use super::build::{beside, output_folder};
+use super::build::beside;
+use super::output::output_folder;
 use super::outside::Outside;
 
 #[derive(Debug, thiserror::Error)]

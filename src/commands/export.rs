@@ -17,7 +17,8 @@ use crate::share::image::LOCK_LABEL;
 use crate::spec::Spec;
 use crate::store;
 
-use super::build::{chosen, output_folder, restrict, source_date_epoch};
+use super::build::{chosen, restrict, source_date_epoch};
+use super::output::output_folder;
 use super::outside::Outside;
 use super::{Context, attestations, lock, print};
 

@@ -11,9 +11,9 @@ use crate::share::overview::{Entry, Overview, PlatformView};
 use crate::share::{Image, page};
 use crate::spec::Spec;
 
-use super::build::output_folder;
 use super::images::{self, Found};
 use super::named::Named;
+use super::output::output_folder;
 use super::outside::Outside;
 use super::{Context, print, print_json};
 

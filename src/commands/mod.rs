@@ -20,6 +20,7 @@ mod lock;
 mod mirror;
 mod named;
 mod outflow;
+mod output;
 mod outside;
 mod pull;
 mod push;

@@ -6,9 +6,9 @@ use crate::lock::Lock;
 use crate::spec::Spec;
 
 use super::attestations::Attest;
-use super::build::{PushTo, assemble_all, chosen, output_folder, publish_all, repository};
+use super::build::{PushTo, assemble_all, chosen, publish_all, repository};
 use super::outside::Outside;
-use super::{Context, attach, lock, print, print_json, render, summary};
+use super::{Context, attach, lock, output, print, print_json, render, summary};
 
 pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure> {
     let spec = Spec::load(&arguments.spec)?;
@@ -19,7 +19,8 @@ pub(super) fn run(context: &Context, arguments: &PushArgs) -> Result<u8, Failure
     let path = Lock::path_for(&arguments.spec);
     let locked = lock::current(&spec, Lock::read(&path)?, &path)?;
     let outside = Outside::new(context, &spec)?;
-    let folder = output_folder(arguments.output.as_deref(), &locked.name);
+    let folder = output::output_folder(arguments.output.as_deref(), &locked.name);
+    output::check_layouts(&folder)?;
     let recipe = wanted.recipe(&spec, &locked, render::rendered(&locked, &spec)?)?;
     let to = PushTo { repository, recipe, reuse: !arguments.no_reuse, keep: false };
     let platforms = chosen(&locked, &[])?;

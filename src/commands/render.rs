@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::render::Rendered;
 use crate::spec::Spec;
 
-use super::build::output_folder;
+use super::output::output_folder;
 use super::{Context, lock, print};
 
 pub(super) fn run(context: &Context, arguments: &RenderArgs) -> Result<u8, Failure> {

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::http;
 use crate::lock::{LockedArchive, LockedDeb, Moment};
+use crate::parallel;
 use crate::progress::{Progress, Task, human_bytes};
 use crate::store::Store;
 
@@ -71,24 +72,7 @@ pub fn fetch(
         let bytes = missing.iter().map(|deb| deb.size).sum();
         let task = progress.task(format!("downloading {} Debian packages", missing.len()), Some(bytes));
         let fetcher = Fetcher { states, archives, http, store, task: &task };
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let worker = || -> Result<(), Error> {
-            while let Some(deb) = missing.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-                // Another worker's failure ends this one as well: the list is used up.
-                if let Err(error) = fetcher.fetch(deb) {
-                    next.store(missing.len(), std::sync::atomic::Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..PARALLEL.min(missing.len())).map(|_| scope.spawn(worker)).collect();
-            let results = threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            results.collect::<Result<Vec<()>, Error>>()
-        })?;
+        parallel::for_each(&missing, PARALLEL, |deb| fetcher.fetch(deb))?;
         task.done(format!("downloaded {} Debian packages, {}", missing.len(), human_bytes(bytes)));
     }
     Ok(debs.iter().map(|deb| store.blob_path(&deb.digest)).collect())

@@ -105,8 +105,11 @@ impl Keyring {
     /// The signed text of a clear-signed message, if a pinned key signed it. `now`: seconds since 1970.
     pub(super) fn verify(&self, message: &[u8], now: u64) -> Result<String, KeyringError> {
         let malformed = |cause: String| KeyringError::Malformed { cause };
-        let (message, _) = CleartextSignedMessage::from_armor(message).map_err(|error| malformed(error.to_string()))?;
-        let text = message.signed_text();
+        let (text, rest) = split(message).map_err(|cause| malformed(cause.to_owned()))?;
+        let (message, _) = CleartextSignedMessage::from_string(&rest).map_err(|error| malformed(error.to_string()))?;
+        if !message.signed_text().is_empty() {
+            return Err(malformed("it has more than one text".to_owned()));
+        }
         let mut reasons = Vec::new();
         for signature in message.signatures() {
             match self.check(signature, text.as_bytes(), now) {
@@ -157,6 +160,23 @@ impl Keyring {
         }
         Err(reason)
     }
+}
+
+/// The text of a clear-signed message, in the form that is signed, and the message without it: the parser's time grows by the
+/// square of the text's length. Nothing hangs on where this cuts, since only the text that a signature holds for is believed.
+/// Source: RFC 9580, section 7.
+fn split(message: &[u8]) -> Result<(String, String), &'static str> {
+    let message = std::str::from_utf8(message).map_err(|_| "it is not UTF-8")?.replace("\r\n", "\n");
+    // Alone it would be signed as the end of a line, and read as none.
+    if message.contains('\r') {
+        return Err("it has a carriage return inside a line");
+    }
+    let (head, rest) = message.split_once("\n\n").ok_or("it has no text")?;
+    let end = if rest.starts_with("-----") { Some(0) } else { rest.find("\n-----").map(|end| end + 1) };
+    let (text, signatures) = rest.split_at(end.ok_or("it has no signature")?);
+    let lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
+    let lines = lines.map(|line| line.strip_prefix("- ").unwrap_or(line).trim_end_matches([' ', '\t']));
+    Ok((lines.collect::<Vec<_>>().join("\r\n"), format!("{head}\n\n{signatures}")))
 }
 
 /// Checks a signature by `certificate`'s primary key or one of its signing subkeys; `None` if neither made it.
@@ -262,6 +282,45 @@ mod tests {
             test_keyring().verify(message.as_bytes(), NOW),
             Ok("Suite: stable\r\n- dashed\r\nCodename: trixie\r\n".to_owned())
         );
+    }
+
+    #[test]
+    fn a_text_is_cut_out_as_the_parser_cuts_it() {
+        let lines = (0..2000).map(|number| format!(" {number:064x} {number} main/binary-amd64/Packages\n"));
+        let long: String = lines.collect();
+        let texts = ["", "a", "a\n", "\n", "\n\na\n\n", "- a\n-b\n-----c\n- -----d\n", "é \t\n \n\ta\t", &long];
+        for text in texts {
+            let message = sign(text);
+            let expected = CleartextSignedMessage::from_string(&message).expect("well-formed").0.signed_text();
+            for message in [message.replace('\n', "\r\n"), message] {
+                assert_eq!(split(message.as_bytes()).map(|(text, _)| text).as_ref(), Ok(&expected), "{text:?}");
+            }
+        }
+        for text in ["", "- a\n-b\n-----c\n- -----d\n", &long] {
+            let signed = text.replace('\n', "\r\n");
+            assert_eq!(test_keyring().verify(sign(text).as_bytes(), NOW).as_ref(), Ok(&signed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_text_and_one_line_end_ends_a_line() {
+        let message = sign("Suite: stable\nCodename: trixie\n");
+        let malformed = |message: &str| match test_keyring().verify(message.as_bytes(), NOW) {
+            Err(KeyringError::Malformed { cause }) => cause,
+            other => panic!("{other:?}"),
+        };
+        let joined = message.replace("stable\n", "stable\r");
+        assert_eq!(malformed(&joined), "it has a carriage return inside a line");
+        // A text that its signature does not cover, in front and behind.
+        malformed(&format!("{message}{message}"));
+        malformed(&format!("{message}Suite: other\n"));
+        malformed(&format!("Suite: other\n\n{message}"));
+        malformed(&message.replacen("Hash: SHA256", "Hash: SHA256\nSuite: other", 1));
+        let (text, signatures) = message.split_once("\n-----BEGIN PGP SIGNATURE").expect("both");
+        malformed(text);
+        malformed(&format!(
+            "{text}\n-----BEGIN PGP SIGNED MESSAGE-----\n\n{text}\n-----BEGIN PGP SIGNATURE{signatures}"
+        ));
     }
 
     #[test]

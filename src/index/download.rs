@@ -2,16 +2,14 @@
 
 use std::io::{Read as _, Seek as _};
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::body::ResumingBody;
-use super::flight::lock;
 use super::page::Trust;
 use super::{Error, Inner, http_error, store_error};
 use crate::lock::LockedWheel;
 use crate::oci::Digest;
 use crate::packaging::{Project, ProjectFile};
+use crate::parallel;
 use crate::progress::{Progress, human_bytes};
 use crate::settings::IndexLocation;
 
@@ -118,27 +116,7 @@ impl Inner {
         let bytes = missing.iter().map(|wheel| wheel.size).sum();
         let noun = if missing.len() == 1 { "wheel" } else { "wheels" };
         let task = progress.task(format!("downloading {} {noun}", missing.len()), Some(bytes));
-        let next = AtomicUsize::new(0);
-        let stopped = AtomicBool::new(false);
-        let failures: Mutex<Vec<(usize, Error)>> = Mutex::default();
-        std::thread::scope(|scope| {
-            for _ in 0..PARALLEL.min(missing.len()) {
-                scope.spawn(|| {
-                    while !stopped.load(Ordering::Relaxed) {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(wheel) = missing.get(at) else { return };
-                        if let Err(error) = self.download(wheel, &|count| task.advance(count)) {
-                            stopped.store(true, Ordering::Relaxed);
-                            lock(&failures).push((at, error));
-                        }
-                    }
-                });
-            }
-        });
-        let failures = std::mem::take(&mut *lock(&failures));
-        if let Some((_, error)) = failures.into_iter().min_by_key(|(at, _)| *at) {
-            return Err(error);
-        }
+        parallel::for_each(missing, PARALLEL, |wheel| self.download(wheel, &|count| task.advance(count)).map(drop))?;
         task.done(format!("downloaded {} {noun}, {}", missing.len(), human_bytes(bytes)));
         Ok(())
     }

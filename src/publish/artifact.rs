@@ -5,6 +5,7 @@
 //! manifest's bytes follow from its contents alone, so that attaching the same thing twice attaches it once.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::oci::{Digest, Reference};
+use crate::parallel;
 use crate::registry::{self, Blob, BytesSource, Meter, Referrer, Registries};
 
 /// Media type of a manifest.
@@ -220,29 +222,22 @@ pub fn push_all(artifacts: &[Artifact], registries: &Registries, to: &Reference)
 /// Writes the documents of artifacts, each once; for each artifact the first failure. Registries take tens of milliseconds
 /// over any blob.
 fn push_documents(artifacts: &[Artifact], registries: &Registries, to: &Reference) -> Vec<Result<(), Error>> {
-    let mut queue = BTreeMap::new();
+    let mut distinct = BTreeMap::new();
     for (index, artifact) in artifacts.iter().enumerate() {
         for document in std::iter::once(&artifact.config).chain(&artifact.documents) {
-            queue.entry(Digest::of(&document.bytes)).or_insert((index, document));
+            distinct.entry(Digest::of(&document.bytes)).or_insert((index, document));
         }
     }
-    let (queue, failures) = (Mutex::new(queue), Mutex::new(BTreeMap::new()));
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
-    let work = || {
-        while let Some((digest, (index, document))) = next() {
-            let source = BytesSource(document.bytes.clone().into());
-            let blob = Blob { digest, size: document.bytes.len() as u64, source: &source };
-            if let Err(error) = registries.push_blob(to, blob, &[], &Meter::new(|_| {})) {
-                failures.lock().unwrap_or_else(PoisonError::into_inner).entry(index).or_insert(error);
-            }
+    let failures = Mutex::new(BTreeMap::new());
+    let push = |(digest, (index, document)): &(Digest, (usize, &Document))| -> Result<(), Infallible> {
+        let source = BytesSource(document.bytes.clone().into());
+        let blob = Blob { digest: *digest, size: document.bytes.len() as u64, source: &source };
+        if let Err(error) = registries.push_blob(to, blob, &[], &Meter::new(|_| {})) {
+            failures.lock().unwrap_or_else(PoisonError::into_inner).entry(*index).or_insert(error);
         }
+        Ok(())
     };
-    std::thread::scope(|scope| {
-        for _ in 1..PARALLEL {
-            scope.spawn(work);
-        }
-        work();
-    });
+    let Ok(()) = parallel::for_each(&distinct.into_iter().collect::<Vec<_>>(), PARALLEL, push);
     let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     (0..artifacts.len()).map(|index| failures.remove(&index).map_or(Ok(()), |error| Err(error.into()))).collect()
 }

@@ -25,6 +25,7 @@ use serde::Serialize;
 pub use mlflow::{mlflow_lock, mlflow_requirements};
 pub use secrets::ensure_secrets;
 pub use seed::CsvError;
+pub use write::check_folder;
 
 use crate::diagnostic::Hint;
 use crate::lock::Lock;
@@ -142,6 +143,12 @@ pub enum Error {
     /// A template failed: a mistake in this program.
     #[error("a template failed: {0}")]
     Template(#[from] tera::Error),
+    /// Files that a render would replace, and that it did not write.
+    #[error("{} not written by imgforge, and would be replaced", were(paths))]
+    Foreign {
+        /// All of them.
+        paths: Vec<PathBuf>,
+    },
     /// A file could not be written.
     #[error("cannot write `{}`: {source}", path.display())]
     Write {
@@ -166,6 +173,7 @@ impl Hint for Error {
             Self::NotText { .. } => "convert the seed to UTF-8, or push with `--no-recipe`",
             Self::Seed { .. } => "seed paths start from the spec's folder",
             Self::Template(_) => "this is a defect of imgforge: please report it with the lock",
+            Self::Foreign { .. } => "name an empty folder with `--output`, or move what is there away",
             Self::Write { source, .. } => return store::help_for_output(source),
         };
         vec![help.to_owned()]
@@ -243,6 +251,12 @@ pub fn shared_stack(
     let mut stack = compose::Stack::new(&header, lock, server.as_ref())?;
     stack.share(images, rendered, &templates)?;
     Ok(Some(templates.text("compose.yaml", &stack)?))
+}
+
+/// "`a` was", "`a`, `b` were".
+fn were(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
+    format!("{} {}", names.join(", "), if paths.len() == 1 { "was" } else { "were" })
 }
 
 /// First line of a generated file, in a comment that starts with `mark`.

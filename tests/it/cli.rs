@@ -283,6 +283,45 @@ fn a_stale_lock_is_refused_where_it_must_hold() {
 }
 
 #[test]
+fn what_somebody_else_wrote_is_not_replaced() {
+    let forge = Forge::new();
+    forge.locked_quickstart();
+    forge.write("Dockerfile", "FROM scratch\n");
+    forge.write(".gitignore", "*.pyc\n");
+    let lock = forge.read("imgforge.lock");
+    fs::remove_file(forge.path("imgforge.lock")).expect("the lock");
+    let refuse = |command: &[&str]| {
+        let (code, stdout, stderr) = imgforge(&forge, command);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{command:?}");
+        stderr
+    };
+    insta::assert_snapshot!(refuse(&["build", "spec.yaml", "--output", "."]), @r"
+    error: `./.gitignore`, `./Dockerfile` were not written by imgforge, and would be replaced
+    help: name an empty folder with `--output`, or move what is there away
+    ");
+    assert!(!forge.path("imgforge.lock").exists(), "it was resolved first");
+    forge.write("imgforge.lock", lock);
+    fs::remove_file(forge.path(".gitignore")).expect("the file");
+    insta::assert_snapshot!(refuse(&["render", "spec.yaml", "--output", "."]), @r"
+    error: `./Dockerfile` was not written by imgforge, and would be replaced
+    help: name an empty folder with `--output`, or move what is there away
+    ");
+    assert_eq!(forge.read("Dockerfile"), "FROM scratch\n");
+    assert!(!forge.path("compose.yaml").exists());
+
+    fs::remove_file(forge.path("Dockerfile")).expect("the file");
+    forge.write("oci/index.json", "{\"schemaVersion\":2,\"manifests\":[]}");
+    let foreign = "error: `./oci` holds an image that imgforge did not make, and would be replaced\n\
+                   help: name another folder with `--output`, or move the image away\n";
+    assert_eq!(refuse(&["build", "spec.yaml", "--output", "."]), foreign);
+    let push = ["push", "spec.yaml", "--repository", "localhost:1/churn", "--output", "."];
+    assert_eq!(refuse(&push), foreign);
+    // Rendered files leave an image alone; after that the folder is a build's.
+    let (code, ..) = imgforge(&forge, &["render", "spec.yaml", "--output", "."]);
+    assert_eq!(code, 0);
+}
+
+#[test]
 fn a_damaged_lock_is_not_taken_for_a_missing_one() {
     let forge = Forge::new();
     forge.write("spec.yaml", "name: churn\n");
