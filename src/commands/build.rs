@@ -23,6 +23,7 @@ use crate::progress::human_bytes;
 use crate::publish::registry::{Published, Upload};
 use crate::publish::{self, engine};
 use crate::render::mlflow_lock;
+use crate::resolve::platforms_of;
 use crate::spec::Spec;
 use crate::store::Store;
 
@@ -39,6 +40,8 @@ use super::{
 pub(super) enum Error {
     #[error("the lock has no platform `{wanted}`")]
     NotLocked { wanted: String, locked: Vec<String> },
+    #[error("the spec makes no image for `{wanted}`")]
+    NotOffered { wanted: String, offered: Vec<Platform> },
     #[error("the spec names no repository to push to")]
     NoRepository,
     #[error("`{text}` is not a repository: {cause}")]
@@ -60,6 +63,14 @@ impl Hint for Error {
         match self {
             Self::NotLocked { locked, .. } => {
                 vec![format!("locked are {}", locked.join(", ")), "add it under `platforms:` and lock again".to_owned()]
+            }
+            Self::NotOffered { wanted, offered } => {
+                let offered: Vec<String> = offered.iter().map(|platform| format!("`{platform}`")).collect();
+                let further = match wanted.parse::<Platform>() {
+                    Ok(_) => "to have it as well, add it under `platforms:`".to_owned(),
+                    Err(unknown) => unknown.to_string(),
+                };
+                vec![format!("it makes images for {}", offered.join(", ")), further]
             }
             Self::NoRepository => {
                 vec!["add `image: {repository: HOST/NAME}` to the spec, or give `--repository HOST/NAME`".to_owned()]
@@ -135,6 +146,7 @@ pub(super) fn run(context: &Context, arguments: &BuildArgs) -> Result<u8, Failur
     // Said before anything is written.
     created()?;
     output::check(&folder)?;
+    check_offered(context, &spec, &arguments.platforms)?;
     let wanted = attach::Wanted { recipe: arguments.push && !arguments.no_recipe };
     wanted.check(&spec)?;
     let attest = Attest::new(&arguments.attest)?;
@@ -204,6 +216,19 @@ fn ready_lock(
             context.progress.say(format!("wrote `{}`: {}", path.display(), lock::summary(&lock)));
             Ok((lock, true))
         }
+    }
+}
+
+/// Whether the spec is for all platforms that are wanted: a build that cannot end well should not start.
+fn check_offered(context: &Context, spec: &Spec, wanted: &[String]) -> Result<(), Failure> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let offered = platforms_of(spec, context.catalog()?)?;
+    let is_offered = |text: &&String| text.parse().is_ok_and(|platform: Platform| offered.contains(&platform));
+    match wanted.iter().find(|text| !is_offered(text)) {
+        Some(wanted) => Err(Error::NotOffered { wanted: wanted.clone(), offered }.into()),
+        None => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use pubgrub::Ranges;
 use crate::catalog::{Catalog, CudaFlavour};
 use crate::oci::Platform;
 use crate::spec::{BaseChoice, Spec};
-use crate::version::{CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
+use crate::version::{CudnnVersion, Dotted, DriverBranch, PythonVersion, ToolkitVersion};
 
 use super::evidence::{Code, Edge, Evidence};
 use super::numbers::{python_value, zero};
@@ -32,6 +32,8 @@ pub struct BaseRow {
     pub toolkit: Option<ToolkitVersion>,
     /// cuDNN in it.
     pub cudnn: Option<CudnnVersion>,
+    /// Driver branches below that of its toolkit which its `cuda-compat` serves on datacenter cards.
+    pub compat: Vec<DriverBranch>,
     /// Whether it holds compilers and headers as well, several times the size of the libraries.
     pub development: bool,
     /// `debian`, `ubuntu`, or `unknown`.
@@ -77,6 +79,7 @@ fn named(reference: String, spec: &Spec, catalog: &Catalog, platforms: &[Platfor
         glibc: glibc(suite.map_or(ASSUMED_GLIBC, |suite| suite.glibc)),
         toolkit: None,
         cudnn: None,
+        compat: Vec::new(),
         development: false,
         distribution: os.map_or_else(|| "unknown".to_owned(), |os| os.distribution.clone()),
         release: os.map(|os| os.release.to_string()).unwrap_or_default(),
@@ -103,6 +106,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
         glibc: glibc(image.glibc),
         toolkit: Some(image.toolkit.clone()),
         cudnn: image.cudnn.clone(),
+        compat: image.compat.clone(),
         development: image.flavour == CudaFlavour::Devel,
         distribution: image.os.split(' ').next().unwrap_or_default().to_owned(),
         release: image.os.split(' ').nth(1).unwrap_or_default().to_owned(),
@@ -126,6 +130,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
         glibc: glibc(suite.glibc),
         toolkit: None,
         cudnn: None,
+        compat: Vec::new(),
         development: false,
         distribution: "debian".to_owned(),
         release: suite.release.clone(),
@@ -143,6 +148,7 @@ pub fn rows(spec: &Spec, catalog: &Catalog) -> Vec<BaseRow> {
         glibc: glibc(suite.glibc),
         toolkit: None,
         cudnn: None,
+        compat: Vec::new(),
         development: false,
         distribution: "debian".to_owned(),
         release: suite.release.clone(),

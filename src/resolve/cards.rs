@@ -14,6 +14,7 @@ use crate::oci::Platform;
 use crate::spec::BaseChoice;
 use crate::version::{ComputeCapability, DriverBranch, DriverVersion, ToolkitVersion};
 
+use super::bases::BaseRow;
 use super::cudnn;
 use super::evidence::{Code, Edge, Evidence};
 use super::stack::{Row, StackModel};
@@ -164,13 +165,14 @@ impl StackModel<'_> {
             return None;
         }
         let branch = DriverBranch(installed.major());
-        let serves = |reference: &str| {
-            let image = self.catalog.bases.cuda.iter().find(|image| image.reference() == reference);
-            image.is_some_and(|image| image.compat.contains(&branch) && image.toolkit.major() >= major)
+        let serves = |base: &BaseRow| {
+            base.kind == "cuda"
+                && base.compat.contains(&branch)
+                && base.toolkit.as_ref().is_some_and(|toolkit| toolkit.major() >= major)
         };
         let ranks: Vec<u32> = (0u32..)
             .zip(&self.bases)
-            .filter(|(_, base)| base.kind == "cuda" && base.reference.as_deref().is_some_and(serves))
+            .filter(|(_, base)| serves(base))
             .map(|(rank, _)| rank)
             .collect();
         (!ranks.is_empty()).then_some(ranks)

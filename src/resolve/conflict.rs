@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::catalog::Catalog;
 use crate::diagnostic::{Hint, Origin};
 use crate::oci::Platform;
 use crate::spec::Spec;
@@ -23,6 +24,9 @@ use super::variable::Variable;
 
 /// At most this many lines of the spec are told; a part without an answer seldom has more than three.
 const ASKS: usize = 10;
+
+/// At most this many other conflicts are told people; the JSON has all of them.
+const BESIDES: usize = 3;
 
 /// One step of the proof.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +70,8 @@ pub struct Conflict {
     pub reasons: Vec<Reason>,
     /// The steps for people: what each line of the spec and each value needs of the others.
     pub proof: Vec<Line>,
+    /// The other conflicts of the spec, a line each.
+    pub besides: Vec<Line>,
     /// What was tried besides, for whoever wonders about it.
     pub remarks: Vec<String>,
     /// Changes that were tried and do lead to an answer.
@@ -88,7 +94,7 @@ impl Conflict {
         // With packages in it a problem is too costly to solve a dozen times, and its proof is about packages.
         if problem.packages.is_none() && problem.fixed.is_empty() {
             let core = minimal::core(problem.stack, &BTreeSet::new());
-            if let Some(told) = Self::over(&core.spec, problem.stack) {
+            if let Some(told) = Self::over(&core.spec, problem.stack.catalog, Some(problem.stack)) {
                 conflict = told.with_all_reasons(conflict.reasons);
             }
             conflict = conflict.in_order();
@@ -98,13 +104,13 @@ impl Conflict {
         conflict.in_order()
     }
 
-    /// The conflict over a part of a spec; `whole` is the model of all of it.
-    pub(super) fn over(part: &Spec, whole: &StackModel<'_>) -> Option<Self> {
-        let model = StackModel::new(part, whole.catalog).ok()?;
+    /// The conflict over a part of a spec; `whole` is the model of all of it, where all of it is to be told of.
+    pub(super) fn over(part: &Spec, catalog: &Catalog, whole: Option<&StackModel<'_>>) -> Option<Self> {
+        let model = StackModel::new(part, catalog).ok()?;
         let preferred = BTreeMap::new();
         let problem = Problem::new(&model, None, &preferred);
         let Err(Failed::Proof(proof)) = problem.solve() else { return None };
-        Some(Reading::new(&proof, &problem).conflict(&problem, whole))
+        Some(Reading::new(&proof, &problem).conflict(&problem, whole.unwrap_or(&model)))
     }
 
     /// Reads the proof over a part of a spec that has no answer by itself. `model` is that of the whole spec, `whole` the
@@ -123,7 +129,10 @@ impl Conflict {
 
     /// The telling steps first: what is impossible in itself, before requirements that merely exclude each other.
     pub(super) fn in_order(mut self) -> Self {
-        self.reasons.sort_by_key(|reason| matches!(reason.code, Code::PinConflict | Code::Unsatisfiable));
+        // That some base does not suit says less than what it is needed for.
+        self.reasons.sort_by_key(|reason| {
+            (matches!(reason.code, Code::PinConflict | Code::Unsatisfiable), reason.of == Variable::Base)
+        });
         in_order_of_the_spec(&mut self.reasons);
         self
     }
@@ -131,7 +140,7 @@ impl Conflict {
     /// The reasons of the whole proof, those that this part of it has as well first. The part has fewer wishes, so that more
     /// builds come into question in it than the user asked for; its own reasons count only where the whole was about
     /// something else.
-    fn with_all_reasons(mut self, whole: Vec<Reason>) -> Self {
+    pub(super) fn with_all_reasons(mut self, whole: Vec<Reason>) -> Self {
         let key = |reason: &Reason| (reason.code, reason.of.clone());
         let own: BTreeSet<(Code, Variable)> = self.reasons.iter().map(key).collect();
         let (telling, others): (Vec<Reason>, Vec<Reason>) =
@@ -141,6 +150,33 @@ impl Conflict {
         }
         self.reasons.extend(others);
         self
+    }
+
+    /// Tells another conflict of the spec besides: its reasons for programs, a line for people.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.add_reasons(&other.reasons);
+        let Some(first) = other.reasons.first() else { return };
+        let fact = match &other.headline {
+            Some(headline) if *headline != first.fact => format!("{headline}: {}", first.fact),
+            _ => first.fact.clone(),
+        };
+        let place = other.reasons.iter().find_map(|reason| reason.origin.as_ref());
+        let place = place.map(|place| format!("{}:{}", place.path.display(), place.line()));
+        let sources = place.into_iter().chain((first.source != "spec").then(|| first.source.clone())).collect();
+        let line = Line { fact: format!("besides, {fact}"), sources };
+        if !self.besides.contains(&line) {
+            self.besides.push(line);
+        }
+    }
+
+    /// Adds reasons that are not known yet.
+    pub(super) fn add_reasons(&mut self, reasons: &[Reason]) {
+        for reason in reasons {
+            let is_known = |known: &Reason| known.fact == reason.fact;
+            if !self.reasons.iter().any(is_known) {
+                self.reasons.push(reason.clone());
+            }
+        }
     }
 
     /// Help that follows from the reasons alone, without trying anything.
@@ -169,7 +205,7 @@ impl Conflict {
                 "source": reason.source,
                 "spec_line": reason.origin.as_ref().map(Origin::line),
             })).collect::<Vec<_>>(),
-            "proof": asks.chain(self.proof.iter().map(|line| &line.fact)).collect::<Vec<_>>(),
+            "proof": asks.chain(self.proof.iter().chain(&self.besides).map(|line| &line.fact)).collect::<Vec<_>>(),
             "remarks": self.remarks,
             "help": self.help,
         })
@@ -208,10 +244,14 @@ impl Hint for Conflict {
         if let Some(more) = self.asks.len().checked_sub(ASKS).filter(|more| *more > 0) {
             notes.push(format!("{more} more lines of the spec; `--format json` has all of them"));
         }
-        for line in &self.proof {
+        for line in self.proof.iter().chain(self.besides.iter().take(BESIDES)) {
             let sources: Vec<String> = line.sources.iter().map(|source| cite(source)).collect();
             let sources = if sources.is_empty() { String::new() } else { format!(" [{}]", sources.join("; ")) };
             notes.push(format!("{}{sources}", line.fact));
+        }
+        if let Some(more) = self.besides.len().checked_sub(BESIDES).filter(|more| *more > 0) {
+            let conflicts = if more == 1 { "conflict" } else { "conflicts" };
+            notes.push(format!("{more} more {conflicts} besides; `--format json` has all of them"));
         }
         notes.extend(self.remarks.iter().cloned());
         notes

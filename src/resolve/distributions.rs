@@ -372,7 +372,7 @@ impl<'a> StackModel<'a> {
     }
 
     /// Listed packages whose versions, all requirements on them taken together, are none of the catalog's: name and what is
-    /// asked. Requirements that exclude each other are not unknown but wrong.
+    /// asked. Requirements that exclude each other, or the version under `frameworks:`, are not unknown but wrong.
     pub(super) fn unknown_listed(&self) -> Vec<(String, String)> {
         let mut asked: BTreeMap<String, Vec<Listed<'_>>> = BTreeMap::new();
         for listed in self.listed() {
@@ -386,9 +386,13 @@ impl<'a> StackModel<'a> {
                 let versions = |listed: &Listed<'_>| {
                     specifiers(&listed.requirement.value).map_or_else(Ranges::full, specifier_values)
                 };
-                let contradictory =
-                    all.iter().fold(Ranges::full(), |set: Values, listed| set.intersection(&versions(listed)))
-                        == Ranges::empty();
+                let named = self.spec.frameworks.iter().find(|framework| framework.family.value == known.family);
+                let named = named.filter(|_| {
+                    self.families.get(known.family).is_some_and(|table| normalize_name(table.package) == name)
+                });
+                let named = named.map_or_else(Ranges::full, |framework| specifier_values(&framework.version));
+                let contradictory = all.iter().fold(named, |set: Values, listed| set.intersection(&versions(listed)))
+                    == Ranges::empty();
                 let ranks = |listed: &Listed<'_>| -> BTreeSet<u32> {
                     known.matching(&listed.requirement.value).iter().map(|install| install.rank).collect()
                 };

@@ -14,7 +14,7 @@ use crate::spec::{BaseChoice, Located, Spec, Target};
 use crate::version::wheel_tag::normalize_name;
 
 use super::packages::specifiers;
-use super::solver::Failed;
+use super::solver::{Failed, Problem};
 use super::variable::{Value, Values, Variable};
 use super::{Preferences, StackAnswer, StackModel, packages_of_families, solve_stack};
 
@@ -145,9 +145,11 @@ pub(super) fn answered(spec: &Spec, catalog: &Catalog) -> Option<StackAnswer> {
     solve_stack(&model, &Preferences::default(), None).ok()
 }
 
+/// Whether there is none, which is found out faster than what it is.
 pub(super) fn is_refused(spec: &Spec, catalog: &Catalog) -> bool {
     StackModel::new(spec, catalog).is_ok_and(|model| {
-        leaves_no_build(&model) || matches!(solve_stack(&model, &Preferences::default(), None), Err(Failed::Proof(_)))
+        let preferred = BTreeMap::new();
+        leaves_no_build(&model) || matches!(Problem::new(&model, None, &preferred).solve(), Err(Failed::Proof(_)))
     })
 }
 
@@ -229,7 +231,7 @@ pub(super) fn correction(spec: &Spec, catalog: &Catalog, order: &[Wish]) -> Opti
     answered(&without(spec, &given_up), catalog)?;
     for wish in order {
         given_up.remove(wish);
-        if answered(&without(spec, &given_up), catalog).is_none() {
+        if is_refused(&without(spec, &given_up), catalog) {
             given_up.insert(*wish);
         }
     }

@@ -212,6 +212,11 @@ pub struct Resolution {
     pub platforms: Vec<PlatformPackages>,
 }
 
+/// The platforms that a spec's image is made for: those it names, else those of its targets.
+pub fn platforms_of(spec: &Spec, catalog: &Catalog) -> Result<Vec<Platform>, Error> {
+    StackModel::new(spec, catalog).map(|model| model.platforms)
+}
+
 /// The stack from the catalog alone; the spec's packages are not looked at.
 pub fn resolve_stack(spec: &Spec, catalog: &Catalog, preferences: &Preferences) -> Result<StackAnswer, Error> {
     let model = StackModel::new(spec, catalog)?;

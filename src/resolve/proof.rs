@@ -3,6 +3,8 @@
 //! A framework's builds are told as ranges ([`super::served`]), versions of a package that require the same as one range,
 //! bases together. Lines go from what the spec asks for down to what that needs, so that they read as a chain.
 
+mod of_bases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::version::wheel_tag::normalize_name;
@@ -81,7 +83,7 @@ pub(super) fn lines(steps: &[Step], problem: &Problem<'_>, whole: &StackModel<'_
             // `torch 2.8.0 is a build of pytorch` is no news to anybody who reads the next line.
             (Variable::Distribution(name), Variable::Build(family)) if problem.stack.installs(name, family) => {}
             (Variable::Distribution(_) | Variable::Extra(..), _) => told.add(of_versions(step)),
-            _ => told.add(generic(step)),
+            _ => told.add(of_bases::line(step, problem.stack).unwrap_or_else(|| generic(step))),
         }
     }
     if exclusive.contains_key(&Variable::WheelCuda) {

@@ -106,6 +106,7 @@ impl Reading {
         }
         let of_targets = |to: &Variable| matches!(to, Variable::Card(_) | Variable::Driver(_) | Variable::Platform(_));
         let mut asks: Vec<(Variable, Evidence)> = self.asks;
+        asks.retain(|(to, ask)| ask.origin.is_some() || *to != Variable::Base);
         asks.retain(|(_, ask)| ask.origin.is_some() || ask.source != "spec" || ask.code != Code::PinConflict);
         if reasons.is_empty() {
             let reason = |(to, ask): &(Variable, Evidence)| Reason {
@@ -117,6 +118,11 @@ impl Reading {
                 to: to.clone(),
             };
             reasons = asks.iter().map(reason).collect();
+            if let [(to, one), (other_to, other)] = asks.as_slice()
+                && to == other_to
+            {
+                told.headline.get_or_insert_with(|| format!("{}, and {}", one.fact, other.fact));
+            }
         }
         // The core may do without the version, and people look for it.
         let of_spec = whole.edges(&Variable::Spec, &Value::Only);

@@ -40,12 +40,14 @@ pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
     if offers.is_empty() {
         offers.extend(common_card(spec, catalog));
     }
-    let corrections = if offers.is_empty() { corrections(spec, catalog) } else { Vec::new() };
+    let asked = wishes(spec, catalog);
+    let corrections = if offers.is_empty() { corrections(spec, catalog, &asked) } else { Vec::new() };
     if corrections.iter().any(|together| together.len() <= 2) {
         let pairs = changes.iter().enumerate().flat_map(|(position, one)| {
             let others = changes[position + 1..].iter().filter(|other| one.is_disjoint(other));
             others.map(|other| one.union(other).copied().collect::<BTreeSet<Wish>>())
         });
+        let pairs = pairs.filter(|pair| leaves_an_image(pair, &asked));
         offers.extend(pairs.filter_map(|pair| offer(spec, catalog, &pair)).take(OFFERS));
     }
     if offers.is_empty() {
@@ -64,33 +66,51 @@ pub(super) fn suggestions(spec: &Spec, catalog: &Catalog) -> Vec<String> {
             texts.push(text);
         }
     }
+    if texts.is_empty() {
+        texts.extend(then_on_common_card(spec, catalog));
+    }
     texts.truncate(OFFERS);
     texts
 }
 
 /// Changes to make together: one that keeps the machines and their Python before the versions, one that keeps the versions, one
-/// that keeps what is pinned of the system. Machines and frameworks as such are given up where nothing else helps.
-fn corrections(spec: &Spec, catalog: &Catalog) -> Vec<BTreeSet<Wish>> {
+/// that keeps what is pinned of the system. Machines and frameworks as such are given up where nothing else helps: first
+/// frameworks, then all machines but one.
+fn corrections(spec: &Spec, catalog: &Catalog, asked: &BTreeSet<Wish>) -> Vec<BTreeSet<Wish>> {
     let of_versions = |wish: &Wish| matches!(wish, Wish::Version(_) | Wish::Bound(_) | Wish::Build(_));
     let of_machines = |wish: &Wish| matches!(wish, Wish::Driver(_) | Wish::Python);
     let of_system = |wish: &Wish| matches!(wish, Wish::Cuda | Wish::Cudnn | Wish::OperatingSystem | Wish::Base);
-    let asked = wishes(spec, catalog);
     let kinds: [&dyn Fn(&Wish) -> bool; 3] = [&of_machines, &of_versions, &of_system];
-    let orders = [[0, 1, 2], [1, 2, 0], [2, 0, 1]];
-    let mut found: Vec<BTreeSet<Wish>> = Vec::new();
-    for order in orders {
-        let as_such = asked.iter().filter(|wish| !kinds.iter().any(|is_kind| is_kind(wish)));
-        let others = order.iter().flat_map(|kind| asked.iter().filter(|wish| kinds[*kind](wish)));
-        let order: Vec<Wish> = as_such.chain(others).copied().collect();
-        let Some(together) = minimal::correction(spec, catalog, &order) else { continue };
-        // An image of nothing is no help.
-        let mut software = asked.iter().filter(|wish| matches!(wish, Wish::Framework(_) | Wish::Package(_)));
-        if !found.contains(&together) && !software.all(|wish| together.contains(wish)) {
-            found.push(together);
+    let as_such = || asked.iter().copied().filter(|wish| !kinds.iter().any(|is_kind| is_kind(wish)));
+    let keeping = |first: Vec<Wish>| {
+        let mut found: Vec<BTreeSet<Wish>> = Vec::new();
+        for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1]] {
+            let others = order.iter().flat_map(|kind| asked.iter().filter(|wish| kinds[*kind](wish)));
+            let order: Vec<Wish> = first.iter().chain(others).copied().collect();
+            let together = minimal::correction(spec, catalog, &order);
+            found.extend(together.filter(|together| !found.contains(together) && leaves_an_image(together, asked)));
         }
+        found.sort_by_key(BTreeSet::len);
+        found
+    };
+    let mut found = keeping(as_such().collect());
+    let mut targets = (0..spec.targets.len()).map(Wish::Target).filter(|_| spec.targets.len() > 1);
+    while let (true, Some(kept)) = (found.is_empty(), targets.next()) {
+        let machines = as_such().filter(|wish| *wish != kept && matches!(wish, Wish::Target(_)));
+        let others = as_such().filter(|wish| !matches!(wish, Wish::Target(_)));
+        found = keeping([kept].into_iter().chain(others).chain(machines).collect());
     }
-    found.sort_by_key(BTreeSet::len);
     found
+}
+
+/// Whether a change leaves something that the spec asks for, and a machine for it: an image of nothing is no help.
+fn leaves_an_image(given_up: &BTreeSet<Wish>, asked: &BTreeSet<Wish>) -> bool {
+    let leaves = |is_kind: fn(&Wish) -> bool| {
+        let mut of_kind = asked.iter().filter(|wish| is_kind(wish)).peekable();
+        of_kind.peek().is_none() || of_kind.any(|wish| !given_up.contains(wish))
+    };
+    leaves(|wish| matches!(wish, Wish::Framework(_) | Wish::Package(_)))
+        && leaves(|wish| matches!(wish, Wish::Target(_)))
 }
 
 /// The changes that lead to an answer and keep what was forced into the spec.
@@ -193,8 +213,8 @@ fn offer(spec: &Spec, catalog: &Catalog, given_up: &BTreeSet<Wish>) -> Option<Of
                 let family = &spec.frameworks.get(index)?.family.value;
                 let edit = format!("`{family}: \"{}\"`", chosen_version(&answer, family)?);
                 with.push(match &newest {
-                    Some(newest) => format!("{edit} (or as new as {newest})"),
-                    None => edit,
+                    Some(newest) if version == Some(index) => format!("{edit} (or as new as {newest})"),
+                    _ => edit,
                 });
             }
             Wish::Python => with.push(format!("`python: \"{}\"`", answer.python)),
@@ -258,17 +278,27 @@ fn exactly(version: Version) -> Option<VersionSpecifiers> {
     VersionSpecifier::from_version(Operator::Equal, version).ok().map(VersionSpecifiers::from)
 }
 
-/// For a spec that names no machine, and something in it that needs a card.
-fn common_card(spec: &Spec, catalog: &Catalog) -> Option<Offer> {
-    let [only] = spec.targets.as_slice() else { return None };
+/// For a spec that names no machine, and something in it that needs a card: the spec with one, and what to do for that.
+fn with_common_card(spec: &Spec) -> Option<(Spec, String)> {
+    let mut changed = spec.clone();
+    let [only] = changed.targets.as_mut_slice() else { return None };
     if only.value != Target::Cpu {
         return None;
     }
-    let mut changed = spec.clone();
-    changed.targets.first_mut()?.value = Target::Card { gpu: COMMON_CARD.to_owned(), driver: None, platform: None };
+    only.value = Target::Card { gpu: COMMON_CARD.to_owned(), driver: None, platform: None };
+    Some((changed, format!("name the machine with the GPU, as in `targets: [{{gpu: {COMMON_CARD}}}]`")))
+}
+
+fn common_card(spec: &Spec, catalog: &Catalog) -> Option<Offer> {
+    let (changed, name_it) = with_common_card(spec)?;
     let answer = answered(&changed, catalog)?;
-    let text = format!("name the machine with the GPU, as in `targets: [{{gpu: {COMMON_CARD}}}]`: {}", result(&answer));
-    Some(Offer { text, answer })
+    Some(Offer { text: format!("{name_it}: {}", result(&answer)), answer })
+}
+
+/// Where there is more to change than the machine.
+fn then_on_common_card(spec: &Spec, catalog: &Catalog) -> Vec<String> {
+    let Some((changed, name_it)) = with_common_card(spec) else { return Vec::new() };
+    suggestions(&changed, catalog).into_iter().map(|change| format!("{name_it}; then {change}")).collect()
 }
 
 /// The fewest specs that serve all targets, found by adding each target to the first group that still has an answer.

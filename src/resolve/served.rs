@@ -22,6 +22,8 @@ use super::targets::{TargetFacts, driver_edge};
 use super::variable::{Value, Values, Variable, one_of};
 use super::wishes::version_allowed;
 
+pub(super) use needs::ends;
+
 /// At most this many groups of targets are told apart.
 const GROUPS: usize = 6;
 /// At most this many different facts stand in one line.

@@ -49,7 +49,7 @@ pub(super) fn target_facts<'a>(
         Target::Card { gpu, driver, platform } => {
             let known = catalog.gpu(gpu).ok_or_else(|| Error::UnknownCard {
                 name: gpu.clone(),
-                suggestion: crate::diagnostic::suggestion(gpu, catalog.gpu_names()).map(str::to_owned),
+                suggestion: card_like(gpu, catalog).map(str::to_owned),
                 origin: origin.clone(),
             })?;
             Ok(TargetFacts {
@@ -81,6 +81,13 @@ pub(super) fn target_facts<'a>(
             })
         }
     }
+}
+
+/// The card that somebody means by `4090`, or by a name written wrong.
+fn card_like<'c>(written: &str, catalog: &'c Catalog) -> Option<&'c str> {
+    let has_word = |name: &&str| name.split_whitespace().any(|word| word.eq_ignore_ascii_case(written));
+    let shortest = catalog.gpu_names().filter(has_word).min_by_key(|name| name.len());
+    shortest.or_else(|| crate::diagnostic::suggestion(written, catalog.gpu_names()))
 }
 
 /// The driver a target may have: the one the spec names, or any up to the card's last branch.

@@ -19,6 +19,27 @@ fn imgforge(forge: &Forge, arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
+fn a_platform_that_the_spec_is_not_for_is_refused_before_any_work() {
+    let forge = Forge::new();
+    forge.write("spec.yaml", "name: churn\ntargets: [cpu]\npackages: [idna]\n");
+    let refused = |platform: &str| imgforge(&forge, &["build", "spec.yaml", "--offline", "--platform", platform]);
+    let (code, stdout, stderr) = refused("linux/riscv64");
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    insta::assert_snapshot!(stderr, @r"
+    error: the spec makes no image for `linux/riscv64`
+    help: it makes images for `linux/amd64`
+    help: `linux/riscv64` is not a platform imgforge makes images for: expected `linux/amd64` or `linux/arm64`
+    ");
+    let (code, stdout, stderr) = refused("linux/arm64");
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    insta::assert_snapshot!(stderr, @r"
+    error: the spec makes no image for `linux/arm64`
+    help: it makes images for `linux/amd64`
+    help: to have it as well, add it under `platforms:`
+    ");
+}
+
+#[test]
 fn an_unknown_key_is_pointed_at() {
     let forge = Forge::new();
     forge.write("spec.yaml", "name: churn\ntargets: [cpu]\npakages: [pandas]\n");

@@ -41,6 +41,10 @@ enum Verdict {
     Refused { message: String, line: u64, help: Option<String> },
 }
 
+/// What a person sees of a conflict at once: a terminal's rows, and columns that stay readable.
+const ROWS: usize = 24;
+const COLUMNS: usize = 110;
+
 /// The codes of the contract that the catalog alone can give. `unsatisfiable` is for packages whose metadata says no.
 const CODES: [&str; 14] = [
     "cc_not_supported",
@@ -138,6 +142,11 @@ fn disagreements(forge: &Forge, case: &Case) -> Vec<String> {
                 {
                     found.push(format!("{reason} lacks a fact or a source"));
                 }
+            }
+            let proof = errors.lines().filter(|line| line.starts_with("note: "));
+            let rows: usize = proof.map(|line| line.chars().count().div_ceil(COLUMNS)).sum();
+            if rows > ROWS {
+                found.push(format!("the proof takes {rows} rows:\n{errors}"));
             }
             if !found.is_empty() {
                 found.push(format!("{answer:#}"));

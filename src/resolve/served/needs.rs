@@ -23,6 +23,8 @@ impl Served<'_, '_> {
                     wheels.flat_map(|wheels| wheels.pythons.clone()).collect::<Vec<PythonVersion>>()
                 };
                 let lines: Vec<PythonVersion> = entries.iter().flat_map(wheels).collect();
+                // Of builds without wheels for the platform, that is the fault.
+                lines.first()?;
                 format!("{has} wheels for Python {}", describe_lines(&lines))
             }
             (Code::NoBuildForPlatform, Variable::Platform(platform)) => format!("{has} no wheels for {platform}"),
@@ -79,7 +81,7 @@ impl Served<'_, '_> {
 }
 
 /// `a`, `a, b`, `a to z`: a sorted list by its ends where it is long.
-fn ends(sorted: &[String]) -> String {
+pub(in crate::resolve) fn ends(sorted: &[String]) -> String {
     match sorted {
         [first, _, _, .., last] => format!("{first} to {last}"),
         short => short.join(", "),
