@@ -550,6 +550,18 @@ frameworks:
                 "`flow=={version` is not a requirement",
             ),
             ("index: flow-cpu", "index: flow-cpu, only: linux/arm64", "framework flow 1.0 cpu", "for no platform"),
+            (
+                "glibc: \"2.17\"}}",
+                "glibc: \"2.17\", unlabelled: flow flowvision flowaudio}}",
+                "framework flow 1.0 cpu",
+                "`unlabelled` of linux/amd64 names `flowaudio`, which is no package of the release",
+            ),
+            (
+                "glibc: \"2.17\"}}",
+                "glibc: \"2.17\", without: flow}}",
+                "framework flow 1.0 cpu",
+                "`without` of linux/amd64 names `flow`, which is no companion of the release",
+            ),
             ("{pythons: \"3.11\"", "{pythons: \"\"", "framework flow 1.0 cpu", "no Python for linux/amd64"),
             ("{pythons: \"3.11\"", "{pythons: \"3.11 3.12\"", "framework flow 1.0 cpu", "Python 3.12 is not listed"),
             (

@@ -141,6 +141,12 @@ pub struct PlatformSupport {
     /// Intermediate code here, where `sass` differs as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ptx: Vec<ComputeCapability>,
+    /// Packages whose wheels here leave out the build's local label, as those of torchvision for arm64 did before 0.25.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unlabelled: Vec<String>,
+    /// Companions that the build has no wheels of here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 /// How a build's GPU code reaches a card.

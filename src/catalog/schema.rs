@@ -183,6 +183,10 @@ struct PlatformSection {
     sass: Vec<ComputeCapability>,
     #[serde(deserialize_with = "text::words::deserialize")]
     ptx: Vec<ComputeCapability>,
+    #[serde(deserialize_with = "text::words::deserialize")]
+    unlabelled: Vec<String>,
+    #[serde(deserialize_with = "text::words::deserialize")]
+    without: Vec<String>,
 }
 
 /// Something in a well-formed file that makes no entry.
@@ -482,6 +486,12 @@ fn merge_platforms(
         if !section.sass.is_empty() {
             (merged.sass, merged.ptx) = (section.sass, section.ptx);
         }
+        if !section.unlabelled.is_empty() {
+            merged.unlabelled = section.unlabelled;
+        }
+        if !section.without.is_empty() {
+            merged.without = section.without;
+        }
         merged.glibc = section.glibc.or(merged.glibc.take());
         merged.accelerator = section.accelerator.or(merged.accelerator);
     }
@@ -492,8 +502,8 @@ fn merge_platforms(
         }
         let glibc = section.glibc.ok_or_else(|| format!("no `glibc` for {platform}"))?;
         let glibc = text::parse_glibc(&glibc)?;
-        let PlatformSection { pythons, accelerator, sass, ptx, .. } = section;
-        platforms.insert(platform, PlatformSupport { pythons, glibc, accelerator, sass, ptx });
+        let PlatformSection { pythons, accelerator, sass, ptx, unlabelled, without, .. } = section;
+        platforms.insert(platform, PlatformSupport { pythons, glibc, accelerator, sass, ptx, unlabelled, without });
     }
     Ok(platforms)
 }

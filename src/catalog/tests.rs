@@ -150,10 +150,11 @@ fn builds_of_torch_2_5_1() {
     let lines: Vec<String> = default.platforms[&Platform::AMD64].pythons.iter().map(ToString::to_string).collect();
     assert_eq!(lines, ["3.9", "3.10", "3.11", "3.12", "3.13"]);
     let for_arm = release.builds_named("cu124").last().expect("a build for arm64");
-    assert_eq!(
-        (for_arm.accelerator_on(Platform::AMD64), for_arm.accelerator_on(Platform::ARM64)),
-        (None, Some(Accelerator::Cuda))
-    );
+    for platform in [Platform::AMD64, Platform::ARM64] {
+        assert_eq!(for_arm.accelerator_on(platform), Some(Accelerator::Cuda), "{platform}");
+    }
+    assert_eq!(for_arm.platforms[&Platform::ARM64].unlabelled, ["torch", "torchvision", "torchaudio"]);
+    assert!(for_arm.platforms[&Platform::AMD64].unlabelled.is_empty());
     for (card, support) in
         [("7.5", Support::Sass), ("8.9", Support::Sass), ("9.0", Support::Sass), ("12.0", Support::No)]
     {

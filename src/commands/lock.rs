@@ -160,7 +160,7 @@ fn packages(
             context.progress.say(format!("warning: {warning}"));
         }
         for (name, candidate) in &platform.wheels {
-            let (version, index, file) = (&candidate.version, &candidate.index, &candidate.file.filename);
+            let (version, index, file) = (candidate.own_version(), &candidate.index, &candidate.file.filename);
             context
                 .progress
                 .detail(format!("{}: {name} {version}, `{file}` from the index `{index}`", platform.platform));
@@ -185,7 +185,7 @@ fn locked_wheels(outside: &Outside, packages: &PlatformPackages) -> Result<Vec<L
             }
             Ok(LockedWheel {
                 name: name.clone(),
-                version: candidate.version.to_string(),
+                version: candidate.own_version().to_string(),
                 index: candidate.index.clone(),
                 url: candidate.place.clone(),
                 file: file.filename.clone(),

@@ -2,11 +2,14 @@
 //! needs, and the CUDA and cuDNN that it was made with. What it asks of cards and drivers is in `cards`.
 
 use pep440_rs::Version;
+use pep508_rs::{Requirement, VerbatimUrl};
 use pubgrub::Ranges;
 
 use crate::catalog::{Accelerator, Build, Vendor};
 use crate::version::PythonVersion;
+use crate::version::wheel_tag::normalize_name;
 
+use super::distributions::names_url;
 use super::evidence::{Code, Edge, Evidence};
 use super::numbers::{describe_lines, number, python_allowed, python_value};
 use super::stack::{Row, StackModel};
@@ -64,6 +67,14 @@ impl StackModel<'_> {
                 Some(lines) => lines.into_iter().filter(|line| support.pythons.contains(line)).collect(),
             });
             glibc = glibc.max(Some(support.glibc));
+            for companion in support.without.iter().filter(|companion| self.asks_companion(family, companion)) {
+                edges.push(edge(
+                    Variable::Platform(*platform),
+                    Ranges::empty(),
+                    Code::NoBuildForPlatform,
+                    format!("{label} has no wheels of {companion} for {platform}"),
+                ));
+            }
         }
         if let Some(required) = &row.release.requires_python {
             let allowed = self.pythons.iter().filter(|line| python_allowed(required, **line));
@@ -108,6 +119,19 @@ impl StackModel<'_> {
             edges.push(wheels(to, values, Code::PinConflict, fact));
         }
         edges
+    }
+
+    /// What the spec asks for of a family's companions, if it can come from nowhere but the build's own index.
+    fn asks_companion(&self, family: &str, name: &str) -> bool {
+        let mut frameworks = self.spec.frameworks.iter().filter(|framework| framework.family.value == family);
+        let is_named = |requirement: &Requirement<VerbatimUrl>| {
+            normalize_name(requirement.name.as_ref()) == name
+                && !names_url(requirement)
+                && self.always_holds(requirement)
+        };
+        self.spec.indexes.is_empty()
+            && (frameworks.any(|framework| framework.with.iter().any(|companion| companion.value == name))
+                || self.spec.packages.iter().any(|requirement| is_named(&requirement.value)))
     }
 
     /// A release without wheels: nothing here compiles, and nothing that runs without a compiler can install it.

@@ -166,7 +166,7 @@ fn takes(specifiers: &VersionSpecifiers, values: &Values, release: &Release, bui
 }
 
 /// `2.5.1+cu124`.
-fn labelled(version: &Version, build: &Build) -> Option<Version> {
+pub(super) fn labelled(version: &Version, build: &Build) -> Option<Version> {
     format!("{version}+{}", build.name).parse().ok()
 }
 
@@ -294,7 +294,8 @@ impl<'a> StackModel<'a> {
         })
     }
 
-    fn always_holds(&self, requirement: &Requirement<VerbatimUrl>) -> bool {
+    /// Whether a requirement's marker holds on every platform and Python.
+    pub(super) fn always_holds(&self, requirement: &Requirement<VerbatimUrl>) -> bool {
         let environment = |platform: Platform| {
             self.pythons.iter().map(move |line| {
                 let patch = Version::new([u64::from(line.major), u64::from(line.minor), 0]);
@@ -433,6 +434,6 @@ fn is_version(install: &Install<'_>, version: &Version) -> bool {
 }
 
 /// A requirement with a URL pins no version that the catalog could know.
-fn names_url(requirement: &Requirement<VerbatimUrl>) -> bool {
+pub(super) fn names_url(requirement: &Requirement<VerbatimUrl>) -> bool {
     matches!(requirement.version_or_url, Some(VersionOrUrl::Url(_)))
 }

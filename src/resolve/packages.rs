@@ -80,6 +80,7 @@ impl From<Failure> for SourceError {
 pub struct PackageModel<'a> {
     stack: &'a StackModel<'a>,
     source: &'a dyn PackageSource,
+    platform: Platform,
     /// Interpreter and platform.
     pub environment: WheelEnvironment,
     /// Whether releases of known packages that the catalog does not have may be taken where it has others.
@@ -122,6 +123,7 @@ impl<'a> PackageModel<'a> {
         Self {
             stack,
             source,
+            platform,
             environment,
             unknown_releases: false,
             full_python: full_python.clone(),
@@ -175,8 +177,12 @@ impl<'a> PackageModel<'a> {
             return Ok(Rc::clone(offer));
         }
         let allowed = self.allowed(name);
-        let rules =
-            Rules { environment: &self.environment, full_python: &self.full_python, allowed: allowed.as_deref() };
+        let rules = Rules {
+            environment: &self.environment,
+            full_python: &self.full_python,
+            allowed: allowed.as_deref(),
+            labels: self.labels_left_out(index, name),
+        };
         let offer = if index == DIRECT {
             let placed = self.placed(name);
             let files = placed.iter().map(|pin| self.source.wheel(pin)).collect::<Result<Vec<_>, _>>()?;

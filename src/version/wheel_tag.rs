@@ -242,6 +242,11 @@ impl WheelFilename {
         tags.filter(|(_, tagged)| *tagged == machine).map(|(glibc, _)| glibc).min()
     }
 
+    /// Whether it is for Linux on this machine: by a tag of its own, or for every machine.
+    pub fn is_for(&self, machine: &str) -> bool {
+        self.linux_glibc(machine).is_some() || self.platform_tags.iter().any(|tag| tag == "any")
+    }
+
     /// Python lines of the `cpXY` tags, for messages like "wheels exist for 3.9 to 3.12". Empty for pure wheels.
     pub fn cpython_lines(&self) -> Vec<PythonVersion> {
         self.python_tags

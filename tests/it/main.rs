@@ -15,6 +15,7 @@
 //! - `hostile`: real wheels, damaged
 //! - `hosts`: plain http, proxies, mirrors and client certificates, host by host
 //! - `killed_push`: pushes that are killed at any moment
+//! - `labels`: one build on an index that labels the wheels of one platform and not those of the other
 //! - `layering`: which module may import which, and words that no file may hold
 //! - `mirror`: the images of others in a registry of one's own, without the one that they came from
 //! - `overlay`: a company's own cards, machines, frameworks and indexes, as the catalog's README shows them
@@ -48,6 +49,7 @@ mod golden;
 mod hostile;
 mod hosts;
 mod killed_push;
+mod labels;
 mod layering;
 mod mirror;
 mod overlay;

@@ -1,19 +1,16 @@
 //! The overlay that `catalog/README.md` shows, used as written but for the address of its index, which is in this process.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
 
 use crate::support::forge::{Forge, standard_output};
+use crate::support::index::{digest, serve};
 use crate::support::repository;
 
 const SPEC: &str = "name: lab-model\ntargets: [lab/rack-1]\nframeworks:\n  lattice: \"1.0\"\n";
 const WHEEL: &str = "acme_lattice-1.0+cu126-py3-none-manylinux_2_28_x86_64.whl";
 const NEXT_WHEEL: &str = "acme_lattice-1.1+cu126-cp312-cp312-manylinux_2_28_x86_64.whl";
-const NEXT_DIGEST: &str = "9cbfd8ab3b4d1cb0a8f39d6a8b4d4c3f4a1d2b5c6e7f8091a2b3c4d5e6f70819";
-const DIGEST: &str = "6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090";
 
 /// The YAML blocks of the README by the file that their first line names.
 fn example(name: &str) -> String {
@@ -31,42 +28,9 @@ fn overlay(index: &str) -> Forge {
     forge
 }
 
-/// An index of one wheel at `/cu126/simple/`; it ends with the test.
+/// An index of two wheels at `/cu126/simple/`; it ends with the test.
 fn index() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer(&stream)));
-    format!("http://{address}/")
-}
-
-fn answer(mut stream: &TcpStream) {
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let request = lines.next().unwrap_or_default();
-    lines.take_while(|line| !line.is_empty()).for_each(drop);
-    let path = request.split(' ').nth(1).unwrap_or_default();
-    let page = format!(
-        r#"{{"meta": {{"api-version": "1.1"}}, "name": "acme-lattice", "files": [{{"filename": "{WHEEL}", "url": "{WHEEL}",
-            "hashes": {{"sha256": "{DIGEST}"}}, "size": 1234, "core-metadata": true}}, {{"filename": "{NEXT_WHEEL}",
-            "url": "{NEXT_WHEEL}", "hashes": {{"sha256": "{NEXT_DIGEST}"}}, "size": 1235, "core-metadata": true}}]}}"#
-    );
-    let (status, body) = match path {
-        "/cu126/simple/acme-lattice/" => ("200 OK", page),
-        path if path.ends_with(".whl.metadata") => {
-            let version = path.rsplit('/').next().and_then(|file| file.split('-').nth(1)).unwrap_or_default();
-            (
-                "200 OK",
-                format!(
-                    "Metadata-Version: 2.1\nName: acme-lattice\nVersion: {version}\nRequires-Python: >=3.11,<3.14\n"
-                ),
-            )
-        }
-        _ => ("404 Not Found", String::new()),
-    };
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/vnd.pypi.simple.v1+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    let _ = stream.write_all(format!("{head}{body}").as_bytes());
+    serve(&[("cu126/simple/acme-lattice", &[WHEEL, NEXT_WHEEL])], "Requires-Python: >=3.11,<3.14\n")
 }
 
 #[test]
@@ -87,7 +51,7 @@ fn a_new_card_machine_framework_and_index_resolve_and_lock() {
     standard_output(forge.imgforge().args(["lock", "spec.yaml", "--catalog", "lab"]));
     let lock = forge.read("imgforge.lock");
     for line in
-        [format!("file = \"{WHEEL}\""), format!("digest = \"sha256:{DIGEST}\""), "index = \"lab-cu126\"".to_owned()]
+        [format!("file = \"{WHEEL}\""), format!("digest = \"{}\"", digest(WHEEL)), "index = \"lab-cu126\"".to_owned()]
     {
         assert!(lock.lines().any(|found| found == line), "{line}:\n{lock}");
     }

@@ -39,6 +39,7 @@ pub(super) fn releases(catalog: &Catalog, framework: &Framework, findings: &mut 
             findings.add_if(!names.insert((&build.name, &build.index)), &entry, "declared twice");
             accelerator(catalog, build, &entry, findings);
             wheels(catalog, release, build, &entry, findings);
+            packages(framework, release, build, &entry, findings);
         }
     }
 }
@@ -123,6 +124,21 @@ fn wheels(catalog: &Catalog, release: &Release, build: &Build, entry: &str, find
             findings.add_if(catalog.python(*python).is_none(), entry, &format!("Python {python} is not listed"));
             let excluded = release.requires_python.as_ref().is_some_and(|range| !range.contains(&last_patch(*python)));
             findings.add_if(excluded, entry, &format!("`requires_python` excludes Python {python}"));
+        }
+    }
+}
+
+/// Packages that a platform of a build speaks of must be of the release.
+fn packages(framework: &Framework, release: &Release, build: &Build, entry: &str, findings: &mut Findings) {
+    for (platform, wheels) in &build.platforms {
+        for name in wheels.without.iter().filter(|name| !release.companions.contains_key(*name)) {
+            findings
+                .add(entry, format!("`without` of {platform} names `{name}`, which is no companion of the release"));
+        }
+        let is_known = |name: &&String| **name == framework.package || release.companions.contains_key(*name);
+        for name in wheels.unlabelled.iter().filter(|name| !is_known(name)) {
+            findings
+                .add(entry, format!("`unlabelled` of {platform} names `{name}`, which is no package of the release"));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::super::Catalog;
-use super::super::framework::{Accelerator, Build, Framework, Release};
+use super::super::framework::{Accelerator, Build, Framework, PlatformSupport, Release};
 use super::View;
 use super::list::summary;
 use super::table::{fields, glibc, join, mark, optional, sources, span, spell, table, unconfirmed};
@@ -106,6 +106,12 @@ pub(super) fn build(catalog: &Catalog, framework: &Framework, release: &Release,
     let system = if build.needs_system_cuda { "the system's own" } else { "" };
     let companions =
         release.companions.iter().map(|(package, versions)| format!("{package} {}", join(versions, " or ")));
+    let names = |of: fn(&PlatformSupport) -> &Vec<String>| {
+        let told = build.platforms.iter().filter(|(_, wheels)| !of(wheels).is_empty());
+        join(told.map(|(platform, wheels)| format!("{} for {platform}", join(of(wheels), ", "))), "; ")
+    };
+    // The default index's wheels have no label anywhere.
+    let unlabelled = if build.default { String::new() } else { names(|wheels| &wheels.unlabelled) };
     let text = fields(&[
         ("build", format!("{} of {} {}", build_name(build), framework.package, release.version)),
         ("installed by", join(&build.requirements, " ")),
@@ -119,6 +125,8 @@ pub(super) fn build(catalog: &Catalog, framework: &Framework, release: &Release,
         ("driver for PTX", ptx_driver.map(|driver| format!("{driver} or newer")).unwrap_or_default()),
         ("requires python", optional(release.requires_python.as_ref())),
         ("with", join(companions, ", ")),
+        ("without", names(|wheels| &wheels.without)),
+        ("no label on", unlabelled),
         ("unverified", unconfirmed(build.unverified)),
     ]);
     let rows = build.platforms.iter().map(|(platform, wheels)| {

@@ -12,11 +12,12 @@ use std::collections::{HashMap, HashSet};
 use pep440_rs::{Operator, Version, VersionSpecifiers};
 use pep508_rs::{Requirement, VerbatimUrl};
 
-use crate::catalog::{Build, Framework};
+use crate::catalog::Framework;
 use crate::packaging::Metadata;
 use crate::version::wheel_tag::normalize_name;
 
 use super::super::builds::row_label;
+use super::super::distributions::labelled;
 use super::super::evidence::{Code, Edge, Evidence};
 use super::super::stack::Row;
 use super::super::variable::{Value, Values, Variable, one_of, specifier_values};
@@ -138,38 +139,55 @@ impl PackageModel<'_> {
     }
 
     /// Indexes of builds other than the default one whose labelled versions are in the set.
-    fn labelled_indexes(&self, name: &str, values: &Values) -> Vec<String> {
+    pub(super) fn labelled_indexes(&self, name: &str, values: &Values) -> Vec<String> {
         let mut indexes = Vec::new();
         if !self.may_use_build_indexes(name) {
             return indexes;
         }
-        for framework in &self.stack.catalog.frameworks {
-            let is_main = framework.package == name;
-            if !is_main && !framework.companions.iter().any(|companion| companion == name) {
-                continue;
-            }
-            for release in &framework.releases {
-                let versions: Vec<&Version> = match is_main {
-                    true => vec![&release.version],
-                    false => release.companions.get(name).into_iter().flatten().collect(),
-                };
-                // An index is asked only for builds that can suit: it may be out of reach, and would say nothing new.
-                let suits = |build: &&Build| {
-                    let row = Row { release, build };
-                    build.index != DEFAULT_INDEX && !self.stack.is_excluded(&framework.family, &row)
-                };
-                for build in release.builds.iter().filter(suits) {
-                    let labelled = versions.iter().any(|version| {
-                        let text = format!("{version}+{}", build.name);
-                        text.parse().is_ok_and(|version: Version| values.contains(&Value::Release(version)))
-                    });
-                    if labelled && !indexes.contains(&build.index) {
-                        indexes.push(build.index.clone());
-                    }
-                }
+        for (framework, row, version) in self.of_builds(name) {
+            let index = &row.build.index;
+            // An index is asked only for builds that can suit: it may be out of reach, and would say nothing new.
+            let asked = || {
+                labelled(version, row.build).is_some_and(|version| values.contains(&Value::Release(version)))
+                    && !self.stack.is_excluded(&framework.family, &row)
+            };
+            if !indexes.contains(index) && asked() {
+                indexes.push(index.clone());
             }
         }
         indexes
+    }
+
+    /// The versions of a distribution that lie on an index of builds for this platform without label, and as which the
+    /// search knows them: with it. So none of them is taken for the default index's, nor that for one of them.
+    pub(super) fn labels_left_out(&self, index: &str, name: &str) -> HashMap<Version, Version> {
+        if !self.routes.is_of_framework(index) {
+            return HashMap::new();
+        }
+        let leaves_out = |row: &Row<'_>| {
+            let wheels = row.build.platforms.get(&self.platform).filter(|_| row.build.index == index);
+            wheels.is_some_and(|wheels| wheels.unlabelled.iter().any(|package| package == name))
+        };
+        let of_index = self.of_builds(name).filter(|(_, row, _)| leaves_out(row));
+        of_index.filter_map(|(_, row, version)| Some((version.clone(), labelled(version, row.build)?))).collect()
+    }
+
+    /// What builds with an index of their own have of a distribution that is a framework's main package or a companion.
+    fn of_builds<'m>(&'m self, name: &'m str) -> impl Iterator<Item = (&'m Framework, Row<'m>, &'m Version)> {
+        let releases = self
+            .stack
+            .catalog
+            .frameworks
+            .iter()
+            .flat_map(|framework| framework.releases.iter().map(move |release| (framework, release)));
+        releases.flat_map(move |(framework, release)| {
+            let is_main = framework.package == name;
+            let main = std::iter::once(&release.version).filter(move |_| is_main);
+            let companions = release.companions.get(name).into_iter().flatten().filter(move |_| !is_main);
+            let builds = release.builds.iter().filter(|build| build.index != DEFAULT_INDEX);
+            let rows = builds.map(move |build| Row { release, build });
+            main.chain(companions).flat_map(move |version| rows.clone().map(move |row| (framework, row, version)))
+        })
     }
 
     /// A companion goes with builds of its framework: torchvision must be of the build that torch is.

@@ -104,7 +104,7 @@ impl PackageModel<'_> {
 
     /// The locked version, withdrawn or not, if the set has it.
     pub(super) fn locked_in(&self, offer: &Offer, name: &str, values: &Values) -> Option<Candidate> {
-        let locked = self.locked.get(name).filter(|locked| is_inside(locked, values))?;
+        let locked = Some(offer.known_as(self.locked.get(name)?)).filter(|locked| is_inside(locked, values))?;
         offer.candidates.get(locked).or_else(|| offer.yanked.get(locked)).cloned()
     }
 }

@@ -1,6 +1,5 @@
 //! What the spec and each version require, as edges of the problem.
 
-use pep440_rs::Version;
 use pep508_rs::{ExtraName, Requirement, VerbatimUrl, VersionOrUrl};
 use pubgrub::Ranges;
 
@@ -55,7 +54,7 @@ impl PackageModel<'_> {
             Ok(metadata) => metadata,
             Err(reason) => return Ok(Err(format!("{name} {version} cannot be used: {reason}"))),
         };
-        if let Some(reason) = self.fault(name, extra, version, &metadata) {
+        if let Some(reason) = self.fault(name, extra, candidate, &metadata) {
             return Ok(Err(reason));
         }
         let source = format!("metadata of {name} {version}");
@@ -138,7 +137,8 @@ impl PackageModel<'_> {
     }
 
     /// Why a release's METADATA keeps it from being used.
-    fn fault(&self, name: &str, extra: Option<&str>, version: &Version, metadata: &Metadata) -> Option<String> {
+    fn fault(&self, name: &str, extra: Option<&str>, candidate: &Candidate, metadata: &Metadata) -> Option<String> {
+        let version = candidate.own_version();
         if metadata.version != *version {
             return Some(format!("METADATA of {name} {version} says that it is {name} {}", metadata.version));
         }

@@ -1,20 +1,22 @@
 //! What an index offers of one distribution: its files sorted into versions that can be installed here and versions that
 //! cannot, each of those with the reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use pep440_rs::Version;
 
 use crate::oci::Digest;
 use crate::packaging::{FileKind, ProjectFile};
-use crate::version::wheel_tag::{Fit, Incompatible, WheelEnvironment};
+use crate::version::wheel_tag::{Fit, Incompatible, WheelEnvironment, machine_name};
 use crate::version::{PythonVersion, WheelPlace};
+
+use super::super::variable::{Value, Values};
 
 /// A usable version: its best wheel and where it comes from.
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// Version with local label.
+    /// Version with local label: that of its build, also where the wheel leaves it out.
     pub version: Version,
     /// Index name; `direct` for a wheel that has a place instead.
     pub index: String,
@@ -27,12 +29,19 @@ pub struct Candidate {
     fit: Fit,
 }
 
+impl Candidate {
+    /// The version that the wheel's own name and METADATA say, which is what installs and locks it.
+    pub fn own_version(&self) -> &Version {
+        self.file.version.as_ref().unwrap_or(&self.version)
+    }
+}
+
 /// Why a version that exists is no candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unusable {
     /// No file of it is a wheel.
     SdistOnly,
-    /// No wheel fits; the reasons of its wheels, and the Python lines they are for.
+    /// No wheel fits; the reasons of its wheels, and the Python lines that those for this machine are for.
     Wheels(Vec<Incompatible>, Vec<PythonVersion>),
     /// `requires_python` excludes the interpreter.
     RequiresPython(String),
@@ -53,6 +62,7 @@ pub struct Offer {
     pub yanked: BTreeMap<Version, Candidate>,
     /// The others, with the reason.
     pub unusable: BTreeMap<Version, Unusable>,
+    labels: HashMap<Version, Version>,
 }
 
 /// What a file must suit.
@@ -63,6 +73,8 @@ pub(super) struct Rules<'a> {
     pub(super) full_python: &'a Version,
     /// sha256 of the files that may be installed; `None` allows any.
     pub(super) allowed: Option<&'a [Digest]>,
+    /// The versions whose wheels leave out their build's label, as they are and with it.
+    pub(super) labels: HashMap<Version, Version>,
 }
 
 impl Offer {
@@ -72,7 +84,7 @@ impl Offer {
         files: impl IntoIterator<Item = (&'f ProjectFile, Option<&'f WheelPlace>)>,
         rules: &Rules<'_>,
     ) -> Self {
-        let mut offer = Self { exists: true, ..Self::default() };
+        let mut offer = Self { exists: true, labels: rules.labels.clone(), ..Self::default() };
         for (file, place) in files {
             offer.add(index, file, place, rules);
         }
@@ -90,6 +102,7 @@ impl Offer {
 
     fn add(&mut self, index: &str, file: &ProjectFile, place: Option<&WheelPlace>, rules: &Rules<'_>) {
         let Some(version) = &file.version else { return };
+        let version = &self.known_as(version).clone();
         let wheel = match &file.kind {
             FileKind::Wheel(wheel) => wheel,
             FileKind::Sdist => {
@@ -101,13 +114,18 @@ impl Offer {
         let fit = match wheel.fit(rules.environment) {
             Ok(fit) => fit,
             Err(reason) => {
+                // A wheel for another machine says nothing of what this one's are for.
+                let (reason, lines_served) = match wheel.is_for(machine_name(&rules.environment.architecture)) {
+                    true => (reason, wheel.cpython_lines()),
+                    false => (Incompatible::Platform, Vec::new()),
+                };
                 let entry = self.unusable.entry(version.clone()).or_insert(Unusable::SdistOnly);
                 match entry {
                     Unusable::Wheels(reasons, lines) => {
                         reasons.push(reason);
-                        lines.extend(wheel.cpython_lines());
+                        lines.extend(lines_served);
                     }
-                    Unusable::SdistOnly => *entry = Unusable::Wheels(vec![reason], wheel.cpython_lines()),
+                    Unusable::SdistOnly => *entry = Unusable::Wheels(vec![reason], lines_served),
                     _ => {}
                 }
                 return;
@@ -139,6 +157,16 @@ impl Offer {
                 table.insert(version.clone(), candidate);
             }
         }
+    }
+
+    /// The newest unusable version in a set, with the reason.
+    pub(super) fn unusable_in(&self, values: &Values) -> Option<(&Version, &Unusable)> {
+        self.unusable.iter().rev().find(|(version, _)| values.contains(&Value::Release((*version).clone())))
+    }
+
+    /// A version of a file as the search knows it: with its build's label, whether the file has it or not.
+    pub(super) fn known_as<'v>(&'v self, version: &'v Version) -> &'v Version {
+        self.labels.get(version).unwrap_or(version)
     }
 
     /// Whether some version that was ever published is a final release, usable or not.

@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use pep440_rs::Version;
 
+use crate::oci::Platform;
 use crate::version::PythonVersion;
 use crate::version::wheel_tag::{Incompatible, machine_name};
 
@@ -27,14 +28,10 @@ impl PackageModel<'_> {
             };
             return (Code::NoSuchVersion, fact);
         }
-        let python = self.environment.python;
-        let inside: Vec<(&Version, &Unusable)> = offer
-            .unusable
-            .iter()
-            .rev()
-            .filter(|(version, _)| values.contains(&Value::Release((*version).clone())))
-            .collect();
-        let Some((version, reason)) = inside.first() else {
+        let Some((version, reason)) = offer.unusable_in(values) else {
+            if let Some(told) = self.explain_no_build(name, values) {
+                return told;
+            }
             let index = offer.candidates.values().next().map(|candidate| candidate.index.as_str());
             let place = match index {
                 Some(index) if index != DEFAULT_INDEX => format!(" of the index `{index}`, which serves that name,"),
@@ -43,6 +40,39 @@ impl PackageModel<'_> {
             let known = nearest(&offer, values, &place).unwrap_or_default();
             return (Code::NoSuchVersion, format!("no version of {name} is in that range{known}"));
         };
+        self.explain_unusable(name, version, reason)
+    }
+
+    /// The same where only an index of a framework's builds could have it: by index, and with what that has instead.
+    fn explain_no_build(&self, name: &str, values: &Values) -> Option<(Code, String)> {
+        let index = self.labelled_indexes(name, values).into_iter().next()?;
+        let Some(project) = self.source.project(&index, name).ok()? else {
+            return Some((Code::NoSuchVersion, format!("the index `{index}` has no package `{name}`")));
+        };
+        let offer = self.offer_of(&index, name).ok()?;
+        let is_inside = |version: &Version| values.contains(&Value::Release(offer.known_as(version).clone()));
+        let files = project.files.iter().filter(|file| file.version.as_ref().is_some_and(is_inside));
+        let wheels: Vec<_> = files.filter_map(|file| Some((file.version.as_ref()?, file.wheel()?))).collect();
+        let Some((version, _)) = wheels.first() else {
+            let known = nearest(&offer, values, "").unwrap_or_default();
+            return Some((Code::NoSuchVersion, format!("the index `{index}` has no such version of {name}{known}")));
+        };
+        let machines = [Platform::AMD64, Platform::ARM64].map(|platform| machine_name(platform.architecture_name()));
+        let served: Vec<&str> =
+            machines.into_iter().filter(|machine| wheels.iter().any(|(_, wheel)| wheel.is_for(machine))).collect();
+        let machine = machine_name(&self.environment.architecture);
+        if served.contains(&machine) {
+            return offer.unusable_in(values).map(|(version, reason)| self.explain_unusable(name, version, reason));
+        }
+        let served =
+            if served.is_empty() { "none for Linux".to_owned() } else { format!("only for {}", served.join(", ")) };
+        let fact = format!("the index `{index}` has no wheel of {name} {version} for {machine} Linux, {served}");
+        Some((Code::NoBuildForPlatform, fact))
+    }
+
+    /// Why a version that exists cannot be had.
+    fn explain_unusable(&self, name: &str, version: &Version, reason: &Unusable) -> (Code, String) {
+        let python = self.environment.python;
         match reason {
             Unusable::SdistOnly => (
                 Code::NoSuchVersion,
@@ -63,8 +93,8 @@ impl PackageModel<'_> {
             }
             Unusable::Wheels(reasons, lines) => {
                 let machine = machine_name(&self.environment.architecture);
-                let worst = reasons.iter().max();
-                match worst {
+                let of_machine = reasons.iter().filter(|reason| **reason != Incompatible::Platform);
+                match of_machine.max() {
                     Some(Incompatible::Glibc(major, minor)) => (
                         Code::GlibcTooOld,
                         format!(
@@ -72,9 +102,7 @@ impl PackageModel<'_> {
                             self.environment.glibc.0, self.environment.glibc.1
                         ),
                     ),
-                    Some(Incompatible::Platform) => {
-                        (Code::NoBuildForPlatform, format!("{name} {version} has no wheel for {machine} Linux"))
-                    }
+                    None => (Code::NoBuildForPlatform, format!("{name} {version} has no wheel for {machine} Linux")),
                     _ => {
                         let lines: Vec<PythonVersion> = lines.clone();
                         let lines = match lines.is_empty() {

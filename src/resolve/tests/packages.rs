@@ -3,6 +3,7 @@
 mod conflicts;
 mod explained;
 mod indexes;
+mod labels;
 mod versions;
 mod worlds;
 
@@ -298,7 +299,7 @@ fn a_package_may_decide_the_framework_and_the_targets_decide_its_build() {
     // should have a build with CUDA 11 is empty.
     insta::assert_snapshot!(refusal(&world, "python: '3.11'\ntargets: [{gpu: Old}]\npackages: [serve]\n"), @r"
     driver_branch_ends: pytorch 2.5.0 (cu124), built with CUDA 12.4, needs driver 525.60.13 or newer (line 3)
-    no_such_version: no version of torch is in that range; the newest is 2.8.0
+    no_such_version: the index `pytorch-cu118` has no package `torch`
     cc_removed_from_toolkit: pytorch 2.8.0 (cu128) is built with CUDA 12.8, which no longer compiles for compute capability 5.2, that of Old
     driver_branch_ends: pytorch 2.8.0 (cu128), built with CUDA 12.8, needs driver 525.60.13 or newer, and the last branch for Old is R470 (line 3)
     pin_conflict: serve 2.0 requires `torch==2.8.0` (line 4)

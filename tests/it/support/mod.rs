@@ -8,6 +8,7 @@ pub(crate) mod colleague;
 pub(crate) mod engine;
 pub(crate) mod forge;
 pub(crate) mod images;
+pub(crate) mod index;
 pub(crate) mod inside;
 pub(crate) mod invented;
 pub(crate) mod layout;
