@@ -5,6 +5,7 @@
 //! each write is one atomic rename.
 
 mod unfinished;
+mod whole;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -7,52 +7,7 @@ use super::layer::{self, LayerWriter};
 use super::tar::Owner;
 use super::wheel::Site;
 use crate::diagnostic::Hint;
-use crate::plan::USER_ID;
-
-/// Folders that every Linux base has, as folders or as links: layers never write them, since an entry would change their
-/// mode and owner or replace the link (Filesystem Hierarchy Standard 3.0, and Debian's merged `/usr`).
-const STANDARD_FOLDERS: &[&str] = &[
-    "bin",
-    "boot",
-    "dev",
-    "etc",
-    "home",
-    "lib",
-    "lib32",
-    "lib64",
-    "media",
-    "mnt",
-    "opt",
-    "proc",
-    "root",
-    "run",
-    "sbin",
-    "srv",
-    "sys",
-    "tmp",
-    "usr",
-    "usr/bin",
-    "usr/include",
-    "usr/lib",
-    "usr/lib64",
-    "usr/local",
-    "usr/local/bin",
-    "usr/local/etc",
-    "usr/local/include",
-    "usr/local/lib",
-    "usr/local/sbin",
-    "usr/local/share",
-    "usr/local/src",
-    "usr/sbin",
-    "usr/share",
-    "usr/src",
-    "var",
-    "var/cache",
-    "var/lib",
-    "var/log",
-    "var/run",
-    "var/tmp",
-];
+use crate::plan::{STANDARD_FOLDERS, USER_ID, folders_for};
 
 /// Why the environment or the user could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -204,11 +159,9 @@ pub fn write_user<W: Write>(user: &User, accounts: &Accounts, layer: &mut LayerW
             layer.file_bytes("etc/shadow", 0o640, owner, &with_line(shadow, &format!("{name}:!::0:99999:7:::\n")))?;
         }
     }
-    for folder in is_new.then_some(&home).into_iter().chain([workdir]) {
-        let folder = folder.trim_matches('/');
-        if !folder.is_empty() && !STANDARD_FOLDERS.contains(&folder) {
-            layer.directory(folder, 0o755, owner)?;
-        }
+    let home = if is_new { folders_for(&home) } else { Vec::new() };
+    for folder in home.into_iter().chain(folders_for(workdir)) {
+        layer.directory(folder.trim_start_matches('/'), 0o755, owner)?;
     }
     Ok(())
 }

@@ -7,9 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::Metadata;
 use std::io::{self, BufWriter};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -27,8 +25,6 @@ use crate::store::{self, Store, Unfinished};
 
 /// Kind of the store's facts about layers.
 const FACTS: &str = "layers";
-/// Kind of its facts about files that hold layers.
-const FILE_FACTS: &str = "layer-files";
 /// The layers' writer: buffered, because headers and trailers are small.
 pub type FileLayerWriter = LayerWriter<BufWriter<Sink>>;
 /// Bytes that are written at once.
@@ -348,31 +344,13 @@ impl<'a> LayerCache<'a> {
     pub fn find(&self, key: &LayerKey, published: &Published) -> Option<Found> {
         let here = self.recall(key).and_then(|known| {
             let blob = self.folder.join(known.digest.hex());
-            let whole = |path: &Path| self.is_whole(path, &known).unwrap_or(false);
+            let whole = |path: &Path| self.store.is_whole(path, &known.digest, known.size).unwrap_or(false);
             let other = |folder: &PathBuf| Some(folder.join(known.digest.hex())).filter(|path| whole(path));
             let found = whole(&blob)
                 || self.others.iter().filter_map(other).any(|path| std::fs::hard_link(path, &blob).is_ok());
             found.then_some(Found { known, source: LayerSource::File(blob) })
         });
         here.or_else(|| published.layer(key))
-    }
-
-    /// Whether a file holds a layer's bytes. It is read through once; while nobody has written to it since, that holds.
-    fn is_whole(&self, path: &Path, known: &KnownLayer) -> io::Result<bool> {
-        let metadata = path.metadata()?;
-        if metadata.len() != known.size {
-            return Ok(false);
-        }
-        let (file, state) = seen(&metadata, &known.digest);
-        if self.store.recall(FILE_FACTS, &file).is_some_and(|fact| fact == state) {
-            return Ok(true);
-        }
-        let is_whole = store::digest_file(path)?.0 == known.digest;
-        if is_whole {
-            // Where that cannot be remembered, the file is read again.
-            let _ = self.store.remember(FILE_FACTS, &file, &state);
-        }
-        Ok(is_whole)
     }
 
     /// Makes one layer, whether or not it exists.
@@ -453,8 +431,7 @@ impl<'a> LayerCache<'a> {
         store::make_readable(unfinished.path()).map_err(io_error("set the mode of a file in"))?;
         let path = self.folder.join(known.digest.hex());
         unfinished.keep(&path).map_err(io_error("write into"))?;
-        let (file, state) = seen(&path.metadata().map_err(io_error("read a file in"))?, &known.digest);
-        self.store.remember(FILE_FACTS, &file, &state)?;
+        self.store.remember_whole(&path, &known.digest)?;
         self.remember(&job.key, known)?;
         Ok(Found { known, source: LayerSource::File(path) })
     }
@@ -486,12 +463,6 @@ impl Job<'_> {
         let sink = sink.into_inner().map_err(|error| layer::Error::from(error.into_error()))?;
         Ok((KnownLayer { digest, diff_id, size, toc }, sink))
     }
-}
-
-/// What a file is, wherever its links lie, and what it held when it was last written to.
-fn seen(metadata: &Metadata, digest: &Digest) -> (String, String) {
-    let file = format!("{} {}", metadata.dev(), metadata.ino());
-    (file, format!("{digest} {}.{:09}", metadata.mtime(), metadata.mtime_nsec()))
 }
 
 /// A poisoned lock means that another worker panicked, which the scope passes on; the data is still whole.

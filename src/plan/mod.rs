@@ -2,8 +2,12 @@
 //!
 //! Neither branch chooses anything. A step that one branch cannot carry out is refused there by name, never skipped.
 
+mod folders;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+pub use folders::{STANDARD_FOLDERS, folders_for};
 
 use crate::lock::{ImageSettings, Lock, LockedBase, LockedDeb, LockedFile, LockedPlatform, LockedWheel};
 use crate::oci::{Compression, Digest, Platform};

@@ -125,7 +125,8 @@ impl Hint for Error {
     }
 }
 
-/// The images with every layer in a file on this machine: layers that only a registry has are brought into the store.
+/// The images with every layer in a file on this machine: layers that only a registry has are brought into the store, anew if
+/// the store's copy was damaged.
 pub fn localize(
     registries: &Registries,
     store: &Store,
@@ -137,8 +138,9 @@ pub fn localize(
         if let LayerSource::Registry(reference) = &layer.source {
             let task = progress.task(format!("fetching a layer of {reference}"), Some(layer.size));
             let mut advance = |bytes| task.advance(bytes);
-            let path = registries.fetch_blob(reference, &layer.digest, Some(layer.size), store, &mut advance)?;
-            layer.source = LayerSource::File(path);
+            let here = store.whole_blob(&layer.digest, layer.size).map_err(crate::registry::Error::from)?;
+            let fetch = || registries.fetch_blob(reference, &layer.digest, Some(layer.size), store, &mut advance);
+            layer.source = LayerSource::File(here.map_or_else(fetch, Ok)?);
         }
     }
     Ok(images)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::requirements::{self, Requirements};
 use super::{Error, copy_of, image_name, quote};
 use crate::lock::{Lock, LockedBase};
-use crate::plan::{FileCopy, Plan, Step, USER_ID, VENV};
+use crate::plan::{FileCopy, Plan, Step, USER_ID, VENV, folders_for};
 use crate::version::PythonVersion;
 
 /// What `templates/Dockerfile.tera` reads.
@@ -33,6 +33,8 @@ pub(super) struct Dockerfile<'a> {
     user: &'a str,
     user_id: u32,
     workdir: &'a str,
+    /// The working directory and those above it, outermost first, as far as they are made.
+    workdir_folders: Vec<&'a str>,
     files: Vec<[String; 2]>,
     /// Whether wheels lie in the spec's folder, so that the build needs it early.
     project_wheels: bool,
@@ -93,6 +95,7 @@ impl<'a> Dockerfile<'a> {
             user: &config.user,
             user_id: USER_ID,
             workdir: &config.workdir,
+            workdir_folders: folders_for(&config.workdir),
             files,
             project_wheels,
             run: plan

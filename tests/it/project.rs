@@ -70,3 +70,24 @@ fn the_user_of_an_image_has_a_number_of_its_own() {
         }
     }
 }
+
+#[test]
+fn a_working_directory_that_the_base_has_stays_as_it_is() {
+    images::debian("trixie");
+    let cases = [
+        ("/tmp", "/tmp 1777 0:0"),
+        ("/var/tmp", "/var 755 0:0\n/var/tmp 1777 0:0"),
+        ("/data/deep/work", "/data 755 1000:1000\n/data/deep 755 1000:1000\n/data/deep/work 755 1000:1000"),
+    ];
+    for (workdir, expected) in cases {
+        let forge = Forge::new();
+        forge.write("spec.yaml", format!("name: workdir\npython: \"3.13\"\npackages: [six]\nworkdir: {workdir}\n"));
+        let script = "folder=$PWD; while [ $folder != / ]; do stat --format='%n %a %u:%g' $folder; \
+                      folder=$(dirname $folder); done | sort";
+        for how in [&["--load"][..], &["--engine", "docker"]] {
+            forge.imgforge_with_engine().args(["build", "spec.yaml"]).args(how).assert().success();
+            let said = run(docker().args(["run", "--rm", "workdir:latest", "sh", "-c", script]));
+            assert_eq!(said, expected, "{workdir} {how:?}");
+        }
+    }
+}

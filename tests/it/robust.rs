@@ -394,15 +394,18 @@ fn a_layer_that_somebody_damaged_is_made_again() {
     let folder = world.forge.path("generated/robust/oci");
     let layers = Layout::open(&folder).manifest["layers"].as_array().expect("layers").clone();
     let kind = |layer: &Value| layer["annotations"]["dev.imgforge.layer.kind"].as_str().map(str::to_owned);
-    let layer = layers.iter().rfind(|layer| kind(layer).as_deref() == Some("wheels")).expect("a layer of wheels");
-    let digest = layer["digest"].as_str().expect("a digest");
-    let path = folder.join("blobs").join(digest.replace(':', "/"));
-    let bytes = fs::read(&path).expect("the layer");
-    let mut damaged = bytes.clone();
-    damaged[bytes.len() / 2] ^= 1;
-    // Later than the file system's clock tells apart.
-    std::thread::sleep(Duration::from_millis(50));
-    fs::write(&path, damaged).expect("damaged");
-    world.assert_right();
-    assert!(fs::read(&path).expect("the layer") == bytes);
+    let of_wheels = layers.iter().rfind(|layer| kind(layer).as_deref() == Some("wheels"));
+    // The lowest is the base's: a link to the cache's copy, so that both are damaged.
+    for layer in [of_wheels, layers.first()].map(|layer| layer.expect("a layer")) {
+        let digest = layer["digest"].as_str().expect("a digest");
+        let path = folder.join("blobs").join(digest.replace(':', "/"));
+        let bytes = fs::read(&path).expect("the layer");
+        let mut damaged = bytes.clone();
+        damaged[bytes.len() / 2] ^= 1;
+        // Later than the file system's clock tells apart.
+        std::thread::sleep(Duration::from_millis(50));
+        fs::write(&path, damaged).expect("damaged");
+        world.assert_right();
+        assert!(fs::read(&path).expect("the layer") == bytes, "{layer}");
+    }
 }
