@@ -160,7 +160,7 @@ impl Search<'_, '_> {
             return Some(conflict.in_order());
         }
         let reasons = over(&fuller).map(|fuller| fuller.reasons).unwrap_or_default();
-        Some(conflict.with_all_reasons(reasons).in_order())
+        Some(conflict.with_all_reasons(reasons))
     }
 }
 
@@ -212,7 +212,11 @@ fn excluded(model: &StackModel<'_>) -> Vec<Reason> {
         for to in needed {
             let asks = of(to);
             let allowed = allowed(&asks);
-            let excludes = |edge: &&Edge| edge.to == *to && edge.values.is_disjoint(&allowed);
+            // Asks that exclude each other are a conflict of their own, in which the builds have no part.
+            let excludes = |edge: &&Edge| {
+                let clashes = !allowed.is_empty() && edge.values.is_disjoint(&allowed);
+                edge.to == *to && (edge.values.is_empty() || clashes)
+            };
             if !rows.iter().all(|row| row.iter().any(|edge| excludes(&edge))) {
                 continue;
             }

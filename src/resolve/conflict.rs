@@ -94,10 +94,10 @@ impl Conflict {
         // With packages in it a problem is too costly to solve a dozen times, and its proof is about packages.
         if problem.packages.is_none() && problem.fixed.is_empty() {
             let core = minimal::core(problem.stack, &BTreeSet::new());
-            if let Some(told) = Self::over(&core.spec, problem.stack.catalog, Some(problem.stack)) {
-                conflict = told.with_all_reasons(conflict.reasons);
-            }
-            conflict = conflict.in_order();
+            conflict = match Self::over(&core.spec, problem.stack.catalog, Some(problem.stack)) {
+                Some(told) => told.with_all_reasons(conflict.reasons),
+                None => conflict.in_order(),
+            };
             besides::tell(&mut conflict, problem.stack, core.wishes);
             return conflict;
         }
@@ -148,7 +148,9 @@ impl Conflict {
         if !telling.is_empty() {
             self.reasons = telling;
         }
-        self.reasons.extend(others);
+        // What is told first is what the proof is about.
+        self = self.in_order();
+        self.reasons.extend(Self { reasons: others, ..Self::default() }.in_order().reasons);
         self
     }
 
@@ -157,8 +159,9 @@ impl Conflict {
         self.add_reasons(&other.reasons);
         let Some(first) = other.reasons.first() else { return };
         let fact = match &other.headline {
-            Some(headline) if *headline != first.fact => format!("{headline}: {}", first.fact),
-            _ => first.fact.clone(),
+            Some(headline) if headline.contains(&first.fact) => headline.clone(),
+            Some(headline) => format!("{headline}: {}", first.fact),
+            None => first.fact.clone(),
         };
         let place = other.reasons.iter().find_map(|reason| reason.origin.as_ref());
         let place = place.map(|place| format!("{}:{}", place.path.display(), place.line()));

@@ -69,7 +69,8 @@ pub(super) fn lines(steps: &[Step], problem: &Problem<'_>, whole: &StackModel<'_
                 }
             }
             (Variable::Build(family), to) => {
-                if matches!(to, Variable::WheelCuda | Variable::WheelCudnn) {
+                let is_free = *to == Variable::Python && subject(problem, to).is_none();
+                if is_free || matches!(to, Variable::WheelCuda | Variable::WheelCudnn) {
                     exclusive.entry(to).or_default().insert(family);
                 }
                 // The user's own spec says which builds are in question; the problem, which of its wishes count.
@@ -152,11 +153,10 @@ fn sharing_nothing(
     named.retain(|family| families.contains(family));
     named.extend(families.iter().copied().filter(|family| !named.contains(family)).collect::<Vec<_>>());
     let named: Vec<String> = named.into_iter().map(|family| with_version(model, family)).collect();
-    let shared = match (exclusive.contains_key(&Variable::WheelCuda), exclusive.contains_key(&Variable::WheelCudnn)) {
-        (true, true) => "a CUDA major and a cuDNN",
-        (true, false) => "a CUDA major",
-        (false, _) => "a cuDNN",
-    };
+    let things =
+        [(Variable::WheelCuda, "a CUDA major"), (Variable::WheelCudnn, "a cuDNN"), (Variable::Python, "a Python")];
+    let shared = things.iter().filter(|(thing, _)| exclusive.get(thing).is_some_and(|of| of.len() > 1));
+    let shared = listed(&shared.map(|(_, name)| (*name).to_owned()).collect::<Vec<_>>());
     Some(format!("no builds of {} share {shared}", listed(&named)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::version::Dotted;
+use crate::version::{CudnnVersion, Dotted, ToolkitVersion};
 
 use super::super::bases::BaseRow;
 use super::super::conflict::Line;
@@ -62,7 +62,7 @@ fn has(rows: &[&BaseRow], needed: &Variable, model: &StackModel<'_>) -> Option<S
     let one = rows.len() == 1;
     let has = if one { "has" } else { "have" };
     let toolkits = || rows.iter().filter_map(|row| row.toolkit.as_ref());
-    let cuda = || span(toolkits().map(|toolkit| toolkit.dotted()));
+    let cuda = || span(toolkits().map(ToolkitVersion::dotted));
     Some(match needed {
         Variable::Toolkit if toolkits().next().is_none() => format!("{has} no CUDA toolkit"),
         Variable::Toolkit | Variable::ToolkitUse => format!("{has} CUDA {}", cuda()),
@@ -75,8 +75,8 @@ fn has(rows: &[&BaseRow], needed: &Variable, model: &StackModel<'_>) -> Option<S
             let known = || rows.iter().filter_map(|row| row.cudnn.as_ref());
             match (known().count(), known().count() == rows.len()) {
                 (0, _) => format!("{has} no cuDNN"),
-                (_, true) => format!("{has} cuDNN {}", span(known().map(|cudnn| cudnn.dotted()))),
-                (_, false) => format!("{has} cuDNN {} or none", span(known().map(|cudnn| cudnn.dotted()))),
+                (_, true) => format!("{has} cuDNN {}", span(known().map(CudnnVersion::dotted))),
+                (_, false) => format!("{has} cuDNN {} or none", span(known().map(CudnnVersion::dotted))),
             }
         }
         Variable::Glibc => format!("{has} glibc {}", span(rows.iter().map(|row| &row.glibc))),

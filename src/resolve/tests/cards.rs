@@ -190,13 +190,13 @@ fn the_system_that_the_spec_names_is_what_a_named_base_is() {
     insta::assert_snapshot!(because("os: debian 10\n"), @"debian 10; nothing is known of debian 10, which base registry.example/own:1 is: glibc 2.28 is assumed [spec]");
     insta::assert_snapshot!(because(""), @"unknown; nothing is known of base registry.example/own:1 without `os:`: glibc 2.28 is assumed [spec]");
     insta::assert_snapshot!(refusal(&asked("os: ubuntu 20.04\n", "late: '1.0'")), @r"
-    glibc_too_old: the spec says that base registry.example/own:1 is ubuntu 20.04, which has glibc 2.31 (line 2)
     glibc_too_old: late 1.0 (cpu) needs glibc 2.35 or newer (line 4)
+    glibc_too_old: the spec says that base registry.example/own:1 is ubuntu 20.04, which has glibc 2.31 (line 2)
     glibc_too_old: base nvidia/cuda:11.0.1-cudnn8-runtime-ubuntu20.04 has glibc 2.31 (line 3)
     ");
     insta::assert_snapshot!(refusal(&asked("", "late: '1.0'")), @r"
-    glibc_too_old: nothing is known of base registry.example/own:1 without `os:`: glibc 2.28 is assumed (line 2)
     glibc_too_old: late 1.0 (cpu) needs glibc 2.35 or newer (line 3)
+    glibc_too_old: nothing is known of base registry.example/own:1 without `os:`: glibc 2.28 is assumed (line 2)
     ");
     assert!(solve(&asked("os: debian 12\n", "late: '1.0'")).is_ok());
 }

@@ -168,6 +168,7 @@ fn a_wish_tells_what_it_leaves_of_the_table() {
     the spec asks for Python `==3.13.*` [spec.yaml:4]
     the spec asks for pytorch `==2.5.0` [spec.yaml:6]
     Python `==3.13.*` goes only with pytorch 2.8.0 (cu128, cu118): pytorch 2.5.0 (cu124) has wheels for Python 3.11 to 3.12 [the invented manual]
+    besides, pytorch 2.5.0 (cu124) is built with cuDNN 9.1.0.70 [spec.yaml:3; the invented manual]
     help: with `pytorch: "2.8.0"` there is an answer: pytorch 2.8.0 (cu128), Python 3.13
     "#);
 }
@@ -184,6 +185,16 @@ fn two_changes_are_offered_where_none_helps_alone() {
     help: with `python: "3.13"` and without `build: cu124` there is an answer: pytorch 2.8.0 (cu128), Python 3.13
     help: with `base: auto` and without `build: cu124` there is an answer: pytorch 2.8.0 (cu128), Python 3.12, on python:3.12-slim-bookworm
     "#);
+}
+
+#[test]
+fn no_fault_of_a_spec_hides_another() {
+    let text = refused(stack_of(
+        "targets: [{gpu: Old, driver: '470.82.01'}]\npython: '3.13'\ncudnn: '8'\nframeworks: {pytorch: '2.5.0'}\n",
+    ));
+    for fault in ["no_wheel_for_python", "cudnn_mismatch", "driver_branch_ends"] {
+        assert!(text.contains(fault), "no {fault} in\n{text}");
+    }
 }
 
 #[test]
