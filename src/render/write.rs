@@ -181,7 +181,7 @@ mod tests {
             store::write_atomically(&path, b"mine").expect("written");
             let error = rendered(&files).write(folder.path()).expect_err(mine);
             let Error::Foreign { paths } = &error else { panic!("{error}") };
-            assert_eq!(paths, &[path.clone()]);
+            assert_eq!(paths, std::slice::from_ref(&path));
             assert!(matches!(check_folder(folder.path()), Err(Error::Foreign { .. })), "{mine}");
             assert_eq!(fs::read(&path).expect("still there"), b"mine");
             let others = files.iter().filter(|name| **name != mine && folder.path().join(name).exists());
