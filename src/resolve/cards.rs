@@ -170,11 +170,8 @@ impl StackModel<'_> {
                 && base.compat.contains(&branch)
                 && base.toolkit.as_ref().is_some_and(|toolkit| toolkit.major() >= major)
         };
-        let ranks: Vec<u32> = (0u32..)
-            .zip(&self.bases)
-            .filter(|(_, base)| serves(base))
-            .map(|(rank, _)| rank)
-            .collect();
+        let ranks: Vec<u32> =
+            (0u32..).zip(&self.bases).filter(|(_, base)| serves(base)).map(|(rank, _)| rank).collect();
         (!ranks.is_empty()).then_some(ranks)
     }
 

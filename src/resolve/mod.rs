@@ -114,6 +114,18 @@ pub enum Error {
         /// Where.
         origin: Option<Origin>,
     },
+    /// A companion of a framework that is nearly one which the catalog knows. Others are packages like any.
+    #[error("{family} has no companion `{companion}`")]
+    UnknownCompanion {
+        /// The framework.
+        family: String,
+        /// As written.
+        companion: String,
+        /// The one that it looks like.
+        suggestion: String,
+        /// Where.
+        origin: Option<Origin>,
+    },
     /// The source of packages could not be asked.
     #[error("{}", .0.0)]
     Source(Failure),
@@ -141,6 +153,10 @@ impl Hint for Error {
                 let list = format!("known are {}; anything else can be listed under `packages:`", names.join(", "));
                 meant(&close).into_iter().chain([list]).collect()
             }
+            Self::UnknownCompanion { companion, suggestion, .. } => vec![
+                format!("did you mean `{suggestion}`?"),
+                format!("a package that is called `{companion}` can be listed under `packages:`"),
+            ],
             Self::Source(failure) => failure.0.help(),
         }
     }
@@ -156,7 +172,8 @@ impl Hint for Error {
             Self::Conflict(conflict) => conflict.origin(),
             Self::UnknownCard { origin, .. }
             | Self::UnknownInstance { origin, .. }
-            | Self::UnknownFramework { origin, .. } => origin.clone(),
+            | Self::UnknownFramework { origin, .. }
+            | Self::UnknownCompanion { origin, .. } => origin.clone(),
             Self::Source(failure) => failure.0.origin(),
         }
     }

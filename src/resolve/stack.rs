@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Accelerator, Build, Catalog, PythonStatus, Release, Vendor};
+use crate::diagnostic::suggestion;
 use crate::oci::Platform;
 use crate::spec::Spec;
 use crate::version::{CudnnVersion, Dotted, PythonVersion, ToolkitVersion};
@@ -93,12 +94,23 @@ impl<'a> StackModel<'a> {
             }
         }
         for framework in &spec.frameworks {
-            if catalog.framework(&framework.family.value).is_none() {
+            let Some(known) = catalog.framework(&framework.family.value) else {
                 return Err(Error::UnknownFramework {
                     family: framework.family.value.clone(),
                     known: catalog.frameworks.iter().map(|known| known.family.clone()).collect(),
                     origin: framework.family.origin.clone(),
                 });
+            };
+            for companion in framework.with.iter().filter(|companion| !known.companions.contains(&companion.value)) {
+                let names = known.companions.iter().map(String::as_str);
+                if let Some(suggestion) = suggestion(&companion.value, names) {
+                    return Err(Error::UnknownCompanion {
+                        family: known.family.clone(),
+                        companion: companion.value.clone(),
+                        suggestion: suggestion.to_owned(),
+                        origin: companion.origin.clone(),
+                    });
+                }
             }
         }
         let has_gpu = targets.iter().any(|target| target.gpu.is_some());

@@ -6,10 +6,12 @@
 //! which reads the whole layer.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, Read};
 
 use flate2::read::{GzDecoder, MultiGzDecoder};
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::files::{Found, Search};
 use super::tar_stream::TarStream;
@@ -18,6 +20,10 @@ use crate::oci::Digest;
 
 /// Bytes that are read at once, and of the table, at most; that of a layer with a hundred thousand files has thirty megabytes.
 const TABLE_LIMIT: u64 = 256 << 20;
+/// Entries of a table, at most: in memory they are larger than in the table.
+const ENTRY_LIMIT: usize = 1 << 20;
+/// Pieces of one file, at most. They usually have 4 MiB, and the files that are wanted are smaller.
+const PIECE_LIMIT: usize = 64;
 /// Bytes in front of a piece, in its member, that are inflated and dropped at most.
 const INNER_LIMIT: u64 = 64 << 20;
 
@@ -34,6 +40,7 @@ struct Table {
 #[derive(Deserialize)]
 struct Json {
     version: u32,
+    #[serde(deserialize_with = "limited")]
     entries: Vec<Entry>,
 }
 
@@ -61,11 +68,17 @@ pub(super) fn search(
     range: &mut ReadRange<'_>,
 ) -> io::Result<Found> {
     let table = Table::read(size, table, range)?;
+    // A layer that has a path twice is one for the long way: each time costs inflating.
+    let mut left = search.wanted();
+    let mut read = |entry: &Entry, others: &[Entry]| {
+        left = left.checked_sub(1).ok_or_else(|| damaged("its table of contents has a path again and again"))?;
+        table.content(entry, others, range)
+    };
     for (index, entry) in table.entries.iter().enumerate() {
         match entry.kind.as_str() {
             "reg" => {
                 let others = table.entries.get(index + 1..).unwrap_or_default();
-                search.file(&entry.name, entry.size, &mut || table.content(entry, others, range))?;
+                search.file(&entry.name, entry.size, &mut || read(entry, others))?;
             }
             "symlink" => search.symlink(&entry.name, entry.link_name.as_bytes()),
             "hardlink" => search.hard_link(&entry.name, entry.link_name.as_bytes()),
@@ -109,7 +122,10 @@ impl Table {
             return Ok(content);
         }
         let more = others.iter().take_while(|entry| entry.kind == "chunk" && entry.name == first.name);
-        for piece in std::iter::once(first).chain(more) {
+        for (index, piece) in std::iter::once(first).chain(more).enumerate() {
+            if index == PIECE_LIMIT {
+                return Err(damaged("a file has too many pieces"));
+            }
             if piece.chunk_offset != content.len() as u64 || piece.chunk_offset >= first.size {
                 return Err(damaged("the pieces of a file do not follow each other"));
             }
@@ -140,6 +156,28 @@ impl Table {
         member.take(size).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// A list of entries that is no longer than one of a layer.
+fn limited<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+    struct Limited;
+    impl<'de> Visitor<'de> for Limited {
+        type Value = Vec<Entry>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {ENTRY_LIMIT} entries")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Entry>, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = list.next_element()? {
+                if entries.len() == ENTRY_LIMIT {
+                    return Err(serde::de::Error::invalid_length(entries.len() + 1, &self));
+                }
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+    deserializer.deserialize_seq(Limited)
 }
 
 fn damaged(what: &str) -> io::Error {
@@ -191,6 +229,26 @@ mod tests {
         assert!(searched(b"", &table).is_err());
     }
 
+    /// The layer with this table in place of its own.
+    fn with_table(json: &str) -> io::Result<Found> {
+        let (mut bytes, _) = layer();
+        let offset = bytes.len() as u64;
+        bytes.extend(table_member(json.as_bytes()));
+        bytes.extend(toc::footer(offset));
+        searched(&bytes, &Digest::of(json.as_bytes()))
+    }
+
+    #[test]
+    fn a_table_that_would_take_long_is_refused() {
+        let table = |entries: &str| format!(r#"{{"version":1,"entries":[{entries}]}}"#);
+        let refused = |json: &str| with_table(json).expect_err("refused").to_string();
+        let many = format!("{}{{}}", "{},".repeat(ENTRY_LIMIT));
+        assert!(refused(&table(&many)).starts_with("invalid length 1048577, expected at most 1048576 entries"));
+        let again = r#"{"name":"etc/passwd","type":"reg"},"#.repeat(3);
+        assert_eq!(refused(&table(again.trim_end_matches(','))), "its table of contents has a path again and again");
+        assert!(with_table(&table("")).is_ok());
+    }
+
     proptest! {
         #[test]
         fn damage_anywhere_is_harmless_or_an_error(place: prop::sample::Index, flip in 1..=255_u8, cut: bool) {
@@ -205,12 +263,7 @@ mod tests {
 
         #[test]
         fn any_table_is_survived(json in r#"\{"version":1,"entries":\[(\{"name":"etc/passwd","type":"(reg|chunk|dir)","size":[0-9]{1,20},"offset":[0-9]{1,20},"innerOffset":[0-9]{1,3}\},?){0,4}\]\}"#) {
-            let (mut bytes, _) = layer();
-            let table = Digest::of(json.as_bytes());
-            let offset = bytes.len() as u64;
-            bytes.extend(table_member(json.as_bytes()));
-            bytes.extend(toc::footer(offset));
-            let _ = searched(&bytes, &table);
+            let _ = with_table(&json);
         }
     }
 }

@@ -211,6 +211,11 @@ impl<'a> Search<'a> {
         Self { wanted, file_limit, present: Found::new(), hidden: BTreeSet::new() }
     }
 
+    /// Number of paths that are looked for.
+    pub(super) fn wanted(&self) -> usize {
+        self.wanted.len()
+    }
+
     /// A file of `size` bytes, which `content` reads if they are wanted.
     pub(super) fn file(
         &mut self,
