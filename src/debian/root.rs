@@ -230,7 +230,9 @@ impl Builder<'_> {
                 _ => None,
             });
             let Some((at, target)) = link else { return Some(path) };
-            path = merged(&format!("{}{}", resolve_link(&path[..at], target)?, &path[at..]));
+            let led = format!("{}{}", resolve_link(&path[..at], target)?, &path[at..]);
+            // A link to the top leaves nothing in front of the slash.
+            path = merged(led.trim_start_matches('/'));
         }
         None
     }

@@ -124,6 +124,15 @@ proptest! {
     }
 }
 
+/// What a random case of the above once found.
+#[test]
+fn what_lies_below_a_link_to_the_top_is_at_the_top() {
+    let deb = DebBuilder::new("a", "1").symlink("./etc", "./.").directory("./etc/srv", 0o755).file("./etc/srv/a", b"x");
+    let root = build(vec![deb]).expect("a tree");
+    assert_eq!(root.read("srv/a").expect("readable").as_deref(), Some(&b"x"[..]));
+    assert!(root.nodes().all(|(path, _)| !path.is_empty() && !path.starts_with('/')));
+}
+
 #[test]
 fn a_cut_package_is_refused_wherever_it_is_cut() {
     for packing in [Packing::None, Packing::Gzip, Packing::Xz, Packing::Zstd] {
