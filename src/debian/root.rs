@@ -135,14 +135,14 @@ impl Builder<'_> {
         deb::visit_entries(&name, open(&path)?, &mut |entry, content| {
             let bad = |cause| Error::BadPath { package: name.clone(), path: entry.path.clone(), cause };
             let shipped = clean(&entry.path).ok_or_else(|| bad("leaves the root"))?;
-            if shipped.split('/').any(|name| name.starts_with(".wh.")) {
-                return Err(bad("has a name that deletes files in layers"));
-            }
             if is_left_out(&shipped, &entry.kind) {
                 return Ok(());
             }
             self.parts[index].shipped.push(shipped.clone());
             let Some(place) = self.place(&shipped) else { return Err(bad("leaves the root through links")) };
+            if place.split('/').any(|name| name.starts_with(".wh.")) {
+                return Err(bad("has a name that deletes files in layers"));
+            }
             // The top, and the links of merged /usr, are not a package's to define.
             if place.is_empty() || MERGED.contains(&place.as_str()) {
                 return Ok(());
