@@ -5,6 +5,7 @@
 #
 #   benches/compare.sh [CASE...]     run as root, as tests/run is, which installs Docker; cases: science torch
 #                                    IMGFORGE, UV: the programs; ROUNDS: turns (1); TOOLS: "imgforge docker buildah"
+#                                    torch needs 40 GB of disk
 #
 # Steps of each case:
 #   first      the wheels are on this machine, nothing else is
