@@ -135,13 +135,17 @@ impl Builder<'_> {
         deb::visit_entries(&name, open(&path)?, &mut |entry, content| {
             let bad = |cause| Error::BadPath { package: name.clone(), path: entry.path.clone(), cause };
             let shipped = clean(&entry.path).ok_or_else(|| bad("leaves the root"))?;
+            let deletes = || bad("has a name that deletes files in layers");
+            if is_whiteout(&shipped) {
+                return Err(deletes());
+            }
             if is_left_out(&shipped, &entry.kind) {
                 return Ok(());
             }
             self.parts[index].shipped.push(shipped.clone());
             let Some(place) = self.place(&shipped) else { return Err(bad("leaves the root through links")) };
-            if place.split('/').any(|name| name.starts_with(".wh.")) {
-                return Err(bad("has a name that deletes files in layers"));
+            if is_whiteout(&place) {
+                return Err(deletes());
             }
             // The top, and the links of merged /usr, are not a package's to define.
             if place.is_empty() || MERGED.contains(&place.as_str()) {
@@ -289,6 +293,11 @@ impl Builder<'_> {
 fn clean(path: &str) -> Option<String> {
     let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     (!parts.contains(&"..")).then(|| parts.join("/"))
+}
+
+/// Whether a path would delete files when a layer is applied (OCI image specification, `layer.md`).
+fn is_whiteout(path: &str) -> bool {
+    path.split('/').any(|name| name.starts_with(".wh."))
 }
 
 /// A path with its top under `/usr` if that is merged, and `/run` for `/var/run`.

@@ -126,12 +126,15 @@ proptest! {
 
 /// What random cases of the above once found.
 #[test]
-fn what_lies_below_a_link_to_the_top_is_at_the_top() {
+fn links_lead_to_the_top_and_to_no_whiteout() {
     let deb = DebBuilder::new("a", "1").symlink("./etc", "./.").directory("./etc/srv", 0o755).file("./etc/srv/a", b"x");
     let root = build(vec![deb]).expect("a tree");
     assert_eq!(root.read("srv/a").expect("readable").as_deref(), Some(&b"x"[..]));
     assert!(root.nodes().all(|(path, _)| !path.is_empty() && !path.starts_with('/')));
     let deb = DebBuilder::new("a", "1").symlink("./etc", ".wh.srv").directory("./etc/a", 0o755);
+    assert!(matches!(build(vec![deb]), Err(Error::BadPath { .. })));
+    // What stays out of the image is held to the same.
+    let deb = DebBuilder::new("a", "1").file("./usr/share/doc/a/.wh.b", b"x");
     assert!(matches!(build(vec![deb]), Err(Error::BadPath { .. })));
 }
 
