@@ -192,8 +192,7 @@ const ORDERS: [fn(&Wish) -> usize; 3] = [
 
 /// What by itself excludes every build that the spec asks for of a framework, whatever else does so as well.
 fn excluded(model: &StackModel<'_>) -> Vec<Reason> {
-    let mut asks = model.edges(&Variable::Spec, &Value::Only);
-    asks.extend(model.listed_edges());
+    let asks = model.asks();
     let of = |to: &Variable| asks.iter().filter(|ask| ask.to == *to).collect::<Vec<_>>();
     let allowed = |asks: &[&Edge]| asks.iter().fold(Values::full(), |set, ask| set.intersection(&ask.values));
     let mut reasons = Vec::new();

@@ -94,7 +94,8 @@ impl Conflict {
         // With packages in it a problem is too costly to solve a dozen times, and its proof is about packages.
         if problem.packages.is_none() && problem.fixed.is_empty() {
             let core = minimal::core(problem.stack, &BTreeSet::new());
-            conflict = match Self::over(&core.spec, problem.stack.catalog, Some(problem.stack)) {
+            let whole = Some(problem.stack).filter(|whole| !whole.contradicts_itself());
+            conflict = match Self::over(&core.spec, problem.stack.catalog, whole) {
                 Some(told) => told.with_all_reasons(conflict.reasons),
                 None => conflict.in_order(),
             };

@@ -343,6 +343,24 @@ impl<'a> StackModel<'a> {
         listed.filter_map(edge)
     }
 
+    /// What the spec asks of the stack by its own lines and by its listed packages.
+    pub(super) fn asks(&self) -> Vec<Edge> {
+        let mut asks = self.edges(&Variable::Spec, &Value::Only);
+        asks.extend(self.listed_edges());
+        asks
+    }
+
+    /// Whether two lines of the spec about one framework exclude each other: then not all of them can be told together.
+    pub(super) fn contradicts_itself(&self) -> bool {
+        let asks = self.asks();
+        self.families.keys().any(|family| {
+            let of_family = |ask: &&Edge| matches!(&ask.to, Variable::Build(of) if of == family);
+            let sets = || asks.iter().filter(of_family).map(|ask| &ask.values);
+            let together = sets().fold(Values::full(), |together, set| together.intersection(set));
+            together.is_empty() && !sets().any(Values::is_empty)
+        })
+    }
+
     /// The spec's listed packages as wishes of the stack, each with its line. A package whose versions the catalog has none
     /// of asks for nothing here: [`Self::unknown_listed`] tells.
     pub(super) fn listed_edges(&self) -> Vec<Edge> {

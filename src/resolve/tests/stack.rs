@@ -147,6 +147,19 @@ fn told(body: &str) -> String {
 }
 
 #[test]
+fn lines_that_contradict_each_other_are_not_told_as_one() {
+    let text = told("python: '3.13'\nframeworks: {pytorch: 2.8.0}\npackages: ['torch==2.5.0']\n");
+    insta::assert_snapshot!(text, @r"
+    no environment meets this spec: pytorch 2.5.0 (cu124) has wheels for Python 3.11 to 3.12
+    the spec asks for Python `==3.13.*` [spec.yaml:2]
+    the spec asks for `torch==2.5.0` [spec.yaml:4]
+    Python `==3.13.*` goes only with pytorch 2.8.0 (cu128, cu118): pytorch 2.5.0 (cu124, cpu) has wheels for Python 3.11 to 3.12 [the invented manual]
+    besides, the spec asks for pytorch `==2.8.0`, and the spec asks for `torch==2.5.0` [spec.yaml:3]
+    help: with `torch==2.8.0` there is an answer: pytorch 2.8.0 (cu128), Python 3.13
+    ");
+}
+
+#[test]
 fn each_target_tells_what_it_leaves() {
     let text = told("targets: [{gpu: Old}, {gpu: New}, {gpu: Mid}]\nframeworks: {pytorch: \">=2\"}\n");
     insta::assert_snapshot!(text, @r#"
