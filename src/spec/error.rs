@@ -283,6 +283,7 @@ impl Problem {
             Self::MergeKey => one("write the keys out"),
             Self::WrongType { expected, found } => match (expected.as_str(), found.as_str()) {
                 ("a mapping", "nothing") => one("`{}` asks for the defaults"),
+                ("a mapping", _) => one("a mapping is written `key: value`, each on a line of its own"),
                 ("a text", "nothing") => one("an empty text is written `\"\"`"),
                 ("a list", _) => one("a list is written `[one, two]`"),
                 _ => Vec::new(),

@@ -34,7 +34,7 @@ pub(super) fn build(source: &Source, folder: &Path, document: Document) -> Resul
         folder: folder.to_owned(),
         name,
         targets: builder.targets(&document.targets)?,
-        platforms: builder.list(&document.platforms, platform)?,
+        platforms: builder.platforms(&document.platforms)?,
         python: builder.optional(&document.python, rules::python)?,
         frameworks: builder.frameworks(document.frameworks)?,
         requirements_files: packages.files(),
@@ -171,6 +171,15 @@ impl Builder<'_> {
             TextOr::Mapping(_) => return None,
         };
         Some(Typed { value, span: typed.span.clone(), definition: typed.definition.clone() })
+    }
+
+    fn platforms(&self, given: &Given<Vec<Typed<String>>>) -> Result<Vec<Located<Platform>>> {
+        match &given.0 {
+            Some(list) if list.value.is_empty() => {
+                self.fail(list.span.clone(), Problem::EmptyList { key: "platforms" })
+            }
+            _ => self.list(given, platform),
+        }
     }
 
     fn targets(&self, given: &Given<Vec<Typed<TextOr<document::Card>>>>) -> Result<Vec<Located<Target>>> {

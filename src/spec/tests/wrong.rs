@@ -12,6 +12,7 @@ const LINES: &[&str] = &[
     "targets: cpu",
     "targets:",
     "targets: []",
+    "platforms: []",
     "targets: [[cpu]]",
     "targets: [~]",
     "targets: [{driver: 535.104.05}]",
