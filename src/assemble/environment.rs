@@ -7,7 +7,7 @@ use super::layer::{self, LayerWriter};
 use super::tar::Owner;
 use super::wheel::Site;
 use crate::diagnostic::Hint;
-use crate::plan::{STANDARD_FOLDERS, USER_ID, folders_for};
+use crate::plan::{STANDARD_FOLDERS, USER_ID, folders_for, standard_mode};
 
 /// Why the environment or the user could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +97,8 @@ impl User {
 }
 
 /// Declares the folders of [`STANDARD_FOLDERS`] to a layer.
-pub(super) fn assume_standard_folders<W: Write>(layer: &mut LayerWriter<W>) -> Result<(), layer::Error> {
-    STANDARD_FOLDERS.iter().try_for_each(|folder| layer.assume_directory(folder))
+pub(super) fn declare_standard_folders<W: Write>(layer: &mut LayerWriter<W>) -> Result<(), layer::Error> {
+    STANDARD_FOLDERS.iter().try_for_each(|folder| layer.folder_below(folder, standard_mode(folder), Owner::ROOT))
 }
 
 /// Writes the environment over the base's interpreter, an absolute path. There are no activation scripts: in an image the
@@ -135,7 +135,7 @@ pub fn write_user<W: Write>(user: &User, accounts: &Accounts, layer: &mut LayerW
     if name.is_empty() || name.len() > 32 || name.starts_with(['-', '.']) || !name.chars().all(plain) {
         return Err(Error::UserName(name.clone()));
     }
-    assume_standard_folders(layer)?;
+    declare_standard_folders(layer)?;
     let Account { owner, home } = user.account(accounts);
     let passwd = accounts.passwd.clone().unwrap_or_else(|| b"root:x:0:0:root:/root:/bin/sh\n".to_vec());
     let group = accounts.group.clone().unwrap_or_else(|| b"root:x:0:\n".to_vec());
@@ -235,9 +235,11 @@ mod tests {
         let tree = user_tree("app", "/workspace", &accounts);
         assert_eq!(
             tree.listing(),
-            "f 0644 0:0 etc/passwd\n\
+            "d 0755 0:0 etc/\n\
+             f 0644 0:0 etc/passwd\n\
              f 0644 0:0 etc/group\n\
              f 0640 0:42 etc/shadow\n\
+             d 0755 0:0 home/\n\
              d 0755 1000:1000 home/app/\n\
              d 0755 1000:1000 workspace/\n"
         );
@@ -288,8 +290,11 @@ mod tests {
 
     #[test]
     fn root_and_known_users_keep_their_accounts() {
-        assert_eq!(user_tree("root", "/srv/work", &Accounts::default()).listing(), "d 0755 0:0 srv/work/\n");
+        assert_eq!(
+            user_tree("root", "/srv/work", &Accounts::default()).listing(),
+            "d 0755 0:0 srv/\nd 0755 0:0 srv/work/\n"
+        );
         let accounts = Accounts { passwd: Some(b"app:x:1001:7::/srv/app:/bin/sh\n".to_vec()), ..Accounts::default() };
-        assert_eq!(user_tree("app", "/srv/work", &accounts).listing(), "d 0755 1001:7 srv/work/\n");
+        assert_eq!(user_tree("app", "/srv/work", &accounts).listing(), "d 0755 0:0 srv/\nd 0755 1001:7 srv/work/\n");
     }
 }

@@ -11,14 +11,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::environment::assume_standard_folders;
+use super::environment::declare_standard_folders;
 use super::ignore::{IgnoreRules, PatternError};
 use super::layer::{self, LayerWriter};
 use super::tar::Owner;
 use crate::diagnostic::Hint;
 use crate::lock::LockedFile;
 use crate::oci::{Digest, Hasher};
-use crate::plan::{FileCopy, VENV};
+use crate::plan::{FileCopy, STANDARD_FOLDERS, VENV};
 use crate::store;
 
 /// Why project files cannot become a layer.
@@ -162,14 +162,22 @@ impl Collection {
         self.items.is_empty()
     }
 
-    /// Writes the files for `owner`.
+    /// Writes the files for `owner`. Folders that the base or the environment has keep their mode and owner, and those where
+    /// only the system's own things belong are root's.
     pub fn write<W: Write>(&self, owner: Owner, layer: &mut LayerWriter<W>) -> Result<(), Error> {
-        assume_standard_folders(layer)?;
-        for folder in environment_folders(self.items.keys()) {
-            layer.assume_directory(folder)?;
+        declare_standard_folders(layer)?;
+        let environment = environment_folders(self.items.keys());
+        for folder in &environment {
+            layer.folder_below(folder, 0o755, Owner::ROOT)?;
         }
+        let is_there = |folder: &str| STANDARD_FOLDERS.contains(&folder) || environment.contains(folder);
         for (path, item) in &self.items {
+            for folder in folders_above(path).filter(|folder| is_of_system(folder) && !is_there(folder)) {
+                layer.directory(folder, 0o755, Owner::ROOT)?;
+            }
             match item {
+                Item::Folder if is_there(path) => {}
+                Item::Folder if is_of_system(path) => layer.directory(path, 0o755, Owner::ROOT)?,
                 Item::Folder => layer.directory(path, 0o755, owner)?,
                 Item::Link { target } => layer.symlink(path, target, owner)?,
                 Item::File { source, executable } => {
@@ -181,6 +189,23 @@ impl Collection {
         }
         Ok(())
     }
+}
+
+/// Whether a folder is in a part of the system that programs only read. A certificate that is copied to `/etc/ssl/certs` must
+/// not make that folder the user's.
+fn is_of_system(folder: &str) -> bool {
+    const PARTS: &[&str] = &["bin", "boot", "etc", "lib", "lib32", "lib64", "sbin"];
+    const PARTS_OF_USR: &[&str] = &["bin", "include", "lib", "sbin", "share"];
+    let mut names = folder.split('/');
+    match names.next() {
+        Some("usr") => names.next().is_some_and(|name| PARTS_OF_USR.contains(&name)),
+        name => name.is_some_and(|name| PARTS.contains(&name)),
+    }
+}
+
+/// The folders that a path lies in, outermost first.
+fn folders_above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(|(slash, _)| path.get(..slash))
 }
 
 /// Tells folders that imgforge writes into: this build's, by what it is, and those of other specs and settings, by the
@@ -333,8 +358,7 @@ fn environment_folders<'a>(paths: impl Iterator<Item = &'a String>) -> BTreeSet<
         },
         None => false,
     };
-    let ancestors = paths.flat_map(|path| path.match_indices('/').filter_map(|(slash, _)| path.get(..slash)));
-    ancestors.filter(|folder| own(folder)).collect()
+    paths.flat_map(|path| folders_above(path)).filter(|folder| own(folder)).collect()
 }
 
 /// By name alone: what tools call the files in which they keep secrets. Examples and public halves are let through.
@@ -413,7 +437,10 @@ mod tests {
         let copies = [("src", "/workspace/src"), ("setup.cfg", "/workspace/"), ("./src/b.py", "/usr/local/bin/b")];
         assert_eq!(
             tree(folder.path(), &copies).listing(),
-            "f 0644 1000:1000 usr/local/bin/b\n\
+            "d 0755 0:0 usr/\n\
+             d 0755 0:0 usr/local/\n\
+             d 0755 0:0 usr/local/bin/\n\
+             f 0644 1000:1000 usr/local/bin/b\n\
              d 0755 1000:1000 workspace/\n\
              f 0644 1000:1000 workspace/setup.cfg\n\
              d 0755 1000:1000 workspace/src/\n\
@@ -509,8 +536,34 @@ mod tests {
         let folder = project(&[("a.pth", "")]);
         assert_eq!(
             tree(folder.path(), &[("a.pth", "/opt/venv/lib/python3.11/site-packages/own/a.pth")]).listing(),
-            "d 0755 1000:1000 opt/venv/lib/python3.11/site-packages/own/\n\
+            "d 0755 0:0 opt/\n\
+             d 0755 0:0 opt/venv/\n\
+             d 0755 0:0 opt/venv/lib/\n\
+             d 0755 0:0 opt/venv/lib/python3.11/\n\
+             d 0755 0:0 opt/venv/lib/python3.11/site-packages/\n\
+             d 0755 1000:1000 opt/venv/lib/python3.11/site-packages/own/\n\
              f 0644 1000:1000 opt/venv/lib/python3.11/site-packages/own/a.pth\n"
+        );
+    }
+
+    #[test]
+    fn folders_of_the_system_keep_their_owner() {
+        let folder = project(&[("etc/ssl/certs/own.conf", ""), ("tmp/a", ""), ("data/b", "")]);
+        assert_eq!(
+            tree(folder.path(), &[("etc", "/etc"), ("tmp", "/tmp"), ("data", "/data"), ("data", "/usr/share/own")])
+                .listing(),
+            "d 0755 1000:1000 data/\n\
+             f 0644 1000:1000 data/b\n\
+             d 0755 0:0 etc/\n\
+             d 0755 0:0 etc/ssl/\n\
+             d 0755 0:0 etc/ssl/certs/\n\
+             f 0644 1000:1000 etc/ssl/certs/own.conf\n\
+             d 1777 0:0 tmp/\n\
+             f 0644 1000:1000 tmp/a\n\
+             d 0755 0:0 usr/\n\
+             d 0755 0:0 usr/share/\n\
+             d 0755 0:0 usr/share/own/\n\
+             f 0644 1000:1000 usr/share/own/b\n"
         );
     }
 

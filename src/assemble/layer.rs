@@ -112,8 +112,11 @@ pub struct LayerWriter<W: Write> {
 /// What a path is, so far as a later call must know.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entry {
-    /// In the layers below, by the caller's word.
-    Assumed,
+    /// In the layers below, by the caller's word: written when something in it is.
+    Below {
+        mode: u32,
+        owner: Owner,
+    },
     Folder {
         mode: u32,
         owner: Owner,
@@ -136,11 +139,11 @@ impl<W: Write> LayerWriter<W> {
         })
     }
 
-    /// Declares that a layer below has this folder, or a link to one: it is not written unless [`Self::directory`] asks for
-    /// it, since an entry would change its mode and owner, or put a folder where the link is.
-    pub fn assume_directory(&mut self, path: &str) -> Result<(), Error> {
+    /// Declares what a folder is in the layers below. An entry that says so is written before the first one in it: Docker
+    /// unpacks each layer by itself, and a folder that is missing there hides the one below with a mode of Docker's own.
+    pub fn folder_below(&mut self, path: &str, mode: u32, owner: Owner) -> Result<(), Error> {
         check_path(path)?;
-        self.entries.entry(path.to_owned()).or_insert(Entry::Assumed);
+        self.entries.entry(path.to_owned()).or_insert(Entry::Below { mode, owner });
         Ok(())
     }
 
@@ -152,7 +155,7 @@ impl<W: Write> LayerWriter<W> {
         let folder = Entry::Folder { mode, owner };
         match self.entries.get(path) {
             Some(known) if *known == folder => return Ok(()),
-            None | Some(Entry::Assumed) => {}
+            None | Some(Entry::Below { .. }) => {}
             Some(_) => return Err(Error::Duplicate { path: path.to_owned() }),
         }
         self.parents(path, owner)?;
@@ -340,13 +343,17 @@ impl<W: Write> LayerWriter<W> {
         for (slash, _) in path.match_indices('/') {
             let parent = path.get(..slash).unwrap_or_default();
             match self.entries.get(parent) {
-                Some(Entry::Folder { .. } | Entry::Assumed) => {}
+                Some(Entry::Folder { .. }) => {}
                 Some(Entry::Other) => {
                     return Err(Error::NotAFolder { path: path.to_owned(), parent: parent.to_owned() });
                 }
-                None => {
-                    self.entries.insert(parent.to_owned(), Entry::Folder { mode: FOLDER_MODE, owner });
-                    self.folder(parent, FOLDER_MODE, owner)?;
+                known @ (None | Some(Entry::Below { .. })) => {
+                    let (mode, owner) = match known {
+                        Some(&Entry::Below { mode, owner }) => (mode, owner),
+                        _ => (FOLDER_MODE, owner),
+                    };
+                    self.entries.insert(parent.to_owned(), Entry::Folder { mode, owner });
+                    self.folder(parent, mode, owner)?;
                 }
             }
         }

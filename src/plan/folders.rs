@@ -1,7 +1,7 @@
 //! Which folders an image gets for its user, and which it leaves as the base has them.
 
-/// Folders that every Linux base has, as folders or as links: nothing writes them, since their mode and owner would
-/// change, or a folder would replace the link (Filesystem Hierarchy Standard 3.0, and Debian's merged `/usr`).
+/// Folders that every Linux base has, as folders or as links to one: they keep mode and owner (Filesystem Hierarchy Standard
+/// 3.0, and Debian's merged `/usr`).
 pub const STANDARD_FOLDERS: &[&str] = &[
     "bin",
     "boot",
@@ -44,6 +44,15 @@ pub const STANDARD_FOLDERS: &[&str] = &[
     "var/run",
     "var/tmp",
 ];
+
+/// Mode of one of [`STANDARD_FOLDERS`], all of which are root's.
+pub fn standard_mode(folder: &str) -> u32 {
+    match folder {
+        "tmp" | "var/tmp" => 0o1777,
+        "root" => 0o700,
+        _ => 0o755,
+    }
+}
 
 /// The folders that are made for the user, where the base has none: `folder`, an absolute path, and those above it, outermost
 /// first, but for [`STANDARD_FOLDERS`].

@@ -331,6 +331,19 @@ pub(super) fn image_version(text: &str) -> Result<String, Problem> {
     }
 }
 
+/// Links of a system with a merged `/usr`, which nearly every base is, and of its `/var`. A layer with a file below one would
+/// put a folder where the link is.
+const LINKS: &[(&str, &str)] = &[
+    ("bin", "usr/bin"),
+    ("lib", "usr/lib"),
+    ("lib32", "usr/lib32"),
+    ("lib64", "usr/lib64"),
+    ("libx32", "usr/libx32"),
+    ("sbin", "usr/sbin"),
+    ("var/lock", "run/lock"),
+    ("var/run", "run"),
+];
+
 /// Absolute path in the image, without `.`, `..` and doubled slashes; a `/` at the end is kept.
 pub(super) fn image_path(text: &str) -> Result<String, Problem> {
     const KIND: &str = "a path in the image";
@@ -344,6 +357,19 @@ pub(super) fn image_path(text: &str) -> Result<String, Problem> {
         return Err(malformed(KIND, text, "it has a control character", &[]));
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+    let below = |folder: &str| {
+        let names: Vec<&str> = folder.split('/').collect();
+        parts.strip_prefix(names.as_slice()).map(|rest| [&[""], rest].concat().join("/"))
+    };
+    for (link, target) in LINKS {
+        if let Some(rest) = below(link) {
+            let help = format!("write `/{target}{rest}`");
+            return Err(malformed(KIND, text, format!("`/{link}` is a link to `/{target}`"), &[&help]));
+        }
+    }
+    if let Some(folder) = ["dev", "proc", "sys"].iter().find(|folder| below(folder).is_some()) {
+        return Err(malformed(KIND, text, format!("each container has a `/{folder}` of its own, which hides it"), &[]));
+    }
     let end = if text.ends_with('/') && !parts.is_empty() { "/" } else { "" };
     Ok(format!("/{}{end}", parts.join("/")))
 }

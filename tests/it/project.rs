@@ -91,3 +91,26 @@ fn a_working_directory_that_the_base_has_stays_as_it_is() {
         }
     }
 }
+
+#[test]
+fn folders_of_the_system_are_no_users() {
+    images::debian("trixie");
+    let forge = Forge::new();
+    let files = "files: [{from: etc, to: /etc}, {from: lib, to: /usr/lib}, {from: data, to: /tmp}, {from: own.crt, to: /usr/share/own/}]\n";
+    forge.write("spec.yaml", format!("name: system\npython: \"3.13\"\npackages: [six]\n{files}"));
+    for path in ["etc/ssl/own.conf", "data/a", "lib/own.txt", "own.crt"] {
+        forge.write(path, "");
+    }
+    forge.imgforge_with_engine().args(["build", "spec.yaml", "--load"]).assert().success();
+    let script = "stat --format='%n %a %u:%g' /etc /etc/ssl /etc/ssl/own.conf /tmp /usr/share/own /usr/lib/own.txt; \
+                  readlink /lib";
+    insta::assert_snapshot!(run(docker().args(["run", "--rm", "system:latest", "sh", "-c", script])), @r"
+    /etc 755 0:0
+    /etc/ssl 755 0:0
+    /etc/ssl/own.conf 644 1000:1000
+    /tmp 1777 0:0
+    /usr/share/own 755 0:0
+    /usr/lib/own.txt 644 1000:1000
+    usr/lib
+    ");
+}

@@ -37,7 +37,8 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
 fn folders_come_before_what_they_hold_and_once() {
     let user = Owner { user: 1000, group: 1000 };
     let tree = layer_tree(|layer| {
-        layer.assume_directory("opt")?;
+        layer.folder_below("opt", 0o751, Owner::ROOT)?;
+        layer.folder_below("srv", 0o755, Owner::ROOT)?;
         layer.file_bytes("opt/a/b/file", 0o644, user, b"content")?;
         layer.directory("opt/a/c", 0o700, Owner::ROOT)?;
         layer.directory("opt/a/c", 0o700, Owner::ROOT)?;
@@ -46,7 +47,8 @@ fn folders_come_before_what_they_hold_and_once() {
     });
     assert_eq!(
         tree.listing(),
-        "d 0755 1000:1000 opt/a/\n\
+        "d 0751 0:0 opt/\n\
+         d 0755 1000:1000 opt/a/\n\
          d 0755 1000:1000 opt/a/b/\n\
          f 0644 1000:1000 opt/a/b/file\n\
          d 0700 0:0 opt/a/c/\n\
