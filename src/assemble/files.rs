@@ -166,17 +166,13 @@ impl Collection {
     /// only the system's own things belong are root's.
     pub fn write<W: Write>(&self, owner: Owner, layer: &mut LayerWriter<W>) -> Result<(), Error> {
         declare_standard_folders(layer)?;
-        let environment = environment_folders(self.items.keys());
-        for folder in &environment {
+        let own = self.items.keys().flat_map(|path| folders_above(path));
+        for folder in own.filter(|folder| is_of_environment(folder) || is_of_system(folder)) {
             layer.folder_below(folder, 0o755, Owner::ROOT)?;
         }
-        let is_there = |folder: &str| STANDARD_FOLDERS.contains(&folder) || environment.contains(folder);
         for (path, item) in &self.items {
-            for folder in folders_above(path).filter(|folder| is_of_system(folder) && !is_there(folder)) {
-                layer.directory(folder, 0o755, Owner::ROOT)?;
-            }
             match item {
-                Item::Folder if is_there(path) => {}
+                Item::Folder if STANDARD_FOLDERS.contains(&path.as_str()) || is_of_environment(path) => {}
                 Item::Folder if is_of_system(path) => layer.directory(path, 0o755, Owner::ROOT)?,
                 Item::Folder => layer.directory(path, 0o755, owner)?,
                 Item::Link { target } => layer.symlink(path, target, owner)?,
@@ -347,18 +343,14 @@ pub fn stays_inside(link: &str, target: &str) -> bool {
     depth.is_some()
 }
 
-/// Folders of the virtual environment above any of these paths: they are the environment's, not the user's.
-fn environment_folders<'a>(paths: impl Iterator<Item = &'a String>) -> BTreeSet<&'a str> {
-    let root = VENV.trim_matches('/');
-    let own = |folder: &str| match folder.strip_prefix(root).map(|rest| rest.split('/').collect::<Vec<_>>()) {
-        Some(parts) => match parts.as_slice() {
-            [""] | ["", "bin" | "include" | "lib"] => true,
-            ["", "lib", python] | ["", "lib", python, "site-packages"] => python.starts_with("python"),
-            _ => false,
-        },
-        None => false,
-    };
-    paths.flat_map(|path| folders_above(path)).filter(|folder| own(folder)).collect()
+/// Whether a folder is one of those that the virtual environment has: they are the environment's, not the user's.
+fn is_of_environment(folder: &str) -> bool {
+    let Some(below) = folder.strip_prefix(VENV.trim_matches('/')) else { return false };
+    match below.split('/').collect::<Vec<_>>().as_slice() {
+        [""] | ["", "bin" | "include" | "lib"] => true,
+        ["", "lib", python] | ["", "lib", python, "site-packages"] => python.starts_with("python"),
+        _ => false,
+    }
 }
 
 /// By name alone: what tools call the files in which they keep secrets. Examples and public halves are let through.

@@ -173,20 +173,21 @@ impl Builder<'_> {
         Some(Typed { value, span: typed.span.clone(), definition: typed.definition.clone() })
     }
 
-    fn platforms(&self, given: &Given<Vec<Typed<String>>>) -> Result<Vec<Located<Platform>>> {
+    fn refuse_empty<T>(&self, given: &Given<Vec<Typed<T>>>, key: &'static str) -> Result<()> {
         match &given.0 {
-            Some(list) if list.value.is_empty() => {
-                self.fail(list.span.clone(), Problem::EmptyList { key: "platforms" })
-            }
-            _ => self.list(given, platform),
+            Some(list) if list.value.is_empty() => self.fail(list.span.clone(), Problem::EmptyList { key }),
+            _ => Ok(()),
         }
     }
 
+    fn platforms(&self, given: &Given<Vec<Typed<String>>>) -> Result<Vec<Located<Platform>>> {
+        self.refuse_empty(given, "platforms")?;
+        self.list(given, platform)
+    }
+
     fn targets(&self, given: &Given<Vec<Typed<TextOr<document::Card>>>>) -> Result<Vec<Located<Target>>> {
+        self.refuse_empty(given, "targets")?;
         let Some(list) = &given.0 else { return Ok(vec![Located::default_of(Target::Cpu)]) };
-        if list.value.is_empty() {
-            return self.fail(list.span.clone(), Problem::EmptyList { key: "targets" });
-        }
         let mut targets = Vec::new();
         for typed in &list.value {
             let (target, shown) = match (&typed.value, self.scalar(typed)) {
@@ -291,11 +292,9 @@ impl Builder<'_> {
         let version = self.optional(&image.version, rules::image_version)?.map(|version| version.value);
         let families: Vec<&str> = frameworks.iter().map(|framework| framework.family.value.as_str()).collect();
         let template = |text: &str| rules::tag_template(text, version.is_some(), &families);
+        self.refuse_empty(&image.tags, "tags")?;
         let tags = match &image.tags.0 {
             None => latest(),
-            Some(list) if list.value.is_empty() => {
-                return self.fail(list.span.clone(), Problem::EmptyList { key: "tags" });
-            }
             Some(list) => {
                 let tags = self.list(&image.tags, template)?;
                 if tags[0].value.variables().any(|name| name == DIGEST_VARIABLE) {

@@ -96,7 +96,8 @@ fn a_working_directory_that_the_base_has_stays_as_it_is() {
 fn folders_of_the_system_are_no_users() {
     images::debian("trixie");
     let forge = Forge::new();
-    let files = "files: [{from: etc, to: /etc}, {from: lib, to: /usr/lib}, {from: data, to: /tmp}, {from: own.crt, to: /usr/share/own/}]\n";
+    let files = "files: [{from: etc, to: /etc}, {from: lib, to: /usr/lib}, {from: data, to: /tmp}, \
+                 {from: own.crt, to: /usr/share/own/}]\n";
     forge.write("spec.yaml", format!("name: system\npython: \"3.13\"\npackages: [six]\n{files}"));
     for path in ["etc/ssl/own.conf", "data/a", "lib/own.txt", "own.crt"] {
         forge.write(path, "");
