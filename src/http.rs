@@ -187,10 +187,7 @@ impl Client {
     /// The client beneath, to build requests for [`Client::send`].
     pub fn raw(&self) -> Result<&reqwest::blocking::Client, Error> {
         let Inner { trust, stall, built, .. } = &*self.inner;
-        let built = built.get_or_init(|| {
-            std::thread::spawn(gather_entropy);
-            build(trust, *stall).map_err(|error| innermost(&error))
-        });
+        let built = built.get_or_init(|| build(trust, *stall).map_err(|error| innermost(&error)));
         built.as_ref().map_err(|cause| Error::Transport {
             method: "set up".into(),
             url: "the HTTP client".into(),
@@ -285,12 +282,6 @@ fn read_authorities(files: &[PathBuf]) -> Result<Vec<reqwest::Certificate>, Erro
         certificates.extend(found);
     }
     Ok(certificates)
-}
-
-/// What the first TLS connection of the process would wait for, and all others behind it: the library measures the jitter of
-/// the processor, which takes longer than to read the machine's certificates.
-fn gather_entropy() {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0]);
 }
 
 fn build(trust: &Trust, stall: Duration) -> reqwest::Result<reqwest::blocking::Client> {
