@@ -20,8 +20,8 @@
 //! - [`export`]: the lock in other tools' formats.
 //!
 //! Beside them the outside world: [`index`] (Python package indexes), [`debian`] (signed archives), [`registry`] (OCI
-//! distribution), over [`http`], [`store`], [`parallel`] and [`settings`]; and the vocabulary: [`version`], [`packaging`], [`oci`].
-//! Imports point one way along this list; `tests/it/layering.rs` holds that.
+//! distribution), over [`http`], [`store`], [`parallel`] and [`settings`]; and the vocabulary: [`version`], [`packaging`], [`oci`],
+//! [`hierarchy`]. Imports point one way along this list; `tests/it/layering.rs` holds that.
 //!
 //! Files a user sees: `spec.yaml` and `imgforge.lock` beside it; `generated/NAME/` with the rendered files, `.env` and
 //! the image layout `oci/`; the cache (`imgforge cache dir`).
@@ -34,6 +34,7 @@ pub mod commands;
 pub mod debian;
 pub mod diagnostic;
 pub mod export;
+pub mod hierarchy;
 pub mod http;
 pub mod index;
 pub mod lock;

@@ -7,7 +7,8 @@ use super::layer::{self, LayerWriter};
 use super::tar::Owner;
 use super::wheel::Site;
 use crate::diagnostic::Hint;
-use crate::plan::{STANDARD_FOLDERS, USER_ID, folders_for, standard_mode};
+use crate::hierarchy::{STANDARD_FOLDERS, standard_mode};
+use crate::plan::{USER_ID, folders_for};
 
 /// Why the environment or the user could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -16,9 +16,10 @@ use super::ignore::{IgnoreRules, PatternError};
 use super::layer::{self, LayerWriter};
 use super::tar::Owner;
 use crate::diagnostic::Hint;
+use crate::hierarchy::{self, STANDARD_FOLDERS, is_of_system};
 use crate::lock::LockedFile;
 use crate::oci::{Digest, Hasher};
-use crate::plan::{FileCopy, STANDARD_FOLDERS, VENV};
+use crate::plan::{FileCopy, VENV};
 use crate::store;
 
 /// Why project files cannot become a layer.
@@ -166,7 +167,7 @@ impl Collection {
     /// only the system's own things belong are root's.
     pub fn write<W: Write>(&self, owner: Owner, layer: &mut LayerWriter<W>) -> Result<(), Error> {
         declare_standard_folders(layer)?;
-        let own = self.items.keys().flat_map(|path| folders_above(path));
+        let own = self.items.keys().flat_map(|path| hierarchy::above(path));
         for folder in own.filter(|folder| is_of_environment(folder) || is_of_system(folder)) {
             layer.folder_below(folder, 0o755, Owner::ROOT)?;
         }
@@ -185,23 +186,6 @@ impl Collection {
         }
         Ok(())
     }
-}
-
-/// Whether a folder is in a part of the system that programs only read. A certificate that is copied to `/etc/ssl/certs` must
-/// not make that folder the user's.
-fn is_of_system(folder: &str) -> bool {
-    const PARTS: &[&str] = &["bin", "boot", "etc", "lib", "lib32", "lib64", "sbin"];
-    const PARTS_OF_USR: &[&str] = &["bin", "include", "lib", "sbin", "share"];
-    let mut names = folder.split('/');
-    match names.next() {
-        Some("usr") => names.next().is_some_and(|name| PARTS_OF_USR.contains(&name)),
-        name => name.is_some_and(|name| PARTS.contains(&name)),
-    }
-}
-
-/// The folders that a path lies in, outermost first.
-fn folders_above(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').filter_map(|(slash, _)| path.get(..slash))
 }
 
 /// Tells folders that imgforge writes into: this build's, by what it is, and those of other specs and settings, by the

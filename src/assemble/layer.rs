@@ -17,6 +17,7 @@ use super::gzip::{self, Deflated, Inflater};
 use super::packer::Packer;
 use super::tar::{self, EntryType, Header, Owner};
 use super::toc::{self, Chunk, Toc};
+use crate::hierarchy;
 use crate::oci::{Compression, DiffId, Digest, Hasher};
 
 /// A stream below this size is inflated into our own bytes: with the members and headers around it, a copy costs more space
@@ -340,8 +341,7 @@ impl<W: Write> LayerWriter<W> {
     }
 
     fn parents(&mut self, path: &str, owner: Owner) -> Result<(), Error> {
-        for (slash, _) in path.match_indices('/') {
-            let parent = path.get(..slash).unwrap_or_default();
+        for parent in hierarchy::above(path) {
             match self.entries.get(parent) {
                 Some(Entry::Folder { .. }) => {}
                 Some(Entry::Other) => {

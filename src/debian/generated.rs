@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::tree::{Node, NodeKind, Root};
+use crate::hierarchy::VAR_LINKS;
 
 /// Numeric groups of Debian's `group.master`, which never change.
 const GROUP_MAIL: u32 = 8;
@@ -56,8 +57,9 @@ fn base_files(root: &mut Root) -> io::Result<()> {
     put(root, "usr/local/man", Node::symlink("share/man"));
     put(root, "var/mail", Node { gid: GROUP_MAIL, ..Node::directory(0o2775) });
     put(root, "var/spool/mail", Node::symlink("../mail"));
-    put(root, "var/run", Node::symlink("/run"));
-    put(root, "var/lock", Node::symlink("/run/lock"));
+    for (link, target) in VAR_LINKS {
+        put(root, link, Node::symlink(&format!("/{target}")));
+    }
     put(root, "etc/dpkg/origins/default", Node::symlink("debian"));
     for (from, to) in [
         ("dot.profile", "root/.profile"),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crate::hierarchy::{MERGED, behind_link};
 use crate::lock::LockedDeb;
 
 use super::accounts::{AccountError, AccountFiles, add_declared_accounts};
@@ -21,8 +22,6 @@ use super::script_table;
 use super::status;
 use super::tree::{Node, NodeKind, Root, Spool};
 
-/// Folders at the top that are links into `/usr`.
-const MERGED: [&str; 7] = ["bin", "sbin", "lib", "lib64", "lib32", "libx32", "libo32"];
 /// Most links followed on the way to a path, as in the kernel.
 const MAX_LINKS: usize = 40;
 /// For dpkg in the image: what was left out is not missing.
@@ -300,16 +299,12 @@ fn is_whiteout(path: &str) -> bool {
     path.split('/').any(|name| name.starts_with(".wh."))
 }
 
-/// A path with its top under `/usr` if that is merged, and `/run` for `/var/run`.
+/// A path with the system's own links on its way resolved. A link at the top is its own place.
 pub(super) fn merged(path: &str) -> String {
-    let (top, below) = path.split_once('/').unwrap_or((path, ""));
-    match (top, below.split('/').next()) {
-        (top, Some(next)) if !next.is_empty() && MERGED.contains(&top) => format!("usr/{path}"),
-        ("var", Some("run")) if below.len() > 3 => format!("run{}", &below[3..]),
-        ("var", Some("lock")) => format!("run/{below}"),
-        ("var", Some("run")) => "run".to_owned(),
-        _ => path.to_owned(),
+    if MERGED.contains(&path) {
+        return path.to_owned();
     }
+    behind_link(path).map_or_else(|| path.to_owned(), |(_, behind)| behind)
 }
 
 /// What a link at `place` names, from the top; `None` if it climbs out.
@@ -360,7 +355,7 @@ fn is_left_out(path: &str, kind: &EntryKind) -> bool {
 
 /// `/bin -> usr/bin` and its like. `/lib64` and the rarer ones are there if something lies behind them.
 fn add_merged_links(root: &mut Root) {
-    for name in MERGED {
+    for &name in MERGED {
         let behind = format!("usr/{name}");
         let always = matches!(name, "bin" | "sbin" | "lib");
         let prefix = format!("{behind}/");

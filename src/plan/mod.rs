@@ -7,7 +7,7 @@ mod folders;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use folders::{STANDARD_FOLDERS, folders_for, standard_mode};
+pub use folders::folders_for;
 
 use crate::lock::{ImageSettings, Lock, LockedBase, LockedDeb, LockedFile, LockedPlatform, LockedWheel};
 use crate::oci::{Compression, Digest, Platform};

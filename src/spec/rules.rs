@@ -7,6 +7,7 @@ use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 
 use super::error::Problem;
 use super::{ArtifactStore, BaseChoice, OperatingSystem, Target};
+use crate::hierarchy::{self, KERNEL_FOLDERS};
 use crate::oci::tag::{DIGEST_VARIABLE, TagTemplate};
 use crate::oci::{Compression, Reference};
 use crate::version::Dotted;
@@ -331,47 +332,35 @@ pub(super) fn image_version(text: &str) -> Result<String, Problem> {
     }
 }
 
-/// Links of a system with a merged `/usr`, which nearly every base is, and of its `/var`. A layer with a file below one would
-/// put a folder where the link is.
-const LINKS: &[(&str, &str)] = &[
-    ("bin", "usr/bin"),
-    ("lib", "usr/lib"),
-    ("lib32", "usr/lib32"),
-    ("lib64", "usr/lib64"),
-    ("libx32", "usr/libx32"),
-    ("sbin", "usr/sbin"),
-    ("var/lock", "run/lock"),
-    ("var/run", "run"),
-];
+/// Help for a path in the image that cannot be.
+pub(super) const IMAGE_PATH_EXAMPLE: &str = "for example `/workspace/src`";
 
 /// Absolute path in the image, without `.`, `..` and doubled slashes; a `/` at the end is kept.
 pub(super) fn image_path(text: &str) -> Result<String, Problem> {
     const KIND: &str = "a path in the image";
     if !text.starts_with('/') {
-        return Err(malformed(KIND, text, "it must start with `/`", &[]));
+        return Err(malformed(KIND, text, "it must start with `/`", &[IMAGE_PATH_EXAMPLE]));
     }
     if text.split('/').any(|part| matches!(part, "." | "..")) {
-        return Err(malformed(KIND, text, "it must not have `.` or `..`", &[]));
+        return Err(malformed(KIND, text, "it must not have `.` or `..`", &[IMAGE_PATH_EXAMPLE]));
     }
     if text.chars().any(char::is_control) {
         return Err(malformed(KIND, text, "it has a control character", &[]));
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
-    let below = |folder: &str| {
-        let names: Vec<&str> = folder.split('/').collect();
-        parts.strip_prefix(names.as_slice()).map(|rest| [&[""], rest].concat().join("/"))
-    };
-    for (link, target) in LINKS {
-        if let Some(rest) = below(link) {
-            let help = format!("write `/{target}{rest}`");
-            return Err(malformed(KIND, text, format!("`/{link}` is a link to `/{target}`"), &[&help]));
-        }
+    let path = parts.join("/");
+    // A layer with a file below a link would put a folder where the link is.
+    if let Some((link, behind)) = hierarchy::behind_link(&path) {
+        let target = hierarchy::behind_link(link).map_or_else(String::new, |(_, target)| target);
+        let help = format!("write `/{behind}`");
+        return Err(malformed(KIND, text, format!("`/{link}` is a link to `/{target}`"), &[&help]));
     }
-    if let Some(folder) = ["dev", "proc", "sys"].iter().find(|folder| below(folder).is_some()) {
-        return Err(malformed(KIND, text, format!("each container has a `/{folder}` of its own, which hides it"), &[]));
+    if let Some(folder) = KERNEL_FOLDERS.iter().find(|folder| parts.first() == Some(*folder)) {
+        let reason = format!("each container has a `/{folder}` of its own, which hides it");
+        return Err(malformed(KIND, text, reason, &[IMAGE_PATH_EXAMPLE]));
     }
     let end = if text.ends_with('/') && !parts.is_empty() { "/" } else { "" };
-    Ok(format!("/{}{end}", parts.join("/")))
+    Ok(format!("/{path}{end}"))
 }
 
 /// Login name, as `useradd` takes it.

@@ -324,7 +324,8 @@ impl Builder<'_> {
                     (Some(folder), true, Some(name)) => Ok(format!("{folder}/{name}")),
                     (Some(folder), _, _) if !folder.is_empty() => Ok(folder.to_owned()),
                     (Some(_), _, _) => {
-                        Err(rules::malformed("a path in the image", text, "a folder must go below `/`", &[]))
+                        let help = [rules::IMAGE_PATH_EXAMPLE];
+                        Err(rules::malformed("a path in the image", text, "a folder must go below `/`", &help))
                     }
                     (None, _, _) => Ok(path),
                 }

@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("progress", &[]),
     ("parallel", &[]),
     ("oci", &[]),
+    ("hierarchy", &[]),
     ("diagnostic", &["redact"]),
     ("http", &["diagnostic", "redact"]),
     ("store", &["diagnostic", "oci"]),
@@ -42,18 +43,36 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "version",
         ],
     ),
-    ("debian", &["diagnostic", "http", "lock", "oci", "parallel", "progress", "redact", "store", "version"]),
+    (
+        "debian",
+        &["diagnostic", "hierarchy", "http", "lock", "oci", "parallel", "progress", "redact", "store", "version"],
+    ),
     ("registry", &["diagnostic", "http", "oci", "progress", "redact", "store"]),
-    ("spec", &["diagnostic", "oci", "redact", "version"]),
+    ("spec", &["diagnostic", "hierarchy", "oci", "redact", "version"]),
     ("catalog", &["diagnostic", "oci", "version"]),
     // Holds upstream against the catalog. The catalog itself must not know indexes, and this does no IO either: whoever
     // calls it answers its questions, so it needs the vocabulary of packages and no client.
     ("update", &["catalog", "diagnostic", "oci", "packaging", "version"]),
     ("resolve", &["catalog", "diagnostic", "oci", "packaging", "redact", "spec", "version"]),
     ("lock", &["diagnostic", "oci", "resolve", "spec", "store", "version"]),
-    ("plan", &["lock", "oci", "spec", "version"]),
+    ("plan", &["hierarchy", "lock", "oci", "spec", "version"]),
     ("render", &["diagnostic", "lock", "oci", "plan", "spec", "store", "version"]),
-    ("assemble", &["debian", "diagnostic", "http", "lock", "oci", "plan", "progress", "registry", "store", "version"]),
+    (
+        "assemble",
+        &[
+            "debian",
+            "diagnostic",
+            "hierarchy",
+            "http",
+            "lock",
+            "oci",
+            "plan",
+            "progress",
+            "registry",
+            "store",
+            "version",
+        ],
+    ),
     ("publish", &["diagnostic", "oci", "parallel", "progress", "registry", "store"]),
     // Brings back what was published, so it looks at both ends of the pipeline.
     (
