@@ -11,24 +11,31 @@ pub const STANDARD_FOLDERS: &[&str] = &[
     "lib",
     "lib32",
     "lib64",
+    "libx32",
     "media",
     "mnt",
     "opt",
     "proc",
     "root",
     "run",
+    "run/lock",
     "sbin",
     "srv",
     "sys",
     "tmp",
     "usr",
     "usr/bin",
+    "usr/games",
     "usr/include",
     "usr/lib",
+    "usr/lib32",
     "usr/lib64",
+    "usr/libexec",
+    "usr/libx32",
     "usr/local",
     "usr/local/bin",
     "usr/local/etc",
+    "usr/local/games",
     "usr/local/include",
     "usr/local/lib",
     "usr/local/sbin",
@@ -38,10 +45,14 @@ pub const STANDARD_FOLDERS: &[&str] = &[
     "usr/share",
     "usr/src",
     "var",
+    "var/backups",
     "var/cache",
     "var/lib",
+    "var/local",
     "var/log",
+    "var/opt",
     "var/run",
+    "var/spool",
     "var/tmp",
 ];
 
@@ -57,19 +68,18 @@ pub const VAR_LINKS: &[(&str, &str)] = &[("var/lock", "run/lock"), ("var/run", "
 /// Mode of one of [`STANDARD_FOLDERS`], all of which are root's.
 pub fn standard_mode(folder: &str) -> u32 {
     match folder {
-        "tmp" | "var/tmp" => 0o1777,
+        "run/lock" | "tmp" | "var/tmp" => 0o1777,
         "root" => 0o700,
         _ => 0o755,
     }
 }
 
 /// Whether a folder is in a part of the system that programs only read. A certificate that is copied to `/etc/ssl/certs` must
-/// not make that folder the user's.
+/// not make that folder the user's. Of `usr`, `local` and `src` are whoever's that puts something there.
 pub fn is_of_system(folder: &str) -> bool {
-    const IN_USR: &[&str] = &["bin", "include", "lib", "sbin", "share"];
     let mut names = folder.split('/');
     match names.next() {
-        Some("usr") => names.next().is_some_and(|name| IN_USR.contains(&name)),
+        Some("usr") => names.next().is_some_and(|name| !["local", "src"].contains(&name)),
         Some(name) => ["boot", "etc"].contains(&name) || MERGED.contains(&name),
         None => false,
     }
@@ -106,7 +116,7 @@ mod tests {
 
     #[test]
     fn parts_that_programs_only_read_are_the_systems() {
-        for folder in ["etc", "etc/ssl/certs", "usr/share/fonts", "usr/lib", "lib64/x"] {
+        for folder in ["etc", "etc/ssl/certs", "usr/share/fonts", "usr/libexec/x", "lib64/x"] {
             assert!(is_of_system(folder), "{folder}");
         }
         for folder in ["", "usr", "usr/local/share", "usr/src/app", "opt/etc", "var/lib", "etcetera"] {

@@ -646,7 +646,7 @@ mod tests {
         let built = AtomicUsize::new(0);
         assert!(cache.find(&key("a"), &nothing).is_none());
         let made = cache.make(&job("a", "1", &built)).expect("a layer");
-        assert_eq!(key("a").to_string(), "files format=5 modified=0 name=a");
+        assert_eq!(key("a").to_string(), "files format=6 modified=0 name=a");
         let found = cache.find(&key("a"), &nothing).expect("found");
         assert_eq!((found.known, path_of(&found)), (made.known, path_of(&made)));
         let known = made.known;

@@ -31,8 +31,8 @@ pub const FORMAT: u32 = 2;
 /// of Debian packages). Part of every layer key. 2: tables of contents, `/etc/ld.so.cache`, accounts of `sysusers.d`. 3: the
 /// folder of a wheel's headers has its normalised name, and RECORD the shortest way to a file outside of the library. 4: wheels
 /// from 1 MiB are alone, others share 16 layers; streams are copied from 1 KiB; a new user has a number of its own. 5: a layer has
-/// each folder that something of it is in; the system's folders stay root's.
-pub const LAYER_FORMAT: u32 = 5;
+/// each folder that something of it is in; the system's folders stay root's. 6: more of these are known, such as `usr/libexec`.
+pub const LAYER_FORMAT: u32 = 6;
 
 /// A whole lock file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

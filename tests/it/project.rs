@@ -97,14 +97,15 @@ fn folders_of_the_system_are_no_users() {
     images::debian("trixie");
     let forge = Forge::new();
     let files = "files: [{from: etc, to: /etc}, {from: lib, to: /usr/lib}, {from: data, to: /tmp}, \
-                 {from: own.crt, to: /usr/share/own/}]\n";
+                 {from: own.crt, to: /usr/share/own/}, {from: own.crt, to: /usr/libexec/own/}, \
+                 {from: data, to: /var/spool/own}, {from: data, to: /run/lock}]\n";
     forge.write("spec.yaml", format!("name: system\npython: \"3.13\"\npackages: [six]\n{files}"));
     for path in ["etc/ssl/own.conf", "data/a", "lib/own.txt", "own.crt"] {
         forge.write(path, "");
     }
     forge.imgforge_with_engine().args(["build", "spec.yaml", "--load"]).assert().success();
-    let script = "stat --format='%n %a %u:%g' /etc /etc/ssl /etc/ssl/own.conf /tmp /usr/share/own /usr/lib/own.txt; \
-                  readlink /lib";
+    let script = "stat --format='%n %a %u:%g' /etc /etc/ssl /etc/ssl/own.conf /tmp /usr/share/own /usr/lib/own.txt \
+                  /usr/libexec /usr/libexec/own /var/spool /var/spool/own /run/lock; readlink /lib";
     insta::assert_snapshot!(run(docker().args(["run", "--rm", "system:latest", "sh", "-c", script])), @r"
     /etc 755 0:0
     /etc/ssl 755 0:0
@@ -112,6 +113,11 @@ fn folders_of_the_system_are_no_users() {
     /tmp 1777 0:0
     /usr/share/own 755 0:0
     /usr/lib/own.txt 644 1000:1000
+    /usr/libexec 755 0:0
+    /usr/libexec/own 755 0:0
+    /var/spool 755 0:0
+    /var/spool/own 755 1000:1000
+    /run/lock 1777 0:0
     usr/lib
     ");
 }
