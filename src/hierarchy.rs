@@ -85,11 +85,14 @@ pub fn is_of_system(folder: &str) -> bool {
     }
 }
 
-/// The link of a merged system that a path is or leads through, and where it leads by that.
-pub fn behind_link(path: &str) -> Option<(&'static str, String)> {
-    let below = |link: &str| path.strip_prefix(link).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    let merged = MERGED.iter().find_map(|&link| below(link).map(|_| (link, format!("usr/{path}"))));
-    merged.or_else(|| VAR_LINKS.iter().find_map(|&(link, target)| Some((link, format!("{target}{}", below(link)?)))))
+/// The link of a merged system that a path is or leads through: the link, where it leads, and what of the path is below it,
+/// with its slash in front.
+pub fn link_in(path: &str) -> Option<(&'static str, String, &str)> {
+    let below = |link: &str| path.strip_prefix(link).filter(|below| below.is_empty() || below.starts_with('/'));
+    let merged = MERGED.iter().find_map(|&link| below(link).map(|below| (link, format!("usr/{link}"), below)));
+    merged.or_else(|| {
+        VAR_LINKS.iter().find_map(|&(link, target)| below(link).map(|below| (link, target.to_owned(), below)))
+    })
 }
 
 /// The folders that a path lies in, outermost first.
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_path_through_a_link_is_told_by_both_its_ends() {
-        let behind = |path| behind_link(path).map(|(link, behind)| format!("{link}: {behind}"));
+        let behind = |path| link_in(path).map(|(link, target, below)| format!("{link}: {target}{below}"));
         assert_eq!(behind("bin").as_deref(), Some("bin: usr/bin"));
         assert_eq!(behind("lib64/ld.so").as_deref(), Some("lib64: usr/lib64/ld.so"));
         assert_eq!(behind("var/run").as_deref(), Some("var/run: run"));

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::hierarchy::{MERGED, behind_link};
+use crate::hierarchy::{MERGED, link_in};
 use crate::lock::LockedDeb;
 
 use super::accounts::{AccountError, AccountFiles, add_declared_accounts};
@@ -304,7 +304,7 @@ pub(super) fn merged(path: &str) -> String {
     if MERGED.contains(&path) {
         return path.to_owned();
     }
-    behind_link(path).map_or_else(|| path.to_owned(), |(_, behind)| behind)
+    link_in(path).map_or_else(|| path.to_owned(), |(_, target, below)| format!("{target}{below}"))
 }
 
 /// What a link at `place` names, from the top; `None` if it climbs out.

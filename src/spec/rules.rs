@@ -350,9 +350,8 @@ pub(super) fn image_path(text: &str) -> Result<String, Problem> {
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
     let path = parts.join("/");
     // A layer with a file below a link would put a folder where the link is.
-    if let Some((link, behind)) = hierarchy::behind_link(&path) {
-        let target = hierarchy::behind_link(link).map_or_else(String::new, |(_, target)| target);
-        let help = format!("write `/{behind}`");
+    if let Some((link, target, below)) = hierarchy::link_in(&path) {
+        let help = format!("write `/{target}{below}`");
         return Err(malformed(KIND, text, format!("`/{link}` is a link to `/{target}`"), &[&help]));
     }
     if let Some(folder) = KERNEL_FOLDERS.iter().find(|folder| parts.first() == Some(*folder)) {
