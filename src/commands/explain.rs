@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context, arguments: &ExplainArgs) -> Result<u8, Fail
     let spec = Spec::load(&arguments.spec)?;
     let catalog = context.catalog()?;
     let lock = Lock::read(&Lock::path_for(&arguments.spec))?;
-    let stale = lock.as_ref().is_some_and(|lock| !lock.satisfies(&spec));
+    let stale = lock.as_ref().is_some_and(|lock| !lock.is_of(&spec));
     if stale {
         context.progress.say("the lock is stale: this explains the spec as it is now");
     }

@@ -87,7 +87,7 @@ impl Kept {
     /// Base and Debian packages of a platform, where the upgrade asks for none of them and the new stack stands on the same
     /// base. A changed spec may ask for others, and then the archive's present ones are taken.
     pub(super) fn base(&self, spec: &Spec, stack: &StackAnswer, platform: Platform) -> Option<LockedSystem> {
-        let lock = self.lock.as_ref().filter(|lock| !self.all && lock.satisfies(spec))?;
+        let lock = self.lock.as_ref().filter(|lock| !self.all && lock.is_of(spec))?;
         let locked = lock.platforms.iter().find(|locked| locked.name == platform)?;
         let base = &locked.base;
         let same = base.kind == stack.base.kind

@@ -63,7 +63,8 @@ pub(super) fn run(context: &Context, arguments: &LockArgs) -> Result<u8, Failure
 /// The lock if it answers the spec, else the reason why not: exit code 1.
 pub(super) fn current(spec: &Spec, lock: Option<Lock>, path: &std::path::Path) -> Result<Lock, Failure> {
     let lock = lock.ok_or_else(|| crate::lock::Error::Missing { path: path.to_owned() })?;
-    if lock.satisfies(spec) { Ok(lock) } else { Err(crate::lock::Error::Stale { path: path.to_owned() }.into()) }
+    lock.check_current(spec, path)?;
+    Ok(lock)
 }
 
 fn report(format: Format, lock: &Lock, written: bool) {

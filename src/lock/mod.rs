@@ -322,6 +322,16 @@ pub enum Error {
         /// The lock.
         path: PathBuf,
     },
+    /// It is from before a change of the layers' rules: its layers had other bytes.
+    #[error("the lock `{path}` is stale: its layers are of format {found}, and this program makes format {known}")]
+    OlderLayers {
+        /// The lock.
+        path: PathBuf,
+        /// Its layer format.
+        found: u32,
+        /// This program's.
+        known: u32,
+    },
     /// It is not a lock of a known format.
     #[error("`{path}` is not a lock this program can read: {cause}")]
     Unreadable {
@@ -362,6 +372,11 @@ impl Hint for Error {
             Self::Missing { .. } | Self::Stale { .. } => {
                 vec!["run `imgforge lock SPEC`; a `build` without `--locked` does it by itself".to_owned()]
             }
+            Self::OlderLayers { .. } => vec![
+                "run `imgforge lock SPEC`, which keeps what is locked; a `build` without `--locked` does it by itself"
+                    .to_owned(),
+                "images that exist stay as they are; new ones have layers with other digests".to_owned(),
+            ],
             Self::Unreadable { path, .. } => {
                 vec![format!("it is made by a program: remove `{}` and lock again", path.display())]
             }
@@ -377,7 +392,7 @@ impl Hint for Error {
     }
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Missing { .. } | Self::Stale { .. } => 1,
+            Self::Missing { .. } | Self::Stale { .. } | Self::OlderLayers { .. } => 1,
             _ => 2,
         }
     }
@@ -456,10 +471,26 @@ impl Lock {
         })
     }
 
-    /// Whether the lock answers this spec. The name counts by itself: it is the folder that is written to, and an edited
-    /// lock must not choose another. A lock from before a change of the layers' rules would give other bytes than it did.
+    /// Whether an image of this spec can be built from it as it is.
     pub fn satisfies(&self, spec: &Spec) -> bool {
-        self.inputs.spec == spec.digest && self.name == spec.name.value && self.layer_format == LAYER_FORMAT
+        self.check_current(spec, Path::new("")).is_ok()
+    }
+
+    /// Why the lock at `path` is not to be built from as it is, if so. One from before a change of the layers' rules would
+    /// give other bytes than it did.
+    pub fn check_current(&self, spec: &Spec, path: &Path) -> Result<(), Error> {
+        let path = path.to_owned();
+        match self.layer_format {
+            _ if !self.is_of(spec) => Err(Error::Stale { path }),
+            LAYER_FORMAT => Ok(()),
+            found => Err(Error::OlderLayers { path, found, known: LAYER_FORMAT }),
+        }
+    }
+
+    /// Whether it was made from this spec. The name counts by itself: it is the folder that is written to, and an edited lock
+    /// must not choose another.
+    pub fn is_of(&self, spec: &Spec) -> bool {
+        self.inputs.spec == spec.digest && self.name == spec.name.value
     }
 
     /// What a new resolution should keep. `upgraded` names packages and families of frameworks to let go; all of them if `all`.

@@ -304,6 +304,32 @@ fn a_stale_lock_is_refused_where_it_must_hold() {
 }
 
 #[test]
+fn a_lock_of_older_layers_says_so_and_keeps_what_it_locks() {
+    let forge = Forge::new();
+    forge.locked_quickstart();
+    let lock: toml::Table = forge.read("imgforge.lock").parse().expect("a lock");
+    let format = lock["layer_format"].as_integer().expect("a number");
+    let line = |format: i64| format!("layer_format = {format}\n");
+    let older = forge.read("imgforge.lock").replace(&line(format), &line(1));
+    forge.write("imgforge.lock", &older);
+    for command in [&["build", "spec.yaml", "--locked"][..], &["lock", "--check", "spec.yaml"]] {
+        let (code, stdout, stderr) = imgforge(&forge, command);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{command:?}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(stderr.replace(&format!("format {format}"), "format NEW"), @r"
+            error: the lock `imgforge.lock` is stale: its layers are of format 1, and this program makes format NEW
+            help: run `imgforge lock SPEC`, which keeps what is locked; a `build` without `--locked` does it by itself
+            help: images that exist stay as they are; new ones have layers with other digests
+            ");
+        }
+    }
+    assert_eq!(imgforge(&forge, &["lock", "spec.yaml"]).0, 0);
+    let anew: toml::Table = forge.read("imgforge.lock").parse().expect("a lock");
+    assert_eq!(anew["layer_format"], lock["layer_format"]);
+    assert_eq!(anew["platform"], lock["platform"]);
+}
+
+#[test]
 fn what_somebody_else_wrote_is_not_replaced() {
     let forge = Forge::new();
     forge.locked_quickstart();
