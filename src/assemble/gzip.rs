@@ -64,26 +64,46 @@ pub enum Error {
 /// Makes members. Holds buffers, so one per layer.
 pub(super) struct Deflater {
     compressor: Compressor,
-    member: Vec<u8>,
+    member: Buffer,
+}
+
+/// Memory that is used again and again, and not cleared between: that would take a part of the time of inflating.
+#[derive(Default)]
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// So many bytes, whatever is in them.
+    fn room(&mut self, size: usize) -> &mut [u8] {
+        if self.0.len() < size {
+            self.0.resize(size, 0);
+        }
+        self.0.get_mut(..size).unwrap_or_default()
+    }
+
+    /// The first so many bytes of what was last written.
+    fn first(&self, size: usize) -> &[u8] {
+        self.0.get(..size).unwrap_or_default()
+    }
 }
 
 impl Deflater {
     /// With the level that is part of the layer format.
     pub(super) fn new() -> Self {
-        Self { compressor: Compressor::new(CompressionLvl::default()), member: Vec::new() }
+        Self { compressor: Compressor::new(CompressionLvl::default()), member: Buffer::default() }
     }
 
     /// `plain` as one member.
     pub(super) fn compress(&mut self, plain: &[u8]) -> io::Result<&[u8]> {
         let bound = self.compressor.deflate_compress_bound(plain.len());
-        self.member.clear();
-        self.member.extend_from_slice(&HEADER);
-        self.member.resize(HEADER.len() + bound, 0);
-        let stream = self.member.get_mut(HEADER.len()..).unwrap_or_default();
-        let written = self.compressor.deflate_compress(plain, stream).map_err(io::Error::other)?;
-        self.member.truncate(HEADER.len() + written);
-        self.member.extend_from_slice(&trailer(crc32fast::hash(plain), plain.len() as u64));
-        Ok(&self.member)
+        let end = trailer(crc32fast::hash(plain), plain.len() as u64);
+        let room = self.member.room(HEADER.len() + bound + end.len());
+        let (header, rest) = room.split_at_mut(HEADER.len());
+        header.copy_from_slice(&HEADER);
+        let written = self.compressor.deflate_compress(plain, rest).map_err(io::Error::other)?;
+        if let Some(place) = rest.get_mut(written..written + end.len()) {
+            place.copy_from_slice(&end);
+        }
+        Ok(self.member.first(HEADER.len() + written + end.len()))
     }
 }
 
@@ -91,12 +111,12 @@ impl Deflater {
 pub(super) struct Inflater {
     decompressor: Decompressor,
     member: Vec<u8>,
-    plain: Vec<u8>,
+    plain: Buffer,
 }
 
 impl Inflater {
     pub(super) fn new() -> Self {
-        Self { decompressor: Decompressor::new(), member: Vec::new(), plain: Vec::new() }
+        Self { decompressor: Decompressor::new(), member: Vec::new(), plain: Buffer::default() }
     }
 
     /// Copies a stream into `sink` as one member, unchanged, and gives its plain content to `on_plain`. Success means that
@@ -108,8 +128,8 @@ impl Inflater {
         on_plain: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error> {
         if is_small(&deflated) {
-            self.inflate_whole(&mut deflated)?;
-            on_plain(&self.plain);
+            let size = self.inflate_whole(&mut deflated)?;
+            on_plain(self.plain.first(size));
             return sink.write_all(&self.member).map_err(Error::Write);
         }
         sink.write_all(&HEADER).map_err(Error::Write)?;
@@ -125,15 +145,15 @@ impl Inflater {
         on_plain: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error> {
         if is_small(&deflated) {
-            self.inflate_whole(&mut deflated)?;
-            on_plain(&self.plain);
+            let size = self.inflate_whole(&mut deflated)?;
+            on_plain(self.plain.first(size));
             return Ok(());
         }
         inflate(deflated, &mut io::sink(), on_plain)
     }
 
-    /// Leaves the member in `self.member` and its content in `self.plain`.
-    fn inflate_whole<R: Read>(&mut self, deflated: &mut Deflated<R>) -> Result<(), Error> {
+    /// Leaves the member in `self.member` and its content in `self.plain`, and returns the content's size.
+    fn inflate_whole<R: Read>(&mut self, deflated: &mut Deflated<R>) -> Result<usize, Error> {
         self.member.clear();
         self.member.extend_from_slice(&HEADER);
         let read = deflated.reader.by_ref().take(deflated.compressed_size).read_to_end(&mut self.member);
@@ -142,19 +162,18 @@ impl Inflater {
         }
         let end = trailer(deflated.crc32, deflated.uncompressed_size);
         self.member.extend_from_slice(&end);
-        self.plain.clear();
-        self.plain.resize(deflated.uncompressed_size as usize, 0);
-        let sound = self.decompressor.gzip_decompress(&self.member, &mut self.plain) == Ok(self.plain.len());
+        let size = deflated.uncompressed_size as usize;
+        let sound = self.decompressor.gzip_decompress(&self.member, self.plain.room(size)) == Ok(size);
         // libdeflate stops behind the first trailer and does not say where that was, so a second copy of the trailer inside
         // the stream could hide bytes. That, and finding out what is wrong with an unsound stream, is for the slow path.
         let body = self.member.get(..self.member.len() - 1).unwrap_or_default();
         if sound && memchr::memmem::find(body, &end).is_none() {
-            return Ok(());
+            return Ok(size);
         }
         let stream = self.member.get(HEADER.len()..self.member.len() - end.len()).unwrap_or_default();
         let Deflated { uncompressed_size, compressed_size, crc32, .. } = *deflated;
         let again = Deflated { uncompressed_size, compressed_size, crc32, reader: stream };
-        inflate(again, &mut io::sink(), &mut |_| {})
+        inflate(again, &mut io::sink(), &mut |_| {}).map(|()| size)
     }
 }
 

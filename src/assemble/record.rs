@@ -3,6 +3,7 @@
 //! Source: "Recording installed projects" and "Binary distribution format" of the Python packaging specifications. A hash
 //! is `ALGORITHM=` and the digest in URL-safe base64 without padding; nothing weaker than sha256 is allowed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -117,14 +118,18 @@ pub(super) type Damage = (usize, &'static str);
 /// The rows of a RECORD by path.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Row>, Damage> {
     let mut rows = BTreeMap::new();
-    for (line, fields) in csv_rows(text)? {
+    let (mut rest, mut next) = (text, 1);
+    while !rest.is_empty() {
+        let line = next;
         let error = |reason| (line, reason);
-        let (path, hash, size) = match fields.as_slice() {
-            [path] => (path, "", ""),
-            [path, hash] => (path, hash.as_str(), ""),
-            [path, hash, size, ..] => (path, hash.as_str(), size.as_str()),
-            [] => continue,
-        };
+        let CsvRow { fields, lines, behind } = csv_row(rest).map_err(error)?;
+        next += lines;
+        rest = behind;
+        let field = |index: usize| fields.get(index).map_or("", AsRef::as_ref);
+        let (path, hash, size) = (field(0), field(1), field(2));
+        if fields.len() == 1 && path.is_empty() {
+            continue;
+        }
         let hash = if hash.is_empty() { None } else { Some(RecordedHash::parse(hash).map_err(error)?) };
         let size = match size {
             "" => None,
@@ -134,7 +139,7 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Row>, Damage> {
         if rows.get(path).is_some_and(|known| *known != row) {
             return Err(error("a path is there twice, with different values"));
         }
-        rows.insert(path.clone(), row);
+        rows.insert(path.to_owned(), row);
     }
     Ok(rows)
 }
@@ -155,44 +160,50 @@ pub(super) fn render(rows: &BTreeMap<String, Row>) -> String {
     text
 }
 
-/// Rows with the line each starts on; blank lines are left out. Quoting as Python's `csv` module writes it.
-fn csv_rows(text: &str) -> Result<Vec<(usize, Vec<String>)>, Damage> {
-    let mut rows = Vec::new();
-    let (mut line, mut start) = (1, 1);
+/// A row of CSV.
+struct CsvRow<'t> {
+    /// Never empty: a blank line has one field, which is.
+    fields: Vec<Cow<'t, str>>,
+    /// Lines it takes.
+    lines: usize,
+    /// The text behind it.
+    behind: &'t str,
+}
+
+/// The first row of a text. Quoting as Python's `csv` module writes it.
+fn csv_row(text: &str) -> Result<CsvRow<'_>, &'static str> {
+    let (line, behind) = text.split_once('\n').unwrap_or((text, ""));
+    // Nearly all: no large part of making a layer of many small files.
+    if !line.contains('"') {
+        let fields = line.strip_suffix('\r').unwrap_or(line).split(',').map(Cow::Borrowed).collect();
+        return Ok(CsvRow { fields, lines: 1, behind });
+    }
     let mut fields = Vec::new();
     let mut field = String::new();
-    let mut quoted = false;
-    let mut characters = text.chars().peekable();
+    let (mut quoted, mut lines) = (false, 0);
+    let mut characters = text.chars();
     while let Some(character) = characters.next() {
-        line += usize::from(character == '\n');
+        let following = characters.as_str().chars().next();
+        lines += usize::from(character == '\n');
         match (quoted, character) {
-            (true, '"') if characters.peek() == Some(&'"') => {
+            (true, '"') if following == Some('"') => {
                 characters.next();
                 field.push('"');
             }
             (true, '"') => quoted = false,
             (true, other) => field.push(other),
             (false, '"') if field.is_empty() => quoted = true,
-            (false, ',') => fields.push(std::mem::take(&mut field)),
-            (false, '\r') if matches!(characters.peek(), Some('\n') | None) => {}
-            (false, '\n') => {
-                if !(fields.is_empty() && field.is_empty()) {
-                    fields.push(std::mem::take(&mut field));
-                    rows.push((start, std::mem::take(&mut fields)));
-                }
-                start = line;
-            }
+            (false, ',') => fields.push(Cow::Owned(std::mem::take(&mut field))),
+            (false, '\r') if matches!(following, Some('\n') | None) => {}
+            (false, '\n') => break,
             (false, other) => field.push(other),
         }
     }
     if quoted {
-        return Err((start, "a quote is not closed"));
+        return Err("a quote is not closed");
     }
-    if !(fields.is_empty() && field.is_empty()) {
-        fields.push(field);
-        rows.push((start, fields));
-    }
-    Ok(rows)
+    fields.push(Cow::Owned(field));
+    Ok(CsvRow { fields, lines, behind: characters.as_str() })
 }
 
 #[cfg(test)]

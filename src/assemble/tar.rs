@@ -194,8 +194,11 @@ fn put(block: &mut [u8; BLOCK], at: usize, bytes: &[u8]) {
 }
 
 /// `digits` octal digits; the NUL that ends the field is already there.
-fn put_octal(block: &mut [u8; BLOCK], at: usize, digits: usize, value: u64) {
-    put(block, at, format!("{value:0digits$o}").as_bytes());
+fn put_octal(block: &mut [u8; BLOCK], at: usize, digits: usize, mut value: u64) {
+    for field in block.iter_mut().skip(at).take(digits).rev() {
+        *field = b'0' + (value & 7) as u8;
+        value >>= 3;
+    }
 }
 
 fn seal(block: &mut [u8; BLOCK]) {

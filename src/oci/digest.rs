@@ -36,10 +36,8 @@ macro_rules! digest_newtype {
             }
             /// 64 lower-case hexadecimal digits, without the algorithm.
             pub fn hex(&self) -> String {
-                self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
-                    text.push_str(&format!("{byte:02x}"));
-                    text
-                })
+                let digit = |value: u8| char::from(value + if value < 10 { b'0' } else { b'a' - 10 });
+                self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
             }
             /// From 64 hexadecimal digits without the algorithm, as package indexes and Debian write them.
             pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
