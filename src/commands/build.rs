@@ -1,6 +1,7 @@
 //! `imgforge build`: lock if needed, render, assemble, and send the image where it was asked to go.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use crate::assemble::base::{self, Base};
@@ -376,15 +377,20 @@ fn assemble_one(
         materials.compiler = compilers::compiler(context, outside, lock, wanted.compiler)?;
         let task =
             context.progress.task(format!("assembling `{}` for {}", lock.name, platform.name), Some(recipe.work()));
-        let image = steps::assemble(&recipe, &materials, &cache, store, &task, &send)
-            .map_err(|error| damaged(store, platform).map_or_else(|| error.into(), Failure::from))?;
+        // Looking at the wheels takes a while, and a processor is free when the last layer is being made.
+        let (image, findings) = thread::scope(|scope| {
+            let findings = scope.spawn(|| findings::find(&plan, &materials, store));
+            let image = steps::assemble(&recipe, &materials, &cache, store, &task, &send);
+            (image, findings.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let image = image.map_err(|error| damaged(store, platform).map_or_else(|| error.into(), Failure::from))?;
         let (layers, size) = (image.layers.len(), human_bytes(image.layers_size()));
         let there = match recipe.in_registry() {
             0 => String::new(),
             count => format!(", {count} of them in the registry already"),
         };
         task.done(format!("assembled `{}` for {}: {layers} layers, {size}{there}", lock.name, platform.name));
-        report(context, &image, &findings::find(&plan, &materials, store)?);
+        report(context, &image, &findings?);
         report_skipped(context, materials.compiler.as_ref());
         images.push(image);
     }
