@@ -7,7 +7,7 @@ use url::Url;
 use super::dependencies::{About, dependencies};
 use super::purl::purl;
 use crate::lock::{Lock, LockedBase, LockedDeb, LockedPlatform, LockedWheel, Moment};
-use crate::oci::{Digest, Platform, Reference};
+use crate::oci::{Digest, Platform, parse_reference};
 use crate::packaging::License;
 use crate::version::WheelPlace;
 
@@ -147,7 +147,7 @@ fn base(lock: &Lock, platform: &LockedPlatform) -> Component {
         let (name, version) = lock.stack.os.split_once(' ').unwrap_or((&lock.stack.os, ""));
         return part(Kind::System, name, Some(version), None);
     };
-    let Ok(parsed) = text.parse::<Reference>() else { return part(Kind::BaseImage, text, None, None) };
+    let Ok(parsed) = parse_reference(text) else { return part(Kind::BaseImage, text, None, None) };
     let repository = format!("{}/{}", parsed.registry(), parsed.repository());
     let name = parsed.repository().rsplit('/').next().unwrap_or_default();
     let tag = parsed.tag().unwrap_or_default();

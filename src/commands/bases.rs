@@ -11,7 +11,7 @@ use crate::catalog::Catalog;
 use crate::debian::{self, InstalledPackage, Wanted};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::{LockedArchive, LockedBase, LockedDeb};
-use crate::oci::{Digest, Platform, Reference};
+use crate::oci::{Digest, Platform, parse_reference};
 use crate::resolve::{BaseRow, Preferences, StackAnswer, resolve_stack};
 use crate::spec::{BaseChoice, Located, Spec};
 use crate::version::PythonVersion;
@@ -258,7 +258,7 @@ impl<'a> BaseFacts<'a> {
 
     /// Digest of a service's image, if its registry can be asked; a stack can start without it.
     pub(super) fn image_digest(&self, image: &str) -> Option<Digest> {
-        let reference: Reference = image.parse().ok()?;
+        let reference = parse_reference(image).ok()?;
         match self.outside.registries.manifest(&reference) {
             Ok(manifest) => Some(manifest.digest),
             Err(error) => {
@@ -300,9 +300,8 @@ impl<'a> BaseFacts<'a> {
             return Ok(Rc::clone(image));
         }
         let task = self.context.progress.task(format!("looking at the base `{reference}`"), None);
-        let parsed: Reference = reference
-            .parse()
-            .map_err(|cause| Error::Reference { reference: reference.to_owned(), cause: format!("{cause}") })?;
+        let parsed = parse_reference(reference)
+            .map_err(|cause| Error::Reference { reference: reference.to_owned(), cause: cause.to_string() })?;
         let image = Rc::new(base::resolve(&self.outside.registries, &self.outside.store, &parsed, platform)?);
         task.done(format!("base `{reference}` is {}", image.digest));
         self.images.borrow_mut().insert(key, Rc::clone(&image));

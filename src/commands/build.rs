@@ -18,7 +18,7 @@ use crate::diagnostic::{Failure, Hint};
 use crate::lock::{Lock, LockedPlatform, Moment};
 use crate::oci::layout::Layout;
 use crate::oci::tag::{is_tag, with_digest};
-use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Platform, Reference};
+use crate::oci::{AssembledImage, Digest, Layer, LayerSource, Platform, Reference, parse_reference};
 use crate::plan::Plan;
 use crate::progress::human_bytes;
 use crate::publish::registry::{Published, Upload};
@@ -263,7 +263,7 @@ pub(super) fn restrict(mut lock: Lock, platforms: &[Platform]) -> Lock {
 pub(super) fn repository(asked: Option<&str>, spec: &Spec) -> Result<Reference, Failure> {
     let text = asked.or_else(|| spec.image.repository.as_ref().map(|repository| repository.value.as_str()));
     let text = text.ok_or(Error::NoRepository)?;
-    Ok(text.parse().map_err(|cause| Error::Repository { text: text.to_owned(), cause: format!("{cause}") })?)
+    Ok(parse_reference(text).map_err(|cause| Error::Repository { text: text.to_owned(), cause: cause.to_string() })?)
 }
 
 /// The time of every file and of the image: `SOURCE_DATE_EPOCH`, else the default.
@@ -526,7 +526,7 @@ pub(super) fn materials<'a>(
 
 fn pinned(reference: &str, digest: Option<Digest>) -> Result<Reference, Failure> {
     let bad = |cause| Error::Repository { text: reference.to_owned(), cause };
-    let parsed: Reference = reference.parse().map_err(|cause| bad(format!("{cause}")))?;
+    let parsed = parse_reference(reference).map_err(|cause| bad(cause.to_string()))?;
     Ok(match digest {
         Some(digest) => {
             Reference::with_digest(parsed.registry().to_owned(), parsed.repository().to_owned(), digest.to_string())

@@ -9,7 +9,7 @@ use crate::cli::{Format, MirrorArgs};
 use crate::diagnostic::{Failure, Hint};
 use crate::lock::Lock;
 use crate::oci::mirror::mirrored;
-use crate::oci::{Digest, Reference};
+use crate::oci::{Digest, Reference, parse_reference};
 use crate::progress::human_bytes;
 use crate::publish::copy::{Copied, copy};
 use crate::publish::registry::Target;
@@ -115,8 +115,8 @@ fn foreign(lock: &Lock) -> Result<Vec<Foreign>, Error> {
     let bases = bases.filter_map(|base| Some((base.reference.as_ref()?, base.digest, true)));
     let mut images = BTreeMap::new();
     for (image, digest, of_platform) in services.chain(bases) {
-        let reference: Reference =
-            image.parse().map_err(|cause| Error::Reference { image: image.clone(), cause: format!("{cause}") })?;
+        let reference = parse_reference(image)
+            .map_err(|cause| Error::Reference { image: image.clone(), cause: cause.to_string() })?;
         let own = reference.digest().and_then(|digest| digest.parse().ok());
         let digest = digest.or(own).ok_or_else(|| Error::ByTag { image: image.clone() })?;
         images.entry((image.clone(), digest)).or_insert(Foreign { reference, digest, of_platform });

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Failure, Hint};
-use crate::oci::{Digest, Reference};
+use crate::oci::{Digest, Reference, parse_reference};
 
 /// Why an argument names nothing.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl Named {
 
 /// The reference of an image.
 pub(super) fn reference(text: &str) -> Result<Reference, Failure> {
-    let parsed = text.parse::<Reference>();
+    let parsed = parse_reference(text);
     Ok(parsed.map_err(|cause| Error::Reference { text: text.to_owned(), cause: cause.to_string() })?)
 }
 

@@ -6,7 +6,7 @@ use crate::attest::PublicKey;
 use crate::attest::signature::{self, Form, Found};
 use crate::cli::{Format, SignaturesArgs};
 use crate::diagnostic::{Failure, Hint};
-use crate::oci::{Digest, Reference};
+use crate::oci::{Digest, Reference, parse_reference};
 use crate::registry::Registries;
 use crate::share::bundle::Attached;
 use crate::share::{Image, bundle};
@@ -30,8 +30,8 @@ impl Hint for Error {
 pub(super) fn run(context: &Context, arguments: &SignaturesArgs) -> Result<u8, Failure> {
     let key = PublicKey::read(&arguments.key)?;
     let text = &arguments.reference;
-    let reference: Reference =
-        text.parse().map_err(|cause| Error::Reference { text: text.clone(), cause: format!("{cause}") })?;
+    let reference =
+        parse_reference(text).map_err(|cause| Error::Reference { text: text.clone(), cause: cause.to_string() })?;
     let outside = Outside::without_spec(context)?;
     let registries = &outside.registries;
     // A tag moves; from here on everything is about what it names now.

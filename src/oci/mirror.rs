@@ -1,7 +1,7 @@
 //! Where copies of other people's images lie: below one prefix in a registry of one's own, each under the name of the registry
 //! that it comes from, so that no two images meet.
 
-use super::Reference;
+use super::{Reference, parse_reference};
 
 /// The copy of an image: `postgres:16` in `registry.example.com/mirror` is
 /// `registry.example.com/mirror/docker.io/library/postgres:16`. An image that lies in that registry already is its own copy;
@@ -15,7 +15,7 @@ pub fn mirrored(mirror: &str, image: &Reference) -> Option<Reference> {
     let registry = image.registry().to_ascii_lowercase().replace(':', "_");
     let tag = image.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
     let digest = image.digest().map(|digest| format!("@{digest}")).unwrap_or_default();
-    format!("{}/{registry}/{}{tag}{digest}", mirror.trim_end_matches('/'), image.repository()).parse().ok()
+    parse_reference(&format!("{}/{registry}/{}{tag}{digest}", mirror.trim_end_matches('/'), image.repository())).ok()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod image;
 pub mod layout;
 pub mod mirror;
 mod platform;
+mod reference;
 pub mod tag;
 mod twin;
 
@@ -18,3 +19,4 @@ pub use image::{AssembledImage, Layer, LayerSource};
 pub use oci_spec::distribution::Reference;
 pub use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 pub use platform::{Architecture, Platform, PlatformError};
+pub use reference::{ReferenceError, parse_reference};

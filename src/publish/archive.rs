@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
 use crate::oci::layout::Layout;
-use crate::oci::{AssembledImage, Digest, LayerSource, Reference};
+use crate::oci::{AssembledImage, Digest, LayerSource, parse_reference};
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -99,7 +99,7 @@ fn outer_index(images: &[AssembledImage], index: &[u8], names: &[String]) -> Val
     };
     let named = names.iter().map(|name| {
         let mut descriptor = descriptor.clone();
-        descriptor["annotations"] = match name.parse::<Reference>() {
+        descriptor["annotations"] = match parse_reference(name) {
             Ok(reference) => json!({
                 "io.containerd.image.name": reference.to_string(),
                 "org.opencontainers.image.ref.name": reference.tag().unwrap_or("latest"),

@@ -30,7 +30,7 @@ pub use write::check_folder;
 use crate::diagnostic::Hint;
 use crate::lock::Lock;
 use crate::oci::mirror::mirrored;
-use crate::oci::{Digest, Platform};
+use crate::oci::{Digest, Platform, parse_reference};
 use crate::plan::Plan;
 use crate::store;
 use template::Templates;
@@ -274,7 +274,7 @@ fn image_name(lock: &Lock) -> String {
 /// The image that stands for one of somebody else: its copy, if the lock says where copies lie.
 fn copy_of(lock: &Lock, image: String) -> Result<String, Error> {
     let Some(mirror) = &lock.image.mirror else { return Ok(image) };
-    let copy = image.parse().ok().and_then(|reference| mirrored(mirror, &reference));
+    let copy = parse_reference(&image).ok().and_then(|reference| mirrored(mirror, &reference));
     copy.map(|copy| copy.to_string()).ok_or_else(|| Error::NoCopy { image, mirror: mirror.clone() })
 }
 

@@ -9,7 +9,7 @@ use super::error::Problem;
 use super::{ArtifactStore, BaseChoice, OperatingSystem, Target};
 use crate::hierarchy::{self, KERNEL_FOLDERS};
 use crate::oci::tag::{DIGEST_VARIABLE, TagTemplate};
-use crate::oci::{Compression, Reference};
+use crate::oci::{Compression, Reference, parse_reference};
 use crate::version::Dotted;
 use crate::version::wheel_tag::normalize_name;
 
@@ -207,17 +207,9 @@ pub(super) fn operating_system(text: &str) -> Result<OperatingSystem, Problem> {
     Ok(OperatingSystem { distribution: distribution.to_owned(), release })
 }
 
-/// An image by name. The length is checked first: the regular expression of references is slow on long texts.
+/// An image by name.
 fn reference(kind: &'static str, text: &str, help: &[&str]) -> Result<Reference, Problem> {
-    if text.len() > 500 {
-        return Err(malformed(kind, text, "it is too long", help));
-    }
-    // Without a dot or port the first part is no host, although the grammar of hosts would allow its capitals.
-    let first = text.split('/').next().unwrap_or(text);
-    if first.bytes().any(|byte| byte.is_ascii_uppercase()) && !first.contains(['.', ':']) {
-        return Err(malformed(kind, text, "a repository takes only lower-case letters", help));
-    }
-    Reference::from_str(text).map_err(|error| malformed(kind, text, error.to_string(), help))
+    parse_reference(text).map_err(|error| malformed(kind, text, error.to_string(), help))
 }
 
 /// What the image starts from.

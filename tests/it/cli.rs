@@ -450,7 +450,7 @@ fn pushing_needs_a_place_to_push_to() {
     let (code, _, stderr) = imgforge(&forge, &["build", "spec.yaml", "--push", "--repository", "Not A Place"]);
     assert_eq!(code, 2);
     insta::assert_snapshot!(stderr, @r#"
-    error: `Not A Place` is not a repository: invalid reference format
+    error: `Not A Place` is not a repository: a repository takes only lower-case letters, and `Not A Place` has others
     help: write it like `registry.example.com/ml/churn`, without a tag, in lower case
     "#);
 }

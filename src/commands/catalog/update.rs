@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::catalog::{Catalog, read_overlay};
 use crate::cli::{CatalogUpdateArgs, Format};
 use crate::diagnostic::{Failure, Hint, suggestion};
-use crate::oci::{ImageConfiguration, ImageIndex, ImageManifest, Platform, Reference};
+use crate::oci::{ImageConfiguration, ImageIndex, ImageManifest, Platform, Reference, ReferenceError, parse_reference};
 use crate::packaging::{Metadata, Project, ProjectFile};
 use crate::settings::{Environment, user_catalog};
 use crate::store::write_atomically;
@@ -252,11 +252,11 @@ impl Upstream for Outside {
 }
 
 fn reference(text: &str) -> Result<Reference, Failure> {
-    let failed = |error: <Reference as std::str::FromStr>::Err| Error::Image {
+    let failed = |error: ReferenceError| Error::Image {
         reference: text.to_owned(),
         problem: format!("not an image reference: {error}"),
     };
-    Ok(text.parse().map_err(failed)?)
+    Ok(parse_reference(text).map_err(failed)?)
 }
 
 fn is_day(text: &str) -> bool {
