@@ -1,7 +1,7 @@
 //! The name of an image: `HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]`, with Docker's abbreviations.
 //!
 //! Source: the grammar of `distribution/reference`. The type is `oci-spec`'s; its own parser is one regular expression, whose
-//! compiling takes four times as long as the rest of a `resolve`, and which cannot say what is wrong with a text. In the
+//! compiling takes three times as long as the whole of a `resolve`, and which cannot say what is wrong with a text. In the
 //! tests it says what is right.
 
 use super::tag::is_tag;
