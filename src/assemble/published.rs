@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::base;
 use super::layers::{Found, KnownLayer, LayerKey};
 use super::toc::TOC_ANNOTATION;
-use crate::oci::{AssembledImage, Compression, Layer, LayerSource, Platform, Reference};
+use crate::oci::{AssembledImage, Compression, Digest, Layer, LayerSource, Platform, Reference};
 use crate::registry::{self, Registries};
 use crate::store::Store;
 
@@ -40,6 +40,9 @@ impl Published {
             Err(base::Error::Registry(error)) if error.is_not_found() => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
+        // Its layers are those of the repository, and so is its config.
+        let config = Digest::of(&image.config);
+        registries.note_blobs(reference, image.layers.iter().map(|layer| &layer.digest).chain([&config]))?;
         let keyed = |layer: Layer| Some((layer.annotations.get(KEY_ANNOTATION)?.clone(), layer));
         Ok(Self { layers: image.layers.into_iter().filter_map(keyed).collect() })
     }

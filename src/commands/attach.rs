@@ -11,7 +11,7 @@ use crate::diagnostic::{Failure, Hint};
 use crate::lock::Lock;
 use crate::oci::{Digest, Reference};
 use crate::plan::USER_ID;
-use crate::publish::artifact::{Artifact, Descriptor, push_all};
+use crate::publish::artifact::{Artifact, Descriptor, EMPTY_CONFIG, push_all};
 use crate::publish::registry::{Attachment, Published, top};
 use crate::render::{PublishedImage, PublishedImages, Rendered, shared_stack};
 use crate::share::{self, Bundle, stack};
@@ -19,6 +19,7 @@ use crate::spec::Spec;
 use crate::{attest, publish, registry};
 
 use super::Context;
+use super::attestations::Documents;
 use super::build::Built;
 use super::outside::Outside;
 
@@ -55,9 +56,9 @@ impl Wanted {
 }
 
 impl Recipe {
-    /// The bytes of its files.
+    /// The bytes of its files, and of the config that artifacts have.
     pub(super) fn documents(&self) -> impl Iterator<Item = &[u8]> {
-        self.bundle.files.values().map(|file| file.bytes.as_slice())
+        self.bundle.files.values().map(|file| file.bytes.as_slice()).chain([EMPTY_CONFIG])
     }
 }
 
@@ -90,24 +91,28 @@ impl Hint for NotAttached {
     }
 }
 
-/// Attaches what is wanted to the images that were pushed, the spec's first.
+/// Attaches what is wanted to the images that were pushed, the spec's first: a recipe, if there is one, and what is said
+/// about each.
 pub(super) fn attach(
     context: &Context,
     outside: &Outside,
-    recipe: &Recipe,
+    recipe: Option<&Recipe>,
+    documents: &[Documents],
     built: &[Built],
     published: &mut [Published],
 ) -> Result<(), Failure> {
     let Some(main) = built.first() else { return Ok(()) };
-    let Recipe { rendered, bundle } = recipe;
     let subject = |image: &Built| {
         let (media_type, manifest) = top(&image.images);
         Descriptor::of(media_type, &manifest)
     };
-    for (image, published) in built.iter().zip(published.iter_mut()) {
-        let artifact = bundle.to_artifact(&image.name, subject(image));
-        put(context, outside, &[artifact], published, Asked::ByDefault)?;
+    // All of an image together, since each wave of questions takes a round trip.
+    for ((image, documents), published) in built.iter().zip(documents).zip(published.iter_mut()) {
+        let recipe = recipe.map(|recipe| recipe.bundle.to_artifact(&image.name, subject(image)));
+        let artifacts: Vec<Artifact> = recipe.into_iter().chain(documents.artifacts.iter().cloned()).collect();
+        put(context, outside, &artifacts, published, Asked::ByDefault)?;
     }
+    let Some(Recipe { rendered, .. }) = recipe else { return Ok(()) };
     let references: Vec<String> = published.iter().map(|published| published.reference.whole()).collect();
     let (Some(app), Some(published)) = (references.first(), published.first_mut()) else { return Ok(()) };
     let image = |reference, built| PublishedImage { reference, user_id: user_id(built) };

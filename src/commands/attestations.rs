@@ -1,11 +1,11 @@
-//! Documents about images: made for what a build has, attached beside what was pushed, and signed if there is a key.
+//! Documents about images: made for what a build has, to go beside what is pushed, and signed if there is a key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attest::bundle::BUNDLE_TYPE;
 use crate::attest::{
     self, About, CYCLONEDX_TYPE, IN_TOTO_TYPE, Inventory, KeyError, PROVENANCE_TYPE, Places, SPDX_TYPE, SigningKey,
-    signature,
+    Statement, signature,
 };
 use crate::cli::AttestArgs;
 use crate::diagnostic::Failure;
@@ -23,6 +23,9 @@ use super::attach::{self, Asked};
 use super::build::{Built, source_date_epoch};
 use super::keys;
 use super::outside::Outside;
+
+/// Types of what is said about an image.
+const DOCUMENT_TYPES: [&str; 3] = [SPDX_TYPE, CYCLONEDX_TYPE, IN_TOTO_TYPE];
 
 /// What is to be attached to an image that is pushed.
 pub(super) struct Attest {
@@ -43,43 +46,87 @@ impl Attest {
     }
 }
 
-/// Attaches documents and signatures to images that have been pushed, each in the repository that it is in now. What lies
-/// beside an image already, its recipe, is signed with it.
-pub(super) fn attach(
+/// What is said about one image of a build, on all of its platforms.
+#[derive(Default)]
+pub(super) struct Documents {
+    /// What goes beside the image.
+    pub(super) artifacts: Vec<Artifact>,
+    /// Statements that are attached once more, signed.
+    provenance: Vec<(Descriptor, Statement)>,
+}
+
+impl Documents {
+    /// The bytes of everything that goes beside the image.
+    pub(super) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.artifacts.iter().flat_map(|artifact| &artifact.documents).map(|document| document.bytes.as_slice())
+    }
+}
+
+/// What is said about the images of a build: known before they are pushed, so that it can be sent along with them.
+pub(super) fn documents(
     context: &Context,
     outside: &Outside,
     spec: &Spec,
     built: &[Built],
+    attest: &Attest,
+) -> Result<Vec<Documents>, Failure> {
+    let mut all: Vec<Documents> = built.iter().map(|_| Documents::default()).collect();
+    // Services have a lock derived from the spec's, which is the one that is on disk: the first.
+    let Some(lock_digest) = built.first().map(|built| built.lock.digest()).filter(|_| attest.documents) else {
+        return Ok(all);
+    };
+    let epoch = source_date_epoch()?;
+    for (built, documents) in built.iter().zip(&mut all) {
+        for (image, platform) in built.platforms() {
+            let subject = Descriptor::of(&image.manifest_media_type, &image.manifest);
+            let digest = Some(subject.digest);
+            let inventory = inventory(context, outside, spec, &built.lock, platform, lock_digest, digest)?;
+            let mut add = |document: Document| {
+                let artifact = Artifact::new(&document.media_type.clone(), vec![document], Some(subject.clone()));
+                documents.artifacts.push(artifact);
+            };
+            add(Document::new(SPDX_TYPE, attest::spdx(&inventory)).titled("sbom.spdx.json"));
+            add(Document::new(CYCLONEDX_TYPE, attest::cyclonedx(&inventory)).titled("sbom.cdx.json"));
+            if let Some(statement) = attest::provenance(&inventory, &built.lock, epoch) {
+                let mut document = Document::new(IN_TOTO_TYPE, statement.to_bytes()).titled("provenance.intoto.json");
+                document.annotations.insert("in-toto.io/predicate-type".to_owned(), PROVENANCE_TYPE.to_owned());
+                add(document);
+                documents.provenance.push((subject, statement));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Signs images that have been pushed, if there is a key, each in the repository that it is in now; what lies beside an image
+/// already, its recipe, is signed with it. Says what was attached to each.
+pub(super) fn finish(
+    context: &Context,
+    outside: &Outside,
+    built: &[Built],
+    documents: &[Documents],
     published: &mut [Published],
     attest: &Attest,
 ) -> Result<(), Failure> {
-    if !attest.documents && attest.key.is_none() {
-        return Ok(());
-    }
-    // Services have a lock derived from the spec's, which is the one that is on disk: the first.
-    let Some(lock_digest) = built.first().map(|built| built.lock.digest()) else { return Ok(()) };
-    for (built, published) in built.iter().zip(published) {
-        let before = published.attached.len();
-        let beside = published.attached.clone();
-        let mut all = Vec::new();
-        for (image, platform) in built.platforms() {
-            let subject = Descriptor::of(&image.manifest_media_type, &image.manifest);
-            if attest.documents {
-                let digest = Some(subject.digest);
-                let inventory = inventory(context, outside, spec, &built.lock, platform, lock_digest, digest)?;
-                attach_documents(context, outside, published, &built.lock, &inventory, &subject, attest)?;
-            }
-            all.push(subject);
-        }
-        if built.images.len() > 1 {
-            let (media_type, index) = top(&built.images);
-            all.push(Descriptor::of(media_type, &index));
-        }
-        let documents = published.attached[before..].iter().filter(|known| known.artifact_type != BUNDLE_TYPE).count();
+    for ((built, documents), published) in built.iter().zip(documents).zip(published) {
+        let is_document = |known: &&Attachment| DOCUMENT_TYPES.contains(&known.artifact_type.as_str());
+        let attached = published.attached.iter().filter(is_document).count();
         if let Some(key) = &attest.key {
-            sign(context, outside, published, &all, &beside, key)?;
+            let beside = published.attached.iter().filter(|known| !is_document(known)).cloned().collect::<Vec<_>>();
+            for (subject, statement) in &documents.provenance {
+                let signed = signature::attach(&outside.registries, &published.reference, subject, statement, key);
+                attach::note(context, published, BUNDLE_TYPE, subject.digest, Asked::ByFlag, signed)?;
+            }
+            let images = built.images.iter();
+            let mut manifests: Vec<Descriptor> =
+                images.map(|image| Descriptor::of(&image.manifest_media_type, &image.manifest)).collect();
+            if manifests.len() > 1 {
+                let (media_type, index) = top(&built.images);
+                manifests.push(Descriptor::of(media_type, &index));
+            }
+            sign(context, outside, published, &manifests, &beside, key)?;
         }
-        let attached = (documents > 0).then(|| format!("attached {} to", counted(documents, "document")));
+        let attached = (attached > 0).then(|| format!("attached {} to", counted(attached, "document")));
         let signed = attest.signs().then(|| "signed".to_owned());
         let done: Vec<String> = [attached, signed].into_iter().flatten().collect();
         if !done.is_empty() {
@@ -113,36 +160,6 @@ fn sign(
         attach::note(context, published, BUNDLE_TYPE, *digest, Asked::ByFlag, signed)?;
     }
     Ok(())
-}
-
-/// Attaches what is said about one image.
-fn attach_documents(
-    context: &Context,
-    outside: &Outside,
-    published: &mut Published,
-    lock: &Lock,
-    inventory: &Inventory,
-    subject: &Descriptor,
-    attest: &Attest,
-) -> Result<(), Failure> {
-    let mut documents = vec![
-        Document::new(SPDX_TYPE, attest::spdx(inventory)).titled("sbom.spdx.json"),
-        Document::new(CYCLONEDX_TYPE, attest::cyclonedx(inventory)).titled("sbom.cdx.json"),
-    ];
-    let epoch = source_date_epoch().ok().flatten();
-    if let Some(statement) = attest::provenance(inventory, lock, epoch) {
-        let mut document = Document::new(IN_TOTO_TYPE, statement.to_bytes()).titled("provenance.intoto.json");
-        document.annotations.insert("in-toto.io/predicate-type".to_owned(), PROVENANCE_TYPE.to_owned());
-        documents.push(document);
-        if let Some(key) = &attest.key {
-            let attached = signature::attach(&outside.registries, &published.reference, subject, &statement, key);
-            attach::note(context, published, BUNDLE_TYPE, subject.digest, Asked::ByFlag, attached)?;
-        }
-    }
-    let artifact =
-        |document: Document| Artifact::new(&document.media_type.clone(), vec![document], Some(subject.clone()));
-    let artifacts: Vec<Artifact> = documents.into_iter().map(artifact).collect();
-    attach::put(context, outside, &artifacts, published, Asked::ByDefault)
 }
 
 /// What is in one platform's image, with what its wheels say of themselves.

@@ -370,8 +370,9 @@ fn assemble_one(
     for platform in lock.platforms.iter().filter(|locked| platforms.contains(&locked.name)) {
         let plan = Plan::from_lock(lock, platform, lock_digest, project.folder);
         let base = base_image(outside, platform)?;
-        base.iter().flat_map(|base| &base.layers).for_each(send);
         let recipe = recipe(context, outside, &plan, base.as_ref(), order, &cache, to)?;
+        // Not before it is known what the repository has.
+        base.iter().flat_map(|base| &base.layers).for_each(send);
         let wanted = recipe.wanted(store);
         let mut materials = materials(context, outside, platform, base.as_ref(), &wanted)?;
         materials.compiler = compilers::compiler(context, outside, lock, wanted.compiler)?;
@@ -567,16 +568,17 @@ pub(super) fn publish_all(
     push_to: Option<&PushTo>,
     attest: &Attest,
 ) -> Result<Vec<Published>, Failure> {
+    let Some(push_to) = push_to else { return Ok(Vec::new()) };
+    let documents = attestations::documents(context, outside, spec, built, attest)?;
     let mut done = Vec::new();
-    for image in built.iter_mut() {
+    for (image, documents) in built.iter_mut().zip(&documents) {
         if let Some(upload) = image.upload.take() {
+            documents.bytes().for_each(|document| upload.ahead(document));
             done.push(upload.publish(&image.images)?);
         }
     }
-    if let Some(recipe) = push_to.and_then(|to| to.recipe.as_ref()) {
-        attach::attach(context, outside, recipe, built, &mut done)?;
-    }
-    attestations::attach(context, outside, spec, built, &mut done, attest)?;
+    attach::attach(context, outside, push_to.recipe.as_ref(), &documents, built, &mut done)?;
+    attestations::finish(context, outside, built, &documents, &mut done, attest)?;
     Ok(done)
 }
 

@@ -18,8 +18,10 @@ use crate::registry::{self, Blob, BytesSource, Meter, Referrer, Registries};
 
 /// Media type of a manifest.
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-/// Media type of a config that says nothing; its only content is `{}`.
+/// Media type of a config that says nothing, and its only content.
 pub const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+/// See [`EMPTY_TYPE`].
+pub const EMPTY_CONFIG: &[u8] = b"{}";
 /// Bytes of all documents of an artifact together that are read.
 pub const DOCUMENT_LIMIT: u64 = 256 << 20;
 /// Documents on their way at one time.
@@ -117,7 +119,7 @@ impl Artifact {
     pub fn new(artifact_type: &str, documents: Vec<Document>, subject: Option<Descriptor>) -> Self {
         Self {
             artifact_type: artifact_type.to_owned(),
-            config: Document::new(EMPTY_TYPE, b"{}".to_vec()),
+            config: Document::new(EMPTY_TYPE, EMPTY_CONFIG.to_vec()),
             documents,
             subject,
             annotations: BTreeMap::new(),
@@ -146,33 +148,23 @@ impl Artifact {
     /// Writes the documents, then the manifest: as a referrer if there is a subject, and under the reference's tag if
     /// `tagged`. Returns the manifest's address.
     pub fn push(&self, registries: &Registries, to: &Reference, tagged: bool) -> Result<Digest, Error> {
-        push_documents(std::slice::from_ref(self), registries, to).pop().unwrap_or(Ok(()))?;
-        self.push_manifest(registries, to, tagged)
-    }
-
-    fn push_manifest(&self, registries: &Registries, to: &Reference, tagged: bool) -> Result<Digest, Error> {
-        let manifest = self.manifest();
-        let digest = Digest::of(&manifest);
-        match &self.subject {
-            Some(subject) => {
-                let referrer = Referrer {
-                    media_type: MANIFEST_TYPE.to_owned(),
-                    digest,
-                    size: manifest.len() as u64,
-                    artifact_type: Some(self.artifact_type.clone()),
-                    annotations: self.annotations.clone(),
-                };
-                registries.push_referrer(to, &subject.digest, referrer, &manifest)?;
-            }
-            None if !tagged => {
-                registries.push_manifest(&to.clone_with_digest(digest.to_string()), MANIFEST_TYPE, &manifest)?;
-            }
-            None => {}
-        }
+        let pushed = push_all(std::slice::from_ref(self), registries, to).pop();
+        let digest = pushed.unwrap_or_else(|| Ok(self.digest()))?;
         if tagged {
-            registries.push_manifest(to, MANIFEST_TYPE, &manifest)?;
+            registries.push_manifest(to, MANIFEST_TYPE, &self.manifest())?;
         }
         Ok(digest)
+    }
+
+    /// As the list of what is attached to the subject has it.
+    fn referrer(&self, manifest: &[u8]) -> Referrer {
+        Referrer {
+            media_type: MANIFEST_TYPE.to_owned(),
+            digest: Digest::of(manifest),
+            size: manifest.len() as u64,
+            artifact_type: Some(self.artifact_type.clone()),
+            annotations: self.annotations.clone(),
+        }
     }
 
     /// Reads the artifact behind a reference: its manifest and every document, verified.
@@ -211,12 +203,62 @@ impl Artifact {
     }
 }
 
-/// Writes artifacts as [`Artifact::push`] does, none of them tagged: the documents of all side by side, then one manifest after
-/// the other, since registries without the API of referrers have one list of them to rewrite. One result for each.
+/// Writes artifacts as [`Artifact::push`] does, none of them tagged: the documents of all side by side, then their manifests,
+/// then the lists of those registries that keep none themselves, one for each subject. One result for each.
 pub fn push_all(artifacts: &[Artifact], registries: &Registries, to: &Reference) -> Vec<Result<Digest, Error>> {
-    let documents = push_documents(artifacts, registries, to);
-    let both = artifacts.iter().zip(documents);
-    both.map(|(artifact, documents)| documents.and_then(|()| artifact.push_manifest(registries, to, false))).collect()
+    let written: Vec<(&Artifact, Vec<u8>)> = artifacts.iter().map(|artifact| (artifact, artifact.manifest())).collect();
+    let mut results = push_documents(artifacts, registries, to);
+    let mut unlisted: BTreeMap<Digest, BTreeMap<usize, Referrer>> = BTreeMap::new();
+    for (index, outcome) in push_manifests(&written, &results, registries, to) {
+        let subject = artifacts.get(index).and_then(|artifact| artifact.subject.as_ref());
+        match (outcome, subject, written.get(index), results.get_mut(index)) {
+            (Ok(false), Some(subject), Some((artifact, manifest)), _) => {
+                unlisted.entry(subject.digest).or_default().insert(index, artifact.referrer(manifest));
+            }
+            (Err(error), .., Some(result)) => *result = Err(error.into()),
+            _ => {}
+        }
+    }
+    let failures = Mutex::new(Vec::new());
+    let list = |(subject, referrers): &(Digest, BTreeMap<usize, Referrer>)| -> Result<(), Infallible> {
+        if registries.list_referrers(to, subject, referrers.values().cloned().collect()).is_err() {
+            // One by one, so that each has its own outcome.
+            for (index, referrer) in referrers {
+                if let Err(error) = registries.list_referrers(to, subject, vec![referrer.clone()]) {
+                    failures.lock().unwrap_or_else(PoisonError::into_inner).push((*index, error));
+                }
+            }
+        }
+        Ok(())
+    };
+    let Ok(()) = parallel::for_each(&unlisted.into_iter().collect::<Vec<_>>(), PARALLEL, list);
+    for (index, error) in failures.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(result) = results.get_mut(index) {
+            *result = Err(error.into());
+        }
+    }
+    let digests = written.iter().map(|(_, manifest)| Digest::of(manifest));
+    results.into_iter().zip(digests).map(|(result, digest)| result.map(|()| digest)).collect()
+}
+
+/// Writes the manifests of artifacts whose documents are there. By position: whether it need not be listed.
+fn push_manifests(
+    written: &[(&Artifact, Vec<u8>)],
+    documents: &[Result<(), Error>],
+    registries: &Registries,
+    to: &Reference,
+) -> BTreeMap<usize, Result<bool, registry::Error>> {
+    let ready = written.iter().enumerate().zip(documents).filter(|(_, documents)| documents.is_ok());
+    let ready: Vec<_> = ready.map(|(written, _)| written).collect();
+    let outcomes = Mutex::new(BTreeMap::new());
+    let push = |&(index, (artifact, manifest)): &(usize, &(&Artifact, Vec<u8>))| -> Result<(), Infallible> {
+        let noted = registries.push_referrer(to, MANIFEST_TYPE, manifest);
+        let noted = noted.map(|noted| noted || artifact.subject.is_none());
+        outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(index, noted);
+        Ok(())
+    };
+    let Ok(()) = parallel::for_each(&ready, PARALLEL, push);
+    outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes the documents of artifacts, each once; for each artifact the first failure. Registries take tens of milliseconds

@@ -3,7 +3,7 @@
 //! takes long on one machine is making layers, and on another sending them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::registry::{
 use crate::store::Store;
 
 /// Blobs on their way at one time.
-const PARALLEL: usize = 4;
+const PARALLEL: usize = 6;
 /// Media type of an index over platforms.
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -111,7 +111,8 @@ struct Queue {
     closed: bool,
     panicked: bool,
     failure: Option<registry::Error>,
-    outcomes: Vec<(BlobOutcome, u64)>,
+    /// By address, with the size.
+    outcomes: BTreeMap<Digest, (BlobOutcome, u64)>,
 }
 
 struct Job {
@@ -169,7 +170,7 @@ impl Upload {
         if taken {
             let mut queue = lock(queue);
             queue.seen.insert(*digest);
-            queue.outcomes.push((BlobOutcome::Mounted, size));
+            queue.outcomes.insert(*digest, (BlobOutcome::Mounted, size));
         }
         taken
     }
@@ -180,6 +181,8 @@ impl Upload {
         let mut mount_from = registries.repositories_at(repository.registry(), from);
         let source: Box<dyn BlobSource> = if let Some(path) = store.blob(&digest) {
             Box::new(FileSource { path, size })
+        } else if (from.registry(), from.repository()) == (repository.registry(), repository.repository()) {
+            Box::new(LostSource { repository: repository.clone(), digest })
         } else {
             let (registries, reference) = (registries.clone(), from.clone());
             Box::new(RemoteSource { registries, reference, digest, size })
@@ -203,7 +206,7 @@ impl Upload {
         self.close();
         let outcomes = std::mem::take(&mut lock(&self.shared.queue).outcomes);
         let sum = |wanted: BlobOutcome| {
-            outcomes.iter().filter(|(outcome, _)| *outcome == wanted).map(|(_, size)| size).sum::<u64>()
+            outcomes.values().filter(|(outcome, _)| *outcome == wanted).map(|(_, size)| size).sum::<u64>()
         };
         Ok((sum(BlobOutcome::Sent), sum(BlobOutcome::Present), sum(BlobOutcome::Mounted)))
     }
@@ -243,15 +246,62 @@ impl Upload {
         if images.is_empty() {
             return Err(Error::Nothing);
         }
+        self.send(images)?;
+        let tags = match self.name(images) {
+            // Something that an earlier image of the repository names is gone.
+            Err(Error::Registry(error)) if error.lacks_a_blob() => {
+                self.shared.registries.forget_blobs(&self.shared.repository)?;
+                lock(&self.shared.queue).seen.clear();
+                self.send(images)?;
+                self.name(images)
+            }
+            named => named,
+        }?;
+        self.close();
+
+        let Shared { store, repository: target, .. } = &*self.shared;
+        places::remember(store, target, images);
+        for image in images {
+            // The next push from here looks at this one first. Without it the config is fetched.
+            let (mut config, size) = (image.config.as_slice(), image.config.len() as u64);
+            let _ = store.insert("a config", &mut config, &image.config_digest(), Some(size), &mut |_| {});
+        }
+        let digest = Layout::digest_of(images);
+        let (registry, repository) = (target.registry().to_owned(), target.repository().to_owned());
+        let outcomes = std::mem::take(&mut lock(&self.shared.queue).outcomes);
+        let of = |wanted: BlobOutcome| outcomes.values().filter(move |(outcome, _)| *outcome == wanted);
+        let sum = |wanted: BlobOutcome| of(wanted).map(|(_, size)| size).sum::<u64>();
+        let published = Published {
+            reference: match tags.first() {
+                Some(tag) => Reference::with_tag_and_digest(registry, repository, tag.clone(), digest.to_string()),
+                None => Reference::with_digest(registry, repository, digest.to_string()),
+            },
+            bytes_sent: sum(BlobOutcome::Sent),
+            bytes_skipped: sum(BlobOutcome::Present),
+            bytes_mounted: sum(BlobOutcome::Mounted),
+            layers_mounted: of(BlobOutcome::Mounted).count(),
+            attached: Vec::new(),
+        };
+        let not_sent = published.bytes_skipped + published.bytes_mounted;
+        let (sent, not_sent) = (human_bytes(published.bytes_sent), human_bytes(not_sent));
+        let summary = format!("pushed `{}`: {sent} sent, {not_sent} already there", published.reference);
+        self.shared.task.end(summary);
+        Ok(published)
+    }
+
+    /// Sends what is left of the images' blobs, and waits until all are there.
+    fn send(&self, images: &[AssembledImage]) -> Result<(), Error> {
         images.iter().flat_map(|image| &image.layers).for_each(|layer| self.layer(layer));
         for image in images {
             let source = Box::new(BytesSource(image.config.as_slice().into()));
             let (digest, size) = (image.config_digest(), image.config.len() as u64);
             self.shared.add(Job { digest, size, source, mount_from: Vec::new(), is_part: true });
         }
-        self.settle()?;
-        self.close();
+        self.settle()
+    }
 
+    /// Writes the manifests, then the tags, which are returned.
+    fn name(&self, images: &[AssembledImage]) -> Result<Vec<String>, Error> {
         let Shared { registries, repository: target, .. } = &*self.shared;
         let (registry, repository) = (target.registry().to_owned(), target.repository().to_owned());
         let by_digest =
@@ -282,31 +332,7 @@ impl Upload {
         if tags.is_empty() {
             registries.push_manifest(&by_digest(&digest), media_type, &manifest)?;
         }
-        places::remember(&self.shared.store, target, images);
-        let outcomes = std::mem::take(&mut lock(&self.shared.queue).outcomes);
-        let of = |wanted: BlobOutcome| outcomes.iter().filter(move |(outcome, _)| *outcome == wanted);
-        let sum = |wanted: BlobOutcome| of(wanted).map(|(_, size)| size).sum::<u64>();
-        let published = Published {
-            reference: match tags.first() {
-                Some(tag) => Reference::with_tag_and_digest(
-                    registry.clone(),
-                    repository.clone(),
-                    tag.clone(),
-                    digest.to_string(),
-                ),
-                None => by_digest(&digest),
-            },
-            bytes_sent: sum(BlobOutcome::Sent),
-            bytes_skipped: sum(BlobOutcome::Present),
-            bytes_mounted: sum(BlobOutcome::Mounted),
-            layers_mounted: of(BlobOutcome::Mounted).count(),
-            attached: Vec::new(),
-        };
-        let not_sent = published.bytes_skipped + published.bytes_mounted;
-        let (sent, not_sent) = (human_bytes(published.bytes_sent), human_bytes(not_sent));
-        let summary = format!("pushed `{}`: {sent} sent, {not_sent} already there", published.reference);
-        self.shared.task.end(summary);
-        Ok(published)
+        Ok(tags)
     }
 
     /// Lets the workers go: after what they are at, if there is more.
@@ -332,7 +358,7 @@ impl LayerStream {
             Ok(()) => {
                 let mut queue = lock(&shared.queue);
                 queue.seen.insert(digest);
-                queue.outcomes.push((BlobOutcome::Sent, size));
+                queue.outcomes.insert(digest, (BlobOutcome::Sent, size));
                 drop(queue);
                 Ok(LayerSource::Registry(shared.repository.clone()))
             }
@@ -355,6 +381,19 @@ impl Write for LayerStream {
 
     fn flush(&mut self) -> io::Result<()> {
         self.blob.flush()
+    }
+}
+
+/// A layer that was taken to be in the repository, where its bytes are wanted.
+struct LostSource {
+    repository: Reference,
+    digest: Digest,
+}
+
+impl BlobSource for LostSource {
+    fn open(&self, _offset: u64) -> Result<Box<dyn io::Read + Send>, registry::Error> {
+        let (registry, repository) = (self.repository.registry().to_owned(), self.repository.repository().to_owned());
+        Err(registry::Error::Lost { registry, repository, digest: self.digest })
     }
 }
 
@@ -406,7 +445,11 @@ impl Shared {
             queue = lock(&self.queue);
             match outcome {
                 _ if !job.is_part => {}
-                Ok(outcome) => queue.outcomes.push((outcome, job.size)),
+                // Of a blob that was looked at twice counts what was done with it.
+                Ok(BlobOutcome::Present) => {
+                    queue.outcomes.entry(job.digest).or_insert((BlobOutcome::Present, job.size));
+                }
+                Ok(outcome) => drop(queue.outcomes.insert(job.digest, (outcome, job.size))),
                 Err(error) => drop(queue.failure.get_or_insert(error)),
             }
             drop(queue);

@@ -144,7 +144,7 @@ impl Registries {
         if !answer.status().is_success() {
             let error = self.answer_error(WRITE, &endpoint, answer);
             // Registries with blobs in one place and manifests in another may see a blob a moment after they took it.
-            if !error.codes().any(|code| matches!(code, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")) {
+            if !error.lacks_a_blob() {
                 return Err(error);
             }
             std::thread::sleep(http::backoff(2));
@@ -167,7 +167,10 @@ impl Registries {
         let answer = self.ask(&question)?;
         match answer.status() {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(false),
-            status if status.is_success() => Ok(true),
+            status if status.is_success() => {
+                self.shared.known.add(endpoint, digest);
+                Ok(true)
+            }
             _ => Err(self.answer_error(operation, endpoint, answer)),
         }
     }

@@ -144,6 +144,18 @@ pub enum Error {
         /// Size of the file.
         found: u64,
     },
+    /// A blob that an image of the repository names, and nobody has.
+    #[error(
+        "an image in `{registry}/{repository}` names the layer {digest}, and the registry does not have it any more"
+    )]
+    Lost {
+        /// Registry.
+        registry: String,
+        /// Repository there.
+        repository: String,
+        /// The blob.
+        digest: Digest,
+    },
     /// The local store failed, or refused the bytes.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -170,6 +182,11 @@ impl Error {
             Self::Nowhere { failures, .. } => failures.iter().all(Self::is_not_found),
             _ => false,
         }
+    }
+
+    /// Whether a manifest was refused because a blob that it names is missing.
+    pub fn lacks_a_blob(&self) -> bool {
+        self.codes().any(|code| matches!(code, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
     }
 
     /// The registry's error codes, if it gave any.
@@ -235,6 +252,9 @@ impl Hint for Error {
             }
             Self::Nowhere { failures, .. } => help.extend(failures.last().map(Hint::help).unwrap_or_default()),
             Self::Store(error) => help.extend(error.help()),
+            Self::Lost { .. } => {
+                help.push("push with `--no-reuse`, which takes no layer from there and makes every one anew".to_owned());
+            }
             Self::SourceSize { .. } => help.push("the cached file was changed: remove it and build again".to_owned()),
             _ => {}
         }

@@ -322,6 +322,9 @@ fn a_blob_goes_in_one_request_and_is_then_there() {
     let (registries, target) = (client(Config::default()), server.reference("a:1"));
     let digest = Digest::of(b"content");
     assert_eq!(push(&registries, &target, b"content", &[]).expect("pushed"), BlobOutcome::Sent);
+    // What was sent is known to be there, until it is not believed any more.
+    assert_eq!(push(&registries, &target, b"content", &[]).expect("skipped"), BlobOutcome::Present);
+    registries.forget_blobs(&target).expect("forgotten");
     assert_eq!(push(&registries, &target, b"content", &[]).expect("skipped"), BlobOutcome::Present);
     assert_eq!(push(&registries, &target, b"", &[]).expect("the empty blob"), BlobOutcome::Sent);
     assert_eq!(
@@ -332,6 +335,28 @@ fn a_blob_goes_in_one_request_and_is_then_there() {
             format!("PUT /v2/a/blobs/uploads/1?_state=0&digest={digest}"),
             format!("HEAD /v2/a/blobs/{digest}"),
         ]
+    );
+}
+
+#[test]
+fn what_an_image_names_is_not_asked_for_unless_a_mirror_said_so() {
+    let server = Server::start(World::default());
+    let digest = Digest::of(b"content");
+    let (registries, target) = (client(Config::default()), server.reference("a:1"));
+    registries.note_blobs(&target, [&digest]).expect("noted");
+    assert_eq!(push(&registries, &target, b"content", &[]).expect("skipped"), BlobOutcome::Present);
+    assert_eq!(server.log(), [""; 0]);
+    // Another repository is another matter, and so is a mirror.
+    assert_eq!(push(&registries, &server.reference("b:1"), b"content", &[]).expect("pushed"), BlobOutcome::Sent);
+    let host = server.address.to_string();
+    let mirrored =
+        client(Config { mirrors: BTreeMap::from([(host, vec!["mirror.test".into()])]), ..Config::default() });
+    mirrored.note_blobs(&target, [&digest]).expect("not noted");
+    push(&mirrored, &target, b"content", &[]).expect("asked");
+    let question = |repository: &str| format!("HEAD /v2/{repository}/blobs/{digest}");
+    assert_eq!(
+        server.log().iter().filter(|line| line.starts_with("HEAD")).collect::<Vec<_>>(),
+        [&question("b"), &question("a")]
     );
 }
 
@@ -666,7 +691,7 @@ fn a_registry_that_keeps_referrers_is_left_to_it() {
         artifact_type: Some("application/vnd.test".into()),
         annotations: BTreeMap::new(),
     };
-    registries.push_referrer(&repository, &subject, referrer.clone(), b"{}").expect("attached");
+    assert!(registries.push_referrer(&repository, &referrer.media_type, b"{}").expect("written"));
     assert_eq!(server.log(), [format!("PUT /v2/a/manifests/{attached}")]);
     let list = serde_json::json!({"schemaVersion": 2, "manifests": [referrer]});
     server.world().manifests.insert(subject.to_string(), (String::new(), list.to_string().into_bytes()));

@@ -7,7 +7,7 @@
 //!
 //! `challenge` reads `WWW-Authenticate`, `credentials` finds user names, `auth` turns both into headers, `client` asks and
 //! reads, `pages` reads lists, `blob` reads bytes, `upload` writes them, `stream` does while they are being made,
-//! `referrers` attaches; `tls` knows whom to trust where.
+//! `known` remembers where they are, `referrers` attaches; `tls` knows whom to trust where.
 
 mod auth;
 mod blob;
@@ -15,6 +15,7 @@ mod challenge;
 mod client;
 mod credentials;
 mod error;
+mod known;
 #[cfg(test)]
 mod misbehaving;
 mod pages;
@@ -91,6 +92,7 @@ struct Shared {
     clients: Arc<tls::Clients>,
     auth: auth::Authenticator,
     schemes: Mutex<HashMap<String, &'static str>>,
+    known: known::KnownBlobs,
 }
 
 /// A repository at the host that is asked for it.
@@ -144,7 +146,8 @@ impl Registries {
     pub fn new(http: http::Client, config: Config) -> Self {
         let clients = Arc::new(tls::Clients::new(http, &config));
         let auth = auth::Authenticator::new(Arc::clone(&clients), credentials::Credentials::new(&config));
-        Self { shared: Arc::new(Shared { config, clients, auth, schemes: Mutex::default() }) }
+        let (schemes, known) = (Mutex::default(), known::KnownBlobs::default());
+        Self { shared: Arc::new(Shared { config, clients, auth, schemes, known }) }
     }
 
     /// Repositories of `registry` that hold what `reference` names: its own, and those that mirror it there. Blobs can be

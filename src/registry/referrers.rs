@@ -62,29 +62,33 @@ impl Registries {
         }
     }
 
-    /// Writes a manifest that names `subject`, and sees to it that it is found from there. Its blobs must be there. `referrer`
-    /// describes it; its digest and size are set from `bytes`.
-    pub fn push_referrer(
+    /// Writes a manifest that names a subject; its blobs must be there. Whether the registry has noted the subject: if not, the
+    /// manifest is to be listed ([`Registries::list_referrers`]).
+    pub fn push_referrer(&self, repository: &Reference, media_type: &str, bytes: &[u8]) -> Result<bool, Error> {
+        let by_digest = repository.clone_with_digest(Digest::of(bytes).to_string());
+        Ok(self.put_manifest(&by_digest, media_type, bytes)?.keeps_referrers)
+    }
+
+    /// Sees to it that manifests are found from their subject where the registry keeps no list.
+    pub fn list_referrers(
         &self,
         repository: &Reference,
         subject: &Digest,
-        mut referrer: Referrer,
-        bytes: &[u8],
-    ) -> Result<Digest, Error> {
-        let digest = Digest::of(bytes);
-        let by_digest = repository.clone_with_digest(digest.to_string());
-        if self.put_manifest(&by_digest, &referrer.media_type, bytes)?.keeps_referrers {
-            return Ok(digest);
-        }
-        (referrer.digest, referrer.size) = (digest, bytes.len() as u64);
+        referrers: Vec<Referrer>,
+    ) -> Result<(), Error> {
         let mut manifests = self.tagged_referrers(repository, subject)?;
-        if manifests.iter().all(|known| known.digest != digest) {
-            manifests.push(referrer);
+        let before = manifests.len();
+        for referrer in referrers {
+            if manifests.iter().all(|known| known.digest != referrer.digest) {
+                manifests.push(referrer);
+            }
+        }
+        if manifests.len() > before {
             let index = Index { schema_version: 2, media_type: Some(INDEX_TYPE.to_owned()), manifests };
             let index = serde_json::to_vec(&index).unwrap_or_default();
             self.push_manifest(&fallback(repository, subject), INDEX_TYPE, &index)?;
         }
-        Ok(digest)
+        Ok(())
     }
 
     fn tagged_referrers(&self, repository: &Reference, subject: &Digest) -> Result<Vec<Referrer>, Error> {

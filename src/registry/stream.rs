@@ -84,6 +84,7 @@ impl BlobStream {
         }
         // 201 is the promise that it is there; anything else is checked, as an answer to a repeated question may be any.
         if answer.status() == StatusCode::CREATED || registries.has_blob_at(&endpoint, &scopes, digest)? {
+            registries.shared.known.add(&endpoint, digest);
             return Ok(());
         }
         Err(registries.answer_error(SEND, &endpoint, answer))

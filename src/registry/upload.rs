@@ -150,13 +150,17 @@ impl Registries {
         let scopes = Scopes::push(&endpoint.repository);
         let route = Route { registries: self, endpoint: &endpoint, scopes: &scopes };
         let upload = Upload { route, blob, meter };
-        if upload.is_complete()? {
+        let known = &self.shared.known;
+        if known.has(&endpoint, &blob.digest) || upload.is_complete()? {
             return Ok(BlobOutcome::Present);
         }
         let mut session = None;
         for repository in mount_from.iter().filter(|&&repository| repository != endpoint.repository) {
             match route.mount(&blob.digest, repository)? {
-                Mount::Done => return Ok(BlobOutcome::Mounted),
+                Mount::Done => {
+                    known.add(&endpoint, &blob.digest);
+                    return Ok(BlobOutcome::Mounted);
+                }
                 Mount::Session(begun) => session = Some(begun),
                 Mount::Refused => {}
             }
@@ -166,6 +170,7 @@ impl Registries {
             None => route.start()?,
         };
         upload.run(session)?;
+        known.add(&endpoint, &blob.digest);
         Ok(BlobOutcome::Sent)
     }
 
@@ -174,7 +179,11 @@ impl Registries {
         let endpoint = self.home(target)?;
         let scopes = Scopes::push(&endpoint.repository);
         let route = Route { registries: self, endpoint: &endpoint, scopes: &scopes };
-        Ok(matches!(route.mount(digest, from)?, Mount::Done))
+        let is_taken = matches!(route.mount(digest, from)?, Mount::Done);
+        if is_taken {
+            self.shared.known.add(&endpoint, digest);
+        }
+        Ok(is_taken)
     }
 }
 

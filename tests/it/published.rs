@@ -28,10 +28,10 @@ fn everything_beside_the_image_is_listed() {
     let answer = push(&forge, &server, &[]);
     let expected = [
         RECIPE_TYPE,
-        STACK_TYPE,
         "application/spdx+json",
         "application/vnd.cyclonedx+json",
         "application/vnd.in-toto+json",
+        STACK_TYPE,
     ];
     assert_eq!(attached(&answer), expected);
     let image = &answer["images"][0];

@@ -352,11 +352,15 @@ fn what_is_attached_to_an_image_is_found_from_it() {
             artifact_type: Some(kind.to_owned()),
             annotations: BTreeMap::new(),
         };
-        desk.registries.push_referrer(&repository, &subject, referrer.clone(), &bytes).expect("attached");
+        assert!(!desk.registries.push_referrer(&repository, MANIFEST_TYPE, &bytes).expect("written"));
         referrer
     };
-    let expected = [attach("application/vnd.test.lock"), attach("application/vnd.test.sbom")];
-    attach("application/vnd.test.lock");
+    let list = |referrers: &[Referrer]| {
+        desk.registries.list_referrers(&repository, &subject, referrers.to_vec()).expect("listed");
+    };
+    let expected = ["lock", "sbom", "stack"].map(|kind| attach(&format!("application/vnd.test.{kind}")));
+    list(&expected[..2]);
+    list(&expected[1..]);
     assert_eq!(desk.registries.referrers(&repository, &subject).expect("asked"), expected);
 }
 

@@ -122,3 +122,52 @@ fn a_layer_that_another_repository_got_is_taken_from_there() {
     assert_eq!(digests(&third), digests(&published));
     assert_eq!(machine.brought().0, 2);
 }
+
+#[test]
+fn a_layer_that_the_registry_lost_is_named_with_the_way_out() {
+    let server = RegistryServer::plain();
+    let machine = Machine::new("print(1)\n", None);
+    let published = machine.push(&server, &[]);
+    let wheels = |layer: &&Value| layer["annotations"]["dev.imgforge.layer.kind"] == "wheels";
+    let layers = published["images"][0]["layers"].as_array().expect("layers");
+    let lost = layers.iter().rev().find(wheels).expect("wheels")["digest"].as_str().expect("a digest").to_owned();
+    let hex = lost.strip_prefix("sha256:").expect("sha256");
+    let registry = server.data().join("docker/registry/v2");
+    fs::remove_dir_all(registry.join("repositories/ml/shared/_layers/sha256").join(hex)).expect("removed");
+    fs::remove_dir_all(registry.join("blobs/sha256").join(&hex[..2]).join(hex)).expect("removed");
+    machine.forge.write("src/main.py", "print(2)\n");
+    let repository = format!("{}/ml/shared", server.host());
+    let mut command = machine.forge.imgforge();
+    command
+        .args(["build", "spec.yaml", "--push", "--repository", &repository])
+        .env("IMGFORGE_CACHE", machine.cache.path());
+    let output = command.output().expect("it ran");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    let said =
+        said.split_once("error: ").expect("an error").1.replace(&repository, "REPOSITORY").replace(&lost, "LAYER");
+    insta::assert_snapshot!(said, @r"
+    an image in `REPOSITORY` names the layer LAYER, and the registry does not have it any more
+    help: push with `--no-reuse`, which takes no layer from there and makes every one anew
+    ");
+    // The tag still leads to the image of before.
+    let again = machine.push(&server, &["--no-reuse"]);
+    assert!(digests(&again).contains(&Value::from(lost)));
+}
+
+#[test]
+fn a_lost_layer_that_is_here_is_sent_again() {
+    let server = RegistryServer::plain();
+    let machine = Machine::new("print(1)\n", None);
+    // Its layers are in the layout.
+    standard_output(machine.forge.imgforge().args(["build", "spec.yaml"]).env("IMGFORGE_CACHE", machine.cache.path()));
+    let published = machine.push(&server, &[]);
+    let lost = digests(&published).last().expect("a layer").as_str().expect("a digest").to_owned();
+    let hex = lost.strip_prefix("sha256:").expect("sha256");
+    let registry = server.data().join("docker/registry/v2");
+    fs::remove_dir_all(registry.join("repositories/ml/shared/_layers/sha256").join(hex)).expect("removed");
+    fs::remove_dir_all(registry.join("blobs/sha256").join(&hex[..2]).join(hex)).expect("removed");
+    let again = machine.push(&server, &[]);
+    assert_eq!(digests(&again), digests(&published));
+    assert!(registry.join("blobs/sha256").join(&hex[..2]).join(hex).exists(), "it was not sent again");
+}
