@@ -5,6 +5,7 @@
 #
 #   benches/compare.sh [CASE...]     run as root, as tests/run is, which installs Docker; cases: science torch
 #                                    IMGFORGE, UV: the programs; ROUNDS: turns (1); TOOLS: "imgforge docker buildah"
+#                                    ROUND_TRIP: milliseconds to the registry (0)
 #                                    torch needs 40 GB of disk
 #
 # Steps of each case:
@@ -35,7 +36,9 @@ for tool in curl docker skopeo python3 "${tools[@]/imgforge/true}"; do
 done
 
 work=$(mktemp -d)
+distance=
 cleanup() {
+    [[ -z $distance ]] || kill "$distance"
     tests/engine stop "$work/engine"
     [[ ! -d $work/buildah ]] || buildah --root "$work/buildah" --runroot "$work/buildah-run" rm --all >/dev/null 2>&1 || true
     rm -rf --one-file-system "$work"
@@ -47,6 +50,12 @@ settings=$(CARGO_TARGET_DIR=$work/target tests/engine start "$work/engine" $$)
 while IFS= read -r setting; do export "${setting?}"; done <<<"$settings"
 registry=$IMGFORGE_TEST_MIRROR
 storage=$work/target/test-cache/registry
+if [[ ${ROUND_TRIP:-0} != 0 ]]; then
+    python3 benches/distance.py "${registry##*:}" "$ROUND_TRIP" >"$work/distance" &
+    distance=$!
+    until [[ -s $work/distance ]]; do sleep 0.1; done
+    registry=${registry%:*}:$(cat "$work/distance")
+fi
 
 # What builds inside containers need of this machine: its certificates, and its own choice of an index.
 certificates=/etc/ssl/certs/ca-certificates.crt
