@@ -34,11 +34,14 @@ async def hand_on(reader, writer, delay):
                 pieces.get_nowait()
 
     delivery = asyncio.create_task(deliver())
-    piece = b"-"
-    while piece and not delivery.done():
-        piece = await reader.read(LARGEST)
-        await pieces.put((time.monotonic() + delay, piece))
-    await delivery
+    try:
+        piece = b"-"
+        while piece and not delivery.done():
+            piece = await reader.read(LARGEST)
+            await pieces.put((time.monotonic() + delay, piece))
+        await delivery
+    finally:
+        delivery.cancel()
 
 
 async def main(port, delay):
