@@ -1,6 +1,7 @@
 //! A list that is worked through on a few threads.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -34,6 +35,18 @@ pub fn for_each<T: Sync, E: Send>(
     first.map_or(Ok(()), |(_, error)| Err(error))
 }
 
+/// What `work` makes of the items, in their order, at most `threads` of them at one time.
+pub fn map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let results = Mutex::new(BTreeMap::new());
+    let numbered: Vec<(usize, &T)> = items.iter().enumerate().collect();
+    let Ok(()) = for_each(&numbered, threads, |&(at, item)| -> Result<(), Infallible> {
+        let result = work(item);
+        results.lock().unwrap_or_else(PoisonError::into_inner).insert(at, result);
+        Ok(())
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
@@ -56,6 +69,18 @@ mod tests {
         done.sort_unstable();
         assert_eq!(done, items);
         assert_eq!(for_each(&[0; 0], 4, |_| Err(())), Ok(()));
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_items() {
+        let items: Vec<u64> = (0..20).collect();
+        // The first take longest.
+        let slow = |item: &u64| {
+            thread::sleep(std::time::Duration::from_millis(20 - item));
+            item * 2
+        };
+        assert_eq!(map(&items, 4, slow), items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        assert_eq!(map(&[0; 0], 4, |_| 1), [0; 0]);
     }
 
     #[test]

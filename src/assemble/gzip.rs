@@ -61,12 +61,6 @@ pub enum Error {
     },
 }
 
-/// Makes members. Holds buffers, so one per layer.
-pub(super) struct Deflater {
-    compressor: Compressor,
-    member: Buffer,
-}
-
 /// Memory that is used again and again, and not cleared between: that would take a part of the time of inflating.
 #[derive(Default)]
 struct Buffer(Vec<u8>);
@@ -84,6 +78,12 @@ impl Buffer {
     fn first(&self, size: usize) -> &[u8] {
         self.0.get(..size).unwrap_or_default()
     }
+}
+
+/// Makes members. Holds buffers, so one per layer.
+pub(super) struct Deflater {
+    compressor: Compressor,
+    member: Buffer,
 }
 
 impl Deflater {

@@ -5,9 +5,7 @@
 //! manifest's bytes follow from its contents alone, so that attaching the same thing twice attaches it once.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io::Read;
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -208,31 +206,34 @@ impl Artifact {
 pub fn push_all(artifacts: &[Artifact], registries: &Registries, to: &Reference) -> Vec<Result<Digest, Error>> {
     let written: Vec<(&Artifact, Vec<u8>)> = artifacts.iter().map(|artifact| (artifact, artifact.manifest())).collect();
     let mut results = push_documents(artifacts, registries, to);
-    let mut unlisted: BTreeMap<Digest, BTreeMap<usize, Referrer>> = BTreeMap::new();
-    for (index, outcome) in push_manifests(&written, &results, registries, to) {
-        let subject = artifacts.get(index).and_then(|artifact| artifact.subject.as_ref());
-        match (outcome, subject, written.get(index), results.get_mut(index)) {
-            (Ok(false), Some(subject), Some((artifact, manifest)), _) => {
-                unlisted.entry(subject.digest).or_default().insert(index, artifact.referrer(manifest));
+    let ready: Vec<(usize, &(&Artifact, Vec<u8>))> =
+        written.iter().enumerate().filter(|(index, _)| results.get(*index).is_some_and(Result::is_ok)).collect();
+    let push =
+        |(_, (_, manifest)): &(usize, &(&Artifact, Vec<u8>))| registries.push_referrer(to, MANIFEST_TYPE, manifest);
+    let mut unlisted: BTreeMap<Digest, Vec<(usize, Referrer)>> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for ((index, (artifact, manifest)), noted) in ready.iter().zip(parallel::map(&ready, PARALLEL, push)) {
+        match (noted, &artifact.subject) {
+            (Ok(false), Some(subject)) => {
+                unlisted.entry(subject.digest).or_default().push((*index, artifact.referrer(manifest)));
             }
-            (Err(error), .., Some(result)) => *result = Err(error.into()),
-            _ => {}
+            (Ok(_), _) => {}
+            (Err(error), _) => failures.push((*index, error)),
         }
     }
-    let failures = Mutex::new(Vec::new());
-    let list = |(subject, referrers): &(Digest, BTreeMap<usize, Referrer>)| -> Result<(), Infallible> {
-        if registries.list_referrers(to, subject, referrers.values().cloned().collect()).is_err() {
-            // One by one, so that each has its own outcome.
-            for (index, referrer) in referrers {
-                if let Err(error) = registries.list_referrers(to, subject, vec![referrer.clone()]) {
-                    failures.lock().unwrap_or_else(PoisonError::into_inner).push((*index, error));
-                }
-            }
+    let list = |(subject, referrers): &(Digest, Vec<(usize, Referrer)>)| -> Vec<(usize, registry::Error)> {
+        let all = referrers.iter().map(|(_, referrer)| referrer.clone()).collect();
+        if registries.list_referrers(to, subject, all).is_ok() {
+            return Vec::new();
         }
-        Ok(())
+        // One by one, so that each has its own outcome.
+        let one = |(index, referrer): &(usize, Referrer)| {
+            Some((*index, registries.list_referrers(to, subject, vec![referrer.clone()]).err()?))
+        };
+        referrers.iter().filter_map(one).collect()
     };
-    let Ok(()) = parallel::for_each(&unlisted.into_iter().collect::<Vec<_>>(), PARALLEL, list);
-    for (index, error) in failures.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    failures.extend(parallel::map(&unlisted.into_iter().collect::<Vec<_>>(), PARALLEL, list).into_iter().flatten());
+    for (index, error) in failures {
         if let Some(result) = results.get_mut(index) {
             *result = Err(error.into());
         }
@@ -241,28 +242,8 @@ pub fn push_all(artifacts: &[Artifact], registries: &Registries, to: &Reference)
     results.into_iter().zip(digests).map(|(result, digest)| result.map(|()| digest)).collect()
 }
 
-/// Writes the manifests of artifacts whose documents are there. By position: whether it need not be listed.
-fn push_manifests(
-    written: &[(&Artifact, Vec<u8>)],
-    documents: &[Result<(), Error>],
-    registries: &Registries,
-    to: &Reference,
-) -> BTreeMap<usize, Result<bool, registry::Error>> {
-    let ready = written.iter().enumerate().zip(documents).filter(|(_, documents)| documents.is_ok());
-    let ready: Vec<_> = ready.map(|(written, _)| written).collect();
-    let outcomes = Mutex::new(BTreeMap::new());
-    let push = |&(index, (artifact, manifest)): &(usize, &(&Artifact, Vec<u8>))| -> Result<(), Infallible> {
-        let noted = registries.push_referrer(to, MANIFEST_TYPE, manifest);
-        let noted = noted.map(|noted| noted || artifact.subject.is_none());
-        outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(index, noted);
-        Ok(())
-    };
-    let Ok(()) = parallel::for_each(&ready, PARALLEL, push);
-    outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Writes the documents of artifacts, each once; for each artifact the first failure. Registries take tens of milliseconds
-/// over any blob.
+/// Writes the documents of artifacts, each once; for each artifact a failure, if there is one. Registries take tens of
+/// milliseconds over any blob.
 fn push_documents(artifacts: &[Artifact], registries: &Registries, to: &Reference) -> Vec<Result<(), Error>> {
     let mut distinct = BTreeMap::new();
     for (index, artifact) in artifacts.iter().enumerate() {
@@ -270,18 +251,19 @@ fn push_documents(artifacts: &[Artifact], registries: &Registries, to: &Referenc
             distinct.entry(Digest::of(&document.bytes)).or_insert((index, document));
         }
     }
-    let failures = Mutex::new(BTreeMap::new());
-    let push = |(digest, (index, document)): &(Digest, (usize, &Document))| -> Result<(), Infallible> {
+    let distinct: Vec<(Digest, (usize, &Document))> = distinct.into_iter().collect();
+    let outcomes = parallel::map(&distinct, PARALLEL, |(digest, (_, document))| {
         let source = BytesSource(document.bytes.clone().into());
         let blob = Blob { digest: *digest, size: document.bytes.len() as u64, source: &source };
-        if let Err(error) = registries.push_blob(to, blob, &[], &Meter::new(|_| {})) {
-            failures.lock().unwrap_or_else(PoisonError::into_inner).entry(*index).or_insert(error);
+        registries.push_blob(to, blob, &[], &Meter::new(|_| {}))
+    });
+    let mut results: Vec<Result<(), Error>> = artifacts.iter().map(|_| Ok(())).collect();
+    for ((_, (index, _)), outcome) in distinct.iter().zip(outcomes) {
+        if let (Err(error), Some(result @ Ok(()))) = (outcome, results.get_mut(*index)) {
+            *result = Err(error.into());
         }
-        Ok(())
-    };
-    let Ok(()) = parallel::for_each(&distinct.into_iter().collect::<Vec<_>>(), PARALLEL, push);
-    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-    (0..artifacts.len()).map(|index| failures.remove(&index).map_or(Ok(()), |error| Err(error.into()))).collect()
+    }
+    results
 }
 
 /// What is attached to an image with this artifact type, in the registry's order. Registries may leave the filtering to the
